@@ -1,0 +1,3 @@
+from audiocls.cli import main
+
+main()

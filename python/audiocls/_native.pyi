@@ -1,0 +1,3 @@
+"""Types of the Rust engine; stubtest holds this file to the compiled module."""
+
+__version__: str

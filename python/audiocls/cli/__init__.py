@@ -1,0 +1,74 @@
+"""The command line: parses, calls, prints. One command a file; nobody imports this package."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from audiocls.errors import AudioclsError, SettingError
+
+# In the order of a first session; `audiocls --help` lists them so.
+COMMANDS = ("synth", "extract", "info", "train", "compare", "presets")
+
+
+class Command(click.Command):
+    """A command with `--debug`; its errors are one line on stderr and an exit code."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params.append(
+            click.Option(
+                ["--debug"],
+                is_flag=True,
+                expose_value=False,
+                callback=lambda ctx, _param, value: ctx.meta.update({"debug": value}),
+                help="Show the traceback of an error.",
+            )
+        )
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (AudioclsError, OSError, KeyboardInterrupt) as error:
+            if ctx.meta.get("debug"):
+                raise
+            if isinstance(error, OSError) and error.errno == errno.EPIPE:
+                # `audiocls info … | head`: the reader has gone; say nothing more.
+                sys.stdout = open(os.devnull, "w")
+                sys.exit(1)
+            if isinstance(error, KeyboardInterrupt):
+                click.echo("interrupted; everything finished so far is kept", err=True)
+                sys.exit(130)
+            click.echo(f"audiocls {self.name}: {error}", err=True)
+            sys.exit(2 if isinstance(error, SettingError) else 1)
+
+
+class _Commands(click.Group):
+    """Imports a command's module when it is called, so that `--help` costs no torch."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"audiocls.cli.{name}").command
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="audiocls")
+def main() -> None:
+    """Audio classification from your own recordings.
+
+    \b
+    audiocls synth data/                       a small built-in data set, to try things on
+    audiocls extract data/ --feature mel       recordings → features
+    audiocls train --model resnet              features → model
+    audiocls compare                           every feature × every model, one report page
+    """

@@ -1,0 +1,30 @@
+"""The errors a user can cause. Every message names the thing, its value and the rule it broke."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class AudioclsError(Exception):
+    """Base of all errors that are the input's fault, not a defect of the program."""
+
+
+class SettingError(AudioclsError, ValueError):
+    """An option or argument that no run could honour. The command line exits with 2."""
+
+    def __init__(self, name: str, value: object, rule: str) -> None:
+        super().__init__(f"{name} {value!r} is invalid: {rule}")
+        self.name, self.value, self.rule = name, value, rule
+
+
+class DataError(AudioclsError, ValueError):
+    """Recordings or a store that cannot be used as asked. The command line exits with 1."""
+
+
+def unknown(name: str, value: str, choices: Iterable[str]) -> SettingError:
+    """The error for a value outside a fixed set, with the nearest valid one if there is one."""
+    choices = list(choices)
+    near = difflib.get_close_matches(value.lower(), choices, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return SettingError(name, value, f"{hint}choose from {', '.join(choices)}")

@@ -1,0 +1,11 @@
+//! Audio features at the speed of the hardware: bytes of a recording → mono samples → frames →
+//! spectrum → mel / MFCC, for one clip or for a whole data set.
+//!
+//! The modules stand in the order in which data flows.
+
+pub mod error;
+
+#[cfg(feature = "python")]
+mod python;
+
+pub use error::{Error, Result};
