@@ -1,0 +1,20 @@
+"""What every test may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def philharmonia() -> Path:
+    """The real recordings (14 folders of MP3 files). They may not be committed, so they may be absent."""
+    default = ROOT.parent / "shared" / "data" / "philharmonia"
+    folder = Path(os.environ.get("AUDIOCLS_TEST_DATA", default))
+    if not folder.is_dir():
+        pytest.skip(f"no real recordings at {folder}; set AUDIOCLS_TEST_DATA to a copy of them")
+    return folder
