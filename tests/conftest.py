@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="session")
 def philharmonia() -> Path:
-    """The real recordings (14 folders of MP3 files). They may not be committed, so they may be absent."""
+    """The real recordings, 14 folders of MP3 files: never committed, so they may be absent."""
     default = ROOT.parent / "shared" / "data" / "philharmonia"
     folder = Path(os.environ.get("AUDIOCLS_TEST_DATA", default))
     if not folder.is_dir():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import importlib
-import os
 import sys
 from typing import Any
 
@@ -35,12 +34,9 @@ class Command(click.Command):
         try:
             return super().invoke(ctx)
         except (AudioclsError, OSError, KeyboardInterrupt) as error:
-            if ctx.meta.get("debug"):
-                raise
-            if isinstance(error, OSError) and error.errno == errno.EPIPE:
-                # `audiocls info … | head`: the reader has gone; say nothing more.
-                sys.stdout = open(os.devnull, "w")
-                sys.exit(1)
+            broken_pipe = isinstance(error, OSError) and error.errno == errno.EPIPE
+            if broken_pipe or ctx.meta.get("debug"):
+                raise  # click ends `audiocls info … | head` quietly
             if isinstance(error, KeyboardInterrupt):
                 click.echo("interrupted; everything finished so far is kept", err=True)
                 sys.exit(130)
