@@ -1,0 +1,80 @@
+# Every target sets up what it needs, on a machine with only Python >= 3.11 and a Rust toolchain.
+
+PYTHON ?= python3
+UV := 0.13.9
+BIN := .venv/bin
+# One interpreter for every Rust build, so that cargo and maturin share their work.
+export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
+
+.PHONY: help demo test lint bench bench-rust parity lock clean
+
+help:
+	@echo "make demo        synthetic data set -> features -> two models -> report page"
+	@echo "make test        build, then all tests"
+	@echo "make lint        rustfmt, clippy, ruff, mypy, stubtest, import-linter"
+	@echo "make bench       speed against the peers -> docs/performance.md"
+	@echo "make bench-rust  micro-benchmarks of the Rust stages, and their instruction counts"
+	@echo "make parity      equality with the reference libraries -> docs/parity.md"
+	@echo "make lock        renew the pinned environment from pyproject.toml"
+
+# --- environment -------------------------------------------------------------------------------
+
+$(BIN)/uv:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python >= 3.11 is needed")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV)
+
+.venv/installed: $(BIN)/uv requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	touch $@
+
+.venv/installed-bench: .venv/installed requirements-bench.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-bench.lock
+	touch $@
+
+# cargo knows best what is out of date, so this always asks it.
+.PHONY: build
+build: .venv/installed
+	$(BIN)/maturin develop --release --locked --quiet --uv
+
+# --- what one does -----------------------------------------------------------------------------
+
+DEMO := build/demo
+
+demo: build
+	rm -rf $(DEMO)
+	$(BIN)/audiocls synth $(DEMO)/data
+	$(BIN)/audiocls extract $(DEMO)/data --feature mel --out $(DEMO)/features/mel
+	$(BIN)/audiocls extract $(DEMO)/data --feature mfcc --out $(DEMO)/features/mfcc
+	$(BIN)/audiocls compare --features $(DEMO)/features/mel,$(DEMO)/features/mfcc \
+		--models lstm,newcnn --epochs 8 --group-by '([^/]+)/[^/]+?_([A-G]s?[0-9])_' --out $(DEMO)/compare
+
+test: build
+	cargo test --locked --quiet
+	$(BIN)/python -m pytest
+
+lint: build
+	cargo fmt --check
+	cargo clippy --locked --quiet --all-targets --features python -- -D warnings
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/stubtest audiocls._native --mypy-config-file pyproject.toml
+	$(BIN)/lint-imports
+
+bench: build .venv/installed-bench
+	$(BIN)/python -m pytest benches --benchmark-enable --benchmark-only
+
+bench-rust:
+	cargo bench --locked
+
+lock: $(BIN)/uv
+	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-annotate --no-header --all-extras --group test --group lint \
+		-o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-annotate --no-header --all-extras --group test --group lint \
+		--group bench -c requirements.lock -o requirements-bench.lock
+
+clean:
+	rm -rf build target .venv
