@@ -3,7 +3,10 @@
 //!
 //! The modules stand in the order in which data flows.
 
+pub mod codelet;
 pub mod error;
+pub mod fft;
+pub mod simd;
 
 #[cfg(feature = "python")]
 mod python;
