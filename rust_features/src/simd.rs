@@ -17,6 +17,11 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn splat(x: f32) -> Self::V;
     /// The `W` values of `from` at `at`; panics beyond the end.
     fn load(from: &[f32], at: usize) -> Self::V;
+    /// The `W` values of `from` at `at`.
+    ///
+    /// # Safety
+    /// `at + W` must not exceed the length of `from`.
+    unsafe fn load_unchecked(from: &[f32], at: usize) -> Self::V;
     /// Writes the lanes to `to` at `at`; panics beyond the end.
     fn store(v: Self::V, to: &mut [f32], at: usize);
     /// `a + b`
@@ -181,6 +186,12 @@ macro_rules! x86 {
                 unsafe { $loadu(from.as_ptr()) }
             }
             #[inline(always)]
+            unsafe fn load_unchecked(from: &[f32], at: usize) -> Self::V {
+                debug_assert!(at + $w <= from.len());
+                // SAFETY: the caller's promise; the load is unaligned.
+                unsafe { $loadu(from.as_ptr().add(at)) }
+            }
+            #[inline(always)]
             fn store(v: Self::V, to: &mut [f32], at: usize) {
                 let to = &mut to[at..at + $w];
                 // SAFETY: as above; `to` holds `W` values and the store is unaligned.
@@ -335,6 +346,10 @@ mod portable {
         fn load(from: &[f32], at: usize) -> [f32; 4] {
             let from = &from[at..at + 4];
             lanes(|i| from[i])
+        }
+        #[inline(always)]
+        unsafe fn load_unchecked(from: &[f32], at: usize) -> [f32; 4] {
+            Self::load(from, at)
         }
         #[inline(always)]
         fn store(v: [f32; 4], to: &mut [f32], at: usize) {
