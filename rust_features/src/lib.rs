@@ -8,6 +8,11 @@ pub mod error;
 pub mod fft;
 pub mod simd;
 
+pub mod decode;
+pub mod resample;
+
+pub mod load;
+
 #[cfg(feature = "python")]
 mod python;
 

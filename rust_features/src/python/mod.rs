@@ -1,6 +1,8 @@
 //! The bindings: the only folder that names PyO3. Each function takes arguments, releases the GIL
 //! around all work, and maps errors; nothing is computed here.
 
+mod audio;
+
 use pyo3::exceptions::{PyKeyboardInterrupt, PyOSError, PyValueError};
 use pyo3::prelude::*;
 
@@ -19,5 +21,6 @@ impl From<Error> for PyErr {
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    audio::register(module)?;
     Ok(())
 }

@@ -1,0 +1,140 @@
+"""Recordings as samples: decoding and resampling by the engine, soundfile for what it cannot read."""
+
+from __future__ import annotations
+
+import io
+import operator
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from audiocls import _native
+from audiocls.errors import SettingError
+
+# Frames that soundfile decodes at once: long recordings are mixed down piece by piece.
+_BLOCK_FRAMES = 1 << 16
+
+
+def load(
+    path: str | bytes | os.PathLike[str] | os.PathLike[bytes], sample_rate: int | None = None
+) -> tuple[NDArray[np.float32], int]:
+    """The samples of a recording, as one channel.
+
+    WAV, FLAC, MP3, Ogg Vorbis, AIFF, M4A/AAC, CAF and Matroska are recognised by their content; what the
+    engine cannot decode goes to soundfile where that is installed.
+
+    Args:
+        path: a regular file; the name may hold any bytes.
+        sample_rate: rate to resample to, in Hz; None keeps the recording's own. The quality is that of
+            soxr HQ (librosa's default): linear phase, no delay.
+
+    Returns:
+        float32 samples, shape [n], the mean of the channels, integers scaled to [-1, 1);
+        and their rate in Hz. n is ceil(n_decoded * sample_rate / rate of the recording).
+
+    Raises:
+        SettingError: a ``sample_rate`` that is no whole number >= 1 (a ValueError).
+        OSError: the file cannot be opened or decoded, holds no samples, or a NaN or infinite one.
+    """
+    rate = _checked_rate(sample_rate)
+    name = os.fsdecode(path)
+    size = Path(name).stat().st_size  # a missing or forbidden file is Python's own error
+    try:
+        return _native.load(name, rate)
+    except OSError as error:
+        if size == 0 or not Path(name).is_file():
+            raise
+        return _by_soundfile(name, name, rate, error)
+
+
+def load_bytes(
+    data: bytes, name: str = "recording", sample_rate: int | None = None
+) -> tuple[NDArray[np.float32], int]:
+    """As :func:`load`, from the bytes of a file; ``name`` stands for the path in errors."""
+    rate = _checked_rate(sample_rate)
+    try:
+        return _native.load_bytes(data, name, rate)
+    except OSError as error:
+        if not data:
+            raise
+        return _by_soundfile(io.BytesIO(data), name, rate, error)
+
+
+def resample(samples: ArrayLike, from_hz: int, to_hz: int) -> NDArray[np.float32]:
+    """Samples at another rate, to the quality of soxr HQ.
+
+    Args:
+        samples: shape [n], float32 (anything else is converted).
+        from_hz: their rate in Hz.
+        to_hz: the rate to convert to, within a factor of 256.
+
+    Returns:
+        float32, shape [ceil(n * to_hz / from_hz)]; sample j stands at time j / to_hz.
+
+    Raises:
+        ValueError: a rate that is no whole number >= 1 or too far from the other one, or samples of
+            another shape.
+    """
+    array = np.ascontiguousarray(samples, dtype=np.float32)
+    if array.ndim != 1:
+        raise SettingError("samples", list(array.shape), "must have the shape [n]: one channel")
+    rates = (_checked_rate(from_hz, "from_hz"), _checked_rate(to_hz, "to_hz"))
+    if rates[0] is None or rates[1] is None:
+        raise SettingError("from_hz, to_hz", rates, "must both be given")
+    return _native.resample(array, rates[0], rates[1])
+
+
+def decode_with_soundfile(source: Any) -> tuple[NDArray[np.float32], int]:
+    """Decode by libsndfile what the engine cannot: raw samples and their rate, as :func:`load` gives them.
+
+    Args:
+        source: a path, or a binary file object.
+
+    Raises:
+        OSError: soundfile is not installed, or cannot read it either; the message says which.
+    """
+    try:
+        import soundfile
+    except ImportError:
+        raise OSError("soundfile, which may know the format, is not installed") from None
+    try:
+        with soundfile.SoundFile(source) as file:
+            blocks = file.blocks(_BLOCK_FRAMES, dtype="float32", always_2d=True)
+            mono = [block.mean(axis=1, dtype=np.float32) for block in blocks]
+            rate = int(file.samplerate)
+    except (soundfile.SoundFileError, RuntimeError) as error:
+        raise OSError(f"soundfile: {error}") from error
+    samples = np.concatenate(mono) if mono else np.zeros(0, np.float32)
+    if samples.size == 0:
+        raise OSError("soundfile: holds no samples")
+    bad = np.flatnonzero(~np.isfinite(samples))
+    if bad.size:
+        raise OSError(f"soundfile: sample {bad[0]} is {samples[bad[0]]}: must be finite")
+    return samples, rate
+
+
+def _by_soundfile(
+    source: Any, name: str, sample_rate: int | None, engine: OSError
+) -> tuple[NDArray[np.float32], int]:
+    try:
+        samples, rate = decode_with_soundfile(source)
+        if sample_rate is None or sample_rate == rate:
+            return samples, rate
+        return _native.resample(samples, rate, sample_rate), sample_rate
+    except (OSError, ValueError) as error:
+        raise OSError(f"{engine}; {error}") from engine
+
+
+def _checked_rate(value: int | None, name: str = "sample_rate") -> int | None:
+    if value is None:
+        return None
+    try:
+        rate = operator.index(value)
+    except TypeError:
+        rate = 0
+    if not 1 <= rate < 2**32:
+        raise SettingError(name, value, "must be a whole number of Hz, >= 1")
+    return rate

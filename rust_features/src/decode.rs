@@ -1,0 +1,238 @@
+//! Bytes of a recording → mono samples and their rate.
+//!
+//! The format is found by content, never by file name. MPEG audio (MP3 above all) goes to nanomp3, a
+//! memory-safe port of minimp3; every other format to symphonia, memory-safe as well. Neither is
+//! trusted: a panic in either becomes an error of that one recording, nothing is allocated because a
+//! header claims a size, and samples come in blocks, so that memory is bounded for any length.
+
+mod container;
+mod mpeg;
+mod source;
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Once;
+
+use crate::{Error, Result};
+use source::Source;
+
+/// The most channels a recording may have, as in libsndfile: more is a broken header.
+const MAX_CHANNELS: usize = 1024;
+
+/// Bytes looked at to find the format.
+const HEAD_LEN: usize = 16 * 1024;
+
+/// Why a decoder stopped, in the words of the format.
+type Reason = String;
+
+/// What a decoder of one format does.
+trait Blocks: Send {
+    /// Appends the next block of mono samples; false when there are no more.
+    fn next_block(&mut self, out: &mut Vec<f32>) -> std::result::Result<bool, Reason>;
+    /// Samples per second.
+    fn sample_rate(&self) -> u32;
+    /// Channels in the recording (the samples are always mono).
+    fn channels(&self) -> usize;
+}
+
+/// A recording being decoded, block by block.
+///
+/// Mono is the mean of the channels. Integer samples are scaled to [-1, 1); float samples are kept as
+/// they are, beyond ±1 too, but a NaN or an infinity is an error: no feature can be computed from it.
+/// What decodes of a truncated recording is kept; a recording of which nothing decodes is an error.
+pub struct Decoder {
+    name: PathBuf,
+    blocks: Box<dyn Blocks>,
+    n_samples: u64,
+    ended: bool,
+}
+
+impl Decoder {
+    /// Opens a regular file (a symbolic link to one counts).
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the system refuses; [`Error::Decode`] if it is not a regular file (a named pipe
+    /// would block for ever) or holds no audio that this crate decodes.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let io = |source| Error::Io { path: path.to_path_buf(), source };
+        let kind = std::fs::metadata(path).map_err(io)?.file_type();
+        if !kind.is_file() {
+            let what = if kind.is_dir() { "a folder" } else { "a pipe, socket or device" };
+            return Err(decode_error(path, format!("is {what}, not a regular file")));
+        }
+        let source = Source::open(path).map_err(io)?;
+        Self::from_source(source, path.to_path_buf())
+    }
+
+    /// The same for a recording in memory; `name` stands for the path in errors.
+    ///
+    /// # Errors
+    /// As [`Decoder::open`].
+    pub fn from_bytes(bytes: Vec<u8>, name: impl Into<PathBuf>) -> Result<Self> {
+        Self::from_source(Source::from_bytes(bytes), name.into())
+    }
+
+    fn from_source(mut source: Source, name: PathBuf) -> Result<Self> {
+        let opened = caught(|| {
+            let head = source.head(HEAD_LEN).map_err(|e| e.to_string())?;
+            if head.is_empty() {
+                return Err("is empty (0 bytes)".into());
+            }
+            // A tag may stand before any format; nothing in it is needed.
+            let tag_len = nanomp3::id3v2_len(&head) as u64;
+            let head = if tag_len > 0 {
+                source.skip(tag_len);
+                source.head(HEAD_LEN).map_err(|e| e.to_string())?
+            } else {
+                head
+            };
+            match Format::of(&head) {
+                Some(Format::Mpeg) => {
+                    Ok(Box::new(mpeg::MpegAudio::new(source)?) as Box<dyn Blocks>)
+                }
+                Some(Format::Container(kind)) => {
+                    Ok(Box::new(container::Container::new(source, kind)?) as Box<dyn Blocks>)
+                }
+                None => Err("no audio format that is known here: neither WAV, FLAC, MP3, Ogg \
+                     Vorbis, AIFF, M4A/AAC, CAF nor Matroska"
+                    .into()),
+            }
+        });
+        let blocks = opened.map_err(|reason| decode_error(&name, reason))?;
+        if blocks.sample_rate() == 0 {
+            return Err(decode_error(&name, "sample rate 0 Hz is invalid: must be >= 1".into()));
+        }
+        if !(1..=MAX_CHANNELS).contains(&blocks.channels()) {
+            let rule = format!(
+                "{} channels is invalid: must be between 1 and {MAX_CHANNELS}",
+                blocks.channels()
+            );
+            return Err(decode_error(&name, rule));
+        }
+        Ok(Self { name, blocks, n_samples: 0, ended: false })
+    }
+
+    /// Samples per second, >= 1.
+    pub fn sample_rate(&self) -> u32 {
+        self.blocks.sample_rate()
+    }
+
+    /// Channels in the recording; the samples that [`Decoder::read`] gives are their mean.
+    pub fn channels(&self) -> usize {
+        self.blocks.channels()
+    }
+
+    /// Appends the next block of mono samples to `out` (it may be empty); false, and nothing appended,
+    /// when there are no more.
+    ///
+    /// # Errors
+    /// [`Error::Decode`] for a NaN or infinite sample, for a recording of 0 samples, and for whatever
+    /// the format's decoder cannot go on from. After an error there are no more samples.
+    pub fn read(&mut self, out: &mut Vec<f32>) -> Result<bool> {
+        if self.ended {
+            return Ok(false);
+        }
+        let start = out.len();
+        let more = caught(|| self.blocks.next_block(out)).and_then(|more| {
+            let block = &out[start..];
+            if let Some(bad) = first_not_finite(block) {
+                return Err(format!(
+                    "sample {} is {}: must be finite",
+                    self.n_samples + bad as u64,
+                    block[bad]
+                ));
+            }
+            self.n_samples += block.len() as u64;
+            if !more && self.n_samples == 0 {
+                return Err("holds no samples".into());
+            }
+            Ok(more)
+        });
+        self.ended = !matches!(more, Ok(true));
+        more.map(|more| more || out.len() > start).map_err(|reason| {
+            out.truncate(start);
+            decode_error(&self.name, reason)
+        })
+    }
+}
+
+fn decode_error(name: &Path, reason: Reason) -> Error {
+    Error::Decode { path: name.to_path_buf(), reason }
+}
+
+/// The index of the first NaN or infinity.
+fn first_not_finite(samples: &[f32]) -> Option<usize> {
+    // x·0 is 0 for finite x and NaN otherwise; the sum vectorises, a search does not.
+    let mut lanes = [0.0f32; 16];
+    let (chunks, rest) = samples.as_chunks::<16>();
+    for chunk in chunks {
+        for (lane, x) in lanes.iter_mut().zip(chunk) {
+            *lane += x * 0.0;
+        }
+    }
+    let all_finite = lanes.iter().sum::<f32>() == 0.0 && rest.iter().all(|x| x.is_finite());
+    if all_finite { None } else { samples.iter().position(|x| !x.is_finite()) }
+}
+
+#[derive(Clone, Copy)]
+enum Format {
+    Mpeg,
+    Container(container::Kind),
+}
+
+impl Format {
+    /// The format that starts with these bytes.
+    fn of(head: &[u8]) -> Option<Self> {
+        use container::Kind;
+        let kind = match head {
+            [b'R', b'I', b'F', b'F', ..] | [b'R', b'F', b'6', b'4', ..] => Kind::Wav,
+            [b'F', b'O', b'R', b'M', ..] => Kind::Aiff,
+            [b'f', b'L', b'a', b'C', ..] => Kind::Flac,
+            [b'O', b'g', b'g', b'S', ..] => Kind::Ogg,
+            [b'c', b'a', b'f', b'f', ..] => Kind::Caf,
+            [0x1a, 0x45, 0xdf, 0xa3, ..] => Kind::Matroska,
+            [_, _, _, _, kind @ ..]
+                if [&b"ftyp"[..], b"moov", b"mdat", b"wide", b"free", b"skip"]
+                    .iter()
+                    .any(|atom| kind.starts_with(atom)) =>
+            {
+                Kind::Mp4
+            }
+            // The sync word of AAC has the layer bits 00, which no MPEG audio layer has.
+            [0xff, second, ..] if second & 0xf6 == 0xf0 => Kind::Adts,
+            _ if nanomp3::frames(head).next().is_some() => return Some(Self::Mpeg),
+            _ => return None,
+        };
+        Some(Self::Container(kind))
+    }
+}
+
+thread_local! {
+    /// Whether this thread is inside [`caught`], where a panic is an error of one recording.
+    static CATCHING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs third-party decoding; a panic becomes a reason, and prints nothing.
+fn caught<T>(
+    run: impl FnOnce() -> std::result::Result<T, Reason>,
+) -> std::result::Result<T, Reason> {
+    static QUIET: Once = Once::new();
+    QUIET.call_once(|| {
+        let outer = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if !CATCHING.get() {
+                outer(info);
+            }
+        }));
+    });
+    let outer = CATCHING.replace(true);
+    // Unwind-safe: after a panic the decoder is never read again.
+    let result = catch_unwind(AssertUnwindSafe(run));
+    CATCHING.set(outer);
+    result.unwrap_or_else(|_| Err("is malformed: the decoder panicked".into()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+//! Every format but MPEG audio, by symphonia.
+
+use symphonia::core::codecs::CodecParameters;
+use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
+use symphonia::core::errors::Error;
+use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
+use symphonia::core::io::MediaSourceStream;
+use symphonia::default::formats::{
+    AdtsReader, AiffReader, CafReader, FlacReader, IsoMp4Reader, MkvReader, OggReader, WavReader,
+};
+
+use super::source::Source;
+use super::{Blocks, Reason};
+
+/// The format whose reader is to be used; symphonia's own search would read up to 1 MiB of anything.
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    Wav,
+    Aiff,
+    Flac,
+    Ogg,
+    Caf,
+    Mp4,
+    Matroska,
+    Adts,
+}
+
+pub(super) struct Container {
+    format: Box<dyn FormatReader>,
+    decoder: Box<dyn AudioDecoder>,
+    track: u32,
+    sample_rate: u32,
+    channels: usize,
+    interleaved: Vec<f32>,
+}
+
+impl Container {
+    pub fn new(source: Source, kind: Kind) -> Result<Self, Reason> {
+        let stream = MediaSourceStream::new(Box::new(source), Default::default());
+        let format = open(stream, kind).map_err(|e| e.to_string())?;
+        let (decoder, track, sample_rate, channels) = decoder_for(&*format)?;
+        Ok(Self { format, decoder, track, sample_rate, channels, interleaved: Vec::new() })
+    }
+}
+
+fn open(stream: MediaSourceStream<'static>, kind: Kind) -> Result<Box<dyn FormatReader>, Error> {
+    let options = FormatOptions::default();
+    Ok(match kind {
+        Kind::Wav => Box::new(WavReader::try_new(stream, options)?),
+        Kind::Aiff => Box::new(AiffReader::try_new(stream, options)?),
+        Kind::Flac => Box::new(FlacReader::try_new(stream, options)?),
+        Kind::Ogg => Box::new(OggReader::try_new(stream, options)?),
+        Kind::Caf => Box::new(CafReader::try_new(stream, options)?),
+        Kind::Mp4 => Box::new(IsoMp4Reader::try_new(stream, options)?),
+        Kind::Matroska => Box::new(MkvReader::try_new(stream, options)?),
+        Kind::Adts => Box::new(AdtsReader::try_new(stream, options)?),
+    })
+}
+
+/// A decoder for the first track of sound, that track's id, its rate and its number of channels.
+fn decoder_for(
+    format: &dyn FormatReader,
+) -> Result<(Box<dyn AudioDecoder>, u32, u32, usize), Reason> {
+    let track = format.default_track(TrackType::Audio).ok_or("holds no track of sound")?;
+    let Some(CodecParameters::Audio(parameters)) = &track.codec_params else {
+        return Err("the codec of its sound is unknown".into());
+    };
+    let decoder = symphonia::default::get_codecs()
+        .make_audio_decoder(parameters, &AudioDecoderOptions::default())
+        .map_err(|e| e.to_string())?;
+    let sample_rate = parameters.sample_rate.ok_or("does not say its sample rate")?;
+    let channels = parameters.channels.as_ref().map_or(0, |channels| channels.count());
+    Ok((decoder, track.id, sample_rate, channels))
+}
+
+impl Blocks for Container {
+    fn next_block(&mut self, out: &mut Vec<f32>) -> Result<bool, Reason> {
+        let packet = match self.format.next_packet() {
+            Ok(Some(packet)) => packet,
+            Ok(None) => return Ok(false),
+            // The recording is cut off: what decoded is kept.
+            Err(Error::IoError(e)) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
+                return Ok(false);
+            }
+            // Another stream follows in the same file (chained Ogg).
+            Err(Error::ResetRequired) => {
+                let (decoder, track, sample_rate, channels) = decoder_for(&*self.format)?;
+                if sample_rate != self.sample_rate {
+                    return Err(format!(
+                        "the sample rate changes from {} to {sample_rate} Hz in mid-stream",
+                        self.sample_rate
+                    ));
+                }
+                (self.decoder, self.track, self.channels) = (decoder, track, channels);
+                return Ok(true);
+            }
+            Err(error) => return Err(error.to_string()),
+        };
+        if packet.track_id != self.track {
+            return Ok(true);
+        }
+        let buffer = match self.decoder.decode(&packet) {
+            Ok(buffer) => buffer,
+            // One packet is damaged: the next begins anew.
+            Err(Error::DecodeError(_)) => return Ok(true),
+            Err(error) => return Err(error.to_string()),
+        };
+        let channels = buffer.num_planes();
+        self.interleaved.resize(buffer.samples_interleaved(), 0.0);
+        buffer.copy_to_slice_interleaved(&mut self.interleaved);
+        match channels {
+            0 => {}
+            1 => out.extend_from_slice(&self.interleaved),
+            2 => {
+                let (pairs, _) = self.interleaved.as_chunks::<2>();
+                out.extend(pairs.iter().map(|[l, r]| (l + r) * 0.5));
+            }
+            n => {
+                let frames = self.interleaved.chunks_exact(n);
+                out.extend(frames.map(|frame| frame.iter().sum::<f32>() / n as f32));
+            }
+        }
+        Ok(true)
+    }
+
+    fn sample_rate(&self) -> u32 {
+        self.sample_rate
+    }
+
+    fn channels(&self) -> usize {
+        self.channels
+    }
+}

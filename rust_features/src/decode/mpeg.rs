@@ -1,0 +1,179 @@
+//! MPEG audio, layers I to III: nanomp3 decodes the frames; here are the stream around them, tags,
+//! and the encoder delay, which libsndfile (mpg123) trims in the same way.
+
+use std::io::Read;
+
+use nanomp3::{DecodeError, MAX_SAMPLES_PER_FRAME, VbrTag};
+
+use super::source::Source;
+use super::{Blocks, Reason};
+
+/// Bytes held at once: many of the longest frames (2,881 bytes), and few reads.
+const WINDOW_LEN: usize = 128 * 1024;
+
+/// Below this many bytes the window is refilled. A frame counts only when consistent frames follow, so
+/// several must be in sight.
+const LOW_LEN: usize = 32 * 1024;
+
+/// Frames a block: about 0.8 s.
+const BLOCK_FRAMES: usize = 32;
+
+/// What the decoder's filter bank delays the signal by, in samples (LAME counts it in neither field).
+const DECODER_DELAY: u64 = 529;
+
+pub(super) struct MpegAudio {
+    window: Window,
+    decoder: nanomp3::Decoder,
+    sample_rate: u32,
+    channels: usize,
+    /// Samples still to leave out at the start.
+    skip: u64,
+    /// Samples still to come, where the stream says so.
+    remaining: u64,
+}
+
+impl MpegAudio {
+    pub fn new(source: Source) -> Result<Self, Reason> {
+        let mut window = Window::new(source)?;
+        let (first, tag, audio_at) = loop {
+            if let Some(frame) = nanomp3::frames(window.bytes()).next() {
+                let tag = VbrTag::parse(frame.data);
+                let after = frame.offset + if tag.is_some() { frame.data.len() } else { 0 };
+                break ((frame.sample_rate, frame.channels.num(), frame.samples), tag, after);
+            }
+            if !window.skip_junk()? {
+                return Err("is no MPEG audio: no frame found".into());
+            }
+        };
+        window.consume(audio_at);
+        let (sample_rate, channels, frame_len) = first;
+        let mut skip = 0;
+        let mut remaining = u64::MAX;
+        if let Some(VbrTag { frames: Some(frames), encoder_delay_padding }) = tag {
+            let coded = u64::from(frames) * frame_len as u64;
+            if coded > 0 {
+                remaining = coded;
+            }
+            if let Some((delay, padding)) = encoder_delay_padding {
+                skip = u64::from(delay) + DECODER_DELAY;
+                let padding = u64::from(padding).saturating_sub(DECODER_DELAY);
+                remaining = remaining.saturating_sub(skip).saturating_sub(padding);
+            }
+        }
+        let decoder = nanomp3::Decoder::new();
+        Ok(Self { window, decoder, sample_rate, channels: channels.into(), skip, remaining })
+    }
+
+    /// Decodes one frame; false at the end of the stream.
+    fn next_frame(&mut self, out: &mut Vec<f32>) -> Result<bool, Reason> {
+        self.window.refill()?;
+        let bytes = self.window.bytes();
+        if bytes.is_empty() {
+            return Ok(false);
+        }
+        let mut pcm = [0.0f32; MAX_SAMPLES_PER_FRAME];
+        let (consumed, result) = self.decoder.decode(bytes, &mut pcm);
+        match result {
+            Ok(frame) => {
+                self.window.consume(consumed);
+                if frame.sample_rate != self.sample_rate {
+                    return Err(format!(
+                        "the sample rate changes from {} to {} Hz in mid-stream",
+                        self.sample_rate, frame.sample_rate
+                    ));
+                }
+                let samples = frame.samples_produced;
+                let from = (self.skip.min(samples as u64)) as usize;
+                self.skip -= from as u64;
+                let n = (self.remaining.min((samples - from) as u64)) as usize;
+                self.remaining -= n as u64;
+                match frame.channels {
+                    nanomp3::Channels::Mono => out.extend_from_slice(&pcm[from..from + n]),
+                    nanomp3::Channels::Stereo => {
+                        let (pairs, _) = pcm.as_chunks::<2>();
+                        out.extend(pairs[from..from + n].iter().map(|[l, r]| (l + r) * 0.5));
+                    }
+                }
+                Ok(self.remaining > 0)
+            }
+            Err(DecodeError::NoFrame) => self.window.skip_junk(),
+            // The frame says so itself, or builds on frames that were cut off: go on with the next.
+            Err(_) => {
+                self.window.consume(consumed);
+                Ok(consumed > 0)
+            }
+        }
+    }
+}
+
+impl Blocks for MpegAudio {
+    fn next_block(&mut self, out: &mut Vec<f32>) -> Result<bool, Reason> {
+        for _ in 0..BLOCK_FRAMES {
+            if !self.next_frame(out)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn sample_rate(&self) -> u32 {
+        self.sample_rate
+    }
+
+    fn channels(&self) -> usize {
+        self.channels
+    }
+}
+
+/// A part of the stream that moves forward.
+struct Window {
+    source: Source,
+    buffer: Vec<u8>,
+    at: usize,
+    ended: bool,
+}
+
+impl Window {
+    fn new(source: Source) -> Result<Self, Reason> {
+        let mut window = Self { source, buffer: Vec::new(), at: 0, ended: false };
+        window.refill()?;
+        Ok(window)
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.buffer[self.at..]
+    }
+
+    fn consume(&mut self, n: usize) {
+        self.at += n;
+    }
+
+    fn refill(&mut self) -> Result<(), Reason> {
+        if self.ended || self.bytes().len() >= LOW_LEN {
+            return Ok(());
+        }
+        self.buffer.drain(..self.at);
+        self.at = 0;
+        let wanted = WINDOW_LEN - self.buffer.len();
+        let got = self.source.by_ref().take(wanted as u64).read_to_end(&mut self.buffer);
+        if got.map_err(|e| e.to_string())? < wanted {
+            self.ended = true;
+            // Text at the end (ID3v1, APEv2) must not be taken for audio.
+            self.buffer.truncate(nanomp3::strip_trailing_tags(&self.buffer).len());
+        }
+        Ok(())
+    }
+
+    /// Moves past bytes in which no frame begins; false when the stream ends there.
+    fn skip_junk(&mut self) -> Result<bool, Reason> {
+        if self.ended {
+            self.at = self.buffer.len();
+            return Ok(false);
+        }
+        // The last bytes may be the beginning of a frame that ends beyond the window.
+        let keep = self.bytes().len().min(LOW_LEN / 2);
+        self.at = self.buffer.len() - keep;
+        self.refill()?;
+        Ok(true)
+    }
+}

@@ -1,0 +1,71 @@
+//! `load`, `load_bytes` and `resample`.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
+use pyo3::prelude::*;
+
+use crate::load::Samples;
+use crate::{Error, Result};
+
+/// How long Ctrl-C may wait.
+const SIGNAL_PERIOD: Duration = Duration::from_millis(100);
+
+pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(load, module)?)?;
+    module.add_function(wrap_pyfunction!(load_bytes, module)?)?;
+    module.add_function(wrap_pyfunction!(resample, module)?)?;
+    Ok(())
+}
+
+/// Mono float32 samples of a recording and their rate.
+#[pyfunction]
+#[pyo3(signature = (path, sample_rate=None))]
+fn load(
+    py: Python<'_>,
+    path: PathBuf,
+    sample_rate: Option<u32>,
+) -> PyResult<(Bound<'_, PyArray1<f32>>, u32)> {
+    let (samples, rate) = py.detach(|| read(Samples::open(path, sample_rate)?))?;
+    Ok((samples.into_pyarray(py), rate))
+}
+
+/// The same from the bytes of a file; `name` stands for the path in errors.
+#[pyfunction]
+#[pyo3(signature = (data, name, sample_rate=None))]
+fn load_bytes<'py>(
+    py: Python<'py>,
+    data: &[u8],
+    name: PathBuf,
+    sample_rate: Option<u32>,
+) -> PyResult<(Bound<'py, PyArray1<f32>>, u32)> {
+    let data = data.to_vec();
+    let (samples, rate) = py.detach(|| read(Samples::from_bytes(data, name, sample_rate)?))?;
+    Ok((samples.into_pyarray(py), rate))
+}
+
+/// float32 samples at `from_hz` → float32 samples at `to_hz`.
+#[pyfunction]
+fn resample<'py>(
+    py: Python<'py>,
+    samples: PyReadonlyArray1<'py, f32>,
+    from_hz: u32,
+    to_hz: u32,
+) -> PyResult<Bound<'py, PyArray1<f32>>> {
+    let samples = samples.as_slice()?;
+    let out = py.detach(|| crate::resample::resample(samples, from_hz, to_hz))?;
+    Ok(out.into_pyarray(py))
+}
+
+fn read(mut samples: Samples) -> Result<(Vec<f32>, u32)> {
+    let mut checked = Instant::now();
+    let all = samples.read_all(|| {
+        if checked.elapsed() < SIGNAL_PERIOD {
+            return Ok(());
+        }
+        checked = Instant::now();
+        Python::attach(|py| py.check_signals()).map_err(|_| Error::Interrupted)
+    })?;
+    Ok((all, samples.sample_rate()))
+}
