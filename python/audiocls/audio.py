@@ -1,4 +1,4 @@
-"""Recordings as samples: decoding and resampling by the engine, soundfile for what it cannot read."""
+"""Recordings as samples: decoded and resampled by the engine, or by soundfile as a last resort."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def load(
 ) -> tuple[NDArray[np.float32], int]:
     """The samples of a recording, as one channel.
 
-    WAV, FLAC, MP3, Ogg Vorbis, AIFF, M4A/AAC, CAF and Matroska are recognised by their content; what the
-    engine cannot decode goes to soundfile where that is installed.
+    WAV, FLAC, MP3, Ogg Vorbis, AIFF, M4A/AAC, CAF and Matroska are recognised by their content;
+    what the engine cannot decode goes to soundfile where that is installed.
 
     Args:
         path: a regular file; the name may hold any bytes.
-        sample_rate: rate to resample to, in Hz; None keeps the recording's own. The quality is that of
-            soxr HQ (librosa's default): linear phase, no delay.
+        sample_rate: rate to resample to, in Hz; None keeps the recording's own. The quality
+            is that of soxr HQ (librosa's default): linear phase, no delay.
 
     Returns:
         float32 samples, shape [n], the mean of the channels, integers scaled to [-1, 1);
@@ -88,7 +88,7 @@ def resample(samples: ArrayLike, from_hz: int, to_hz: int) -> NDArray[np.float32
 
 
 def decode_with_soundfile(source: Any) -> tuple[NDArray[np.float32], int]:
-    """Decode by libsndfile what the engine cannot: raw samples and their rate, as :func:`load` gives them.
+    """Decode by libsndfile what the engine cannot: mono samples, shape [n], and their rate in Hz.
 
     Args:
         source: a path, or a binary file object.

@@ -30,6 +30,9 @@ const MAX_BLOCK_TERM: u32 = 2048;
 /// Plans kept; data sets with more pairs of rates than this rebuild some.
 const MAX_CACHED: usize = 64;
 
+/// By reduced pair of rates.
+type Plans = HashMap<(u32, u32), Arc<Plan>>;
+
 /// What a pair of rates needs, shared by all recordings and threads.
 enum Plan {
     Same,
@@ -105,7 +108,7 @@ pub fn resample(samples: &[f32], from_hz: u32, to_hz: u32) -> Result<Vec<f32>> {
 }
 
 fn plan(from_hz: u32, to_hz: u32) -> Arc<Plan> {
-    static PLANS: LazyLock<Mutex<HashMap<(u32, u32), Arc<Plan>>>> = LazyLock::new(Mutex::default);
+    static PLANS: LazyLock<Mutex<Plans>> = LazyLock::new(Mutex::default);
     let shared = gcd(from_hz, to_hz);
     let (from, to) = (from_hz / shared, to_hz / shared);
     // Held while a plan is made, so that the workers of a pool do not all make the same one.
