@@ -1,0 +1,97 @@
+"""Predicted probabilities and true labels → numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+def evaluate(probabilities: ArrayLike, labels: ArrayLike, classes: list[str]) -> dict[str, Any]:
+    """All measures of one set of predictions, ready for JSON.
+
+    probabilities: [n, n_classes], rows sum to 1. labels: int [n].
+
+    accuracy, n; confusion: rows are true classes, columns predicted ones.
+    balanced_accuracy: mean recall of the classes that occur among the labels.
+    macro_f1: mean F1 of the classes that occur among the labels or the predictions.
+    ece: see `expected_calibration_error`.
+    per_class: {name: precision, recall, f1, n}; None where a measure is 0/0 for lack of examples.
+    """
+    p = np.asarray(probabilities, np.float64)
+    y = np.asarray(labels, np.int64)
+    if p.ndim != 2 or p.shape != (len(y), len(classes)) or len(y) == 0:
+        raise ValueError(
+            f"probabilities {p.shape} must be [n, n_classes] with n = {len(y)} labels >= 1 "
+            f"and n_classes = {len(classes)}"
+        )
+    predicted = p.argmax(axis=1)
+    confusion = np.zeros((len(classes), len(classes)), np.int64)
+    np.add.at(confusion, (y, predicted), 1)
+
+    hits = np.diag(confusion).astype(np.float64)
+    n_true, n_predicted = confusion.sum(axis=1), confusion.sum(axis=0)
+    recall = _ratio(hits, n_true)
+    precision = _ratio(hits, n_predicted)
+    f1 = _ratio(2 * hits, n_true + n_predicted)
+    return {
+        "accuracy": float(hits.sum() / len(y)),
+        "balanced_accuracy": float(np.nanmean(recall)),
+        "macro_f1": float(np.nanmean(f1)),
+        "ece": expected_calibration_error(p, y),
+        "n": len(y),
+        "confusion": confusion.tolist(),
+        "per_class": {
+            name: {
+                "precision": _number(precision[i]),
+                "recall": _number(recall[i]),
+                "f1": _number(f1[i]),
+                "n": int(n_true[i]),
+            }
+            for i, name in enumerate(classes)
+        },
+    }
+
+
+def expected_calibration_error(
+    probabilities: ArrayLike, labels: ArrayLike, n_bins: int = 15
+) -> float:
+    """Mean |accuracy − confidence| over equal-width bins of the top class's probability.
+
+    Each bin weighs as many examples as it holds. 0 is perfect. Guo et al. 2017, "On calibration of
+    modern neural networks", arXiv:1706.04599, eq. 3, with bins (m/M, (m+1)/M] and M = 15.
+    """
+    p = np.asarray(probabilities, np.float64)
+    confidence = p.max(axis=1)
+    correct = p.argmax(axis=1) == np.asarray(labels)
+    bins = np.clip(np.ceil(confidence * n_bins).astype(np.int64) - 1, 0, n_bins - 1)
+    gap = np.bincount(bins, weights=correct - confidence, minlength=n_bins)
+    return float(np.abs(gap).sum() / len(p))
+
+
+def mean_by_recording(
+    probabilities: ArrayLike, recording: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Mean probability over the clips of each recording.
+
+    probabilities: [n_clips, n_classes]; recording: int [n_clips].
+    Returns ([n_recordings, n_classes], the recording of each row, ascending).
+    """
+    p = np.asarray(probabilities, np.float64)
+    ids, inverse, counts = np.unique(
+        np.asarray(recording, np.int64), return_inverse=True, return_counts=True
+    )
+    total = np.zeros((len(ids), p.shape[1]))
+    np.add.at(total, inverse, p)
+    return total / counts[:, None], ids
+
+
+def _ratio(a: NDArray[np.float64], b: NDArray[np.int64]) -> NDArray[np.float64]:
+    """a / b, NaN where b is 0."""
+    ratio: NDArray[np.float64] = np.divide(a, b, out=np.full(len(a), np.nan), where=b > 0)
+    return ratio
+
+
+def _number(x: float) -> float | None:
+    return None if np.isnan(x) else float(x)

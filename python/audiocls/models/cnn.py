@@ -1,0 +1,46 @@
+"""`cnn`: two unpadded convolutions and a large dense layer."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from audiocls.errors import SettingError
+
+
+class CNN(nn.Module):
+    """Conv 1→16 3×3, BatchNorm, ReLU, Conv 16→32 3×3, BatchNorm, ReLU, Linear 512, 64, n.
+
+    No padding, no pooling and no dropout, so nearly all weights are in the first dense layer and
+    the network is bound to one clip length. Batch normalisation: Ioffe & Szegedy 2015,
+    arXiv:1502.03167.
+
+    Input [batch, frames, features]; the picture it sees is features × frames. Both must be >= 5.
+    """
+
+    def __init__(self, n_classes: int, input_shape: tuple[int, int]) -> None:
+        super().__init__()
+        frames, features = input_shape
+        if frames < 5 or features < 5:
+            rule = "cnn has two unpadded 3×3 convolutions: (frames, features) must both be >= 5"
+            raise SettingError("input_shape", input_shape, rule)
+        self.convolutions = nn.Sequential(
+            nn.Conv2d(1, 16, 3),
+            nn.BatchNorm2d(16),
+            nn.ReLU(),
+            nn.Conv2d(16, 32, 3),
+            nn.BatchNorm2d(32),
+            nn.ReLU(),
+        )
+        self.classifier = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(32 * (features - 4) * (frames - 4), 512),
+            nn.ReLU(),
+            nn.Linear(512, 64),
+            nn.ReLU(),
+            nn.Linear(64, n_classes),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.transpose(1, 2).unsqueeze(1)  # [batch, 1, features, frames]
+        logits: Tensor = self.classifier(self.convolutions(x))
+        return logits

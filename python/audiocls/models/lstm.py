@@ -1,0 +1,39 @@
+"""`lstm` and `lstm-large`: recurrent networks over time (Hochreiter & Schmidhuber 1997)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class LSTM(nn.Module):
+    """Stacked LSTM; the last hidden states of all layers, flattened → Linear 128 → 64 → n.
+
+    The default, 3 layers of 16, gives the classifier 48 values. Clips of any length are taken;
+    the number of features is fixed.
+
+    Input [batch, frames, features].
+    """
+
+    def __init__(
+        self, n_classes: int, input_shape: tuple[int, int], hidden: int = 16, layers: int = 3
+    ) -> None:
+        super().__init__()
+        _, features = input_shape
+        self.lstm = nn.LSTM(features, hidden, layers, batch_first=True)
+        self.classifier = nn.Sequential(
+            nn.Linear(layers * hidden, 128),
+            nn.ReLU(),
+            nn.Linear(128, 64),
+            nn.ReLU(),
+            nn.Linear(64, n_classes),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        _, (last, _) = self.lstm(x)  # last: [layers, batch, hidden]
+        logits: Tensor = self.classifier(last.transpose(0, 1).flatten(1))
+        return logits
+
+
+def lstm_large(n_classes: int, input_shape: tuple[int, int]) -> LSTM:
+    """`lstm` with 8 layers of 128: 1,024 values for the classifier."""
+    return LSTM(n_classes, input_shape, hidden=128, layers=8)

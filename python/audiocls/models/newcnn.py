@@ -1,0 +1,44 @@
+"""`newcnn`: five convolutions and adaptive pooling, for clips of any length."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+HIDDEN = 64
+POOLED = 4  # rows and columns left by the pooling, whatever the input
+
+
+class NewCNN(nn.Module):
+    """Five times [Conv 3×3 with 64 channels, LeakyReLU], adaptive pooling, Linear 256, 64, n.
+
+    The convolutions are padded and the average pooling always leaves 4 × 4, so the same weights
+    take clips of any length and any number of features. LeakyReLU: Maas et al. 2013, "Rectifier
+    nonlinearities improve neural network acoustic models".
+
+    Input [batch, frames, features]; the picture it sees is features × frames.
+    """
+
+    def __init__(self, n_classes: int, input_shape: tuple[int, int]) -> None:
+        super().__init__()
+        del input_shape  # any
+        channels = [1] + [HIDDEN] * 5
+        self.convolutions = nn.Sequential()
+        for n_in, n_out in pairwise(channels):
+            self.convolutions.append(nn.Conv2d(n_in, n_out, 3, padding=1))
+            self.convolutions.append(nn.LeakyReLU(inplace=True))
+        self.pool = nn.AdaptiveAvgPool2d(POOLED)
+        self.classifier = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(HIDDEN * POOLED * POOLED, 256),
+            nn.LeakyReLU(),
+            nn.Linear(256, 64),
+            nn.LeakyReLU(),
+            nn.Linear(64, n_classes),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.transpose(1, 2).unsqueeze(1)  # [batch, 1, features, frames]
+        logits: Tensor = self.classifier(self.pool(self.convolutions(x)))
+        return logits

@@ -1,0 +1,141 @@
+"""The architectures: counts and shapes as the study has them."""
+
+from __future__ import annotations
+
+from math import ceil
+
+import pytest
+import torch
+from torch import nn
+
+from audiocls import build_model
+from audiocls.errors import SettingError
+from audiocls.models import MODELS, count_parameters
+
+MFCC = (49, 13)  # (frames, features): the study's picture is 13 × 49
+
+
+def counts(model: nn.Module) -> list[int]:
+    """Parameters of each layer that has any, in order."""
+    leaves = [m for m in model.modules() if not list(m.children())]
+    return [n for n in (sum(p.numel() for p in m.parameters()) for m in leaves) if n]
+
+
+def outputs(model: nn.Module, layers: list[nn.Module], shape: tuple[int, int]) -> list[list[int]]:
+    """Output shapes of `layers`, without the batch, for one clip."""
+    seen: dict[int, list[int]] = {}
+
+    def note(module: nn.Module, _inputs: object, y: torch.Tensor) -> None:
+        seen[id(module)] = list(y.shape[1:])
+
+    for layer in layers:
+        layer.register_forward_hook(note)
+    model.eval()(torch.zeros(1, *shape))
+    return [seen[id(layer)] for layer in layers]
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("shape", [(49, 13), (44, 128), (41, 80)])
+def test_logits(name: str, shape: tuple[int, int]) -> None:
+    if name == "cnn" and shape == (44, 128):
+        shape = (44, 32)  # 81 million weights are not needed to see this
+    y = build_model(name, 5, shape)(torch.randn(2, *shape))
+    assert y.shape == (2, 5)
+    assert not torch.allclose(y.sum(dim=1), torch.ones(2)), "logits, not probabilities"
+
+
+def test_cnn_layers() -> None:
+    model = build_model("cnn", 14, MFCC)
+    assert counts(model) == [160, 32, 4640, 64, 6636032, 32832, 910]
+    convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
+    assert outputs(model, convolutions, MFCC) == [[16, 11, 47], [32, 9, 45]]
+    kinds = {type(m) for m in model.modules()}
+    assert not kinds & {nn.Dropout, nn.MaxPool2d, nn.AvgPool2d, nn.Softmax}
+
+
+def test_newcnn_layers() -> None:
+    model = build_model("newcnn", 14, MFCC)
+    convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
+    assert [(m.in_channels, m.out_channels, m.kernel_size) for m in convolutions] == [
+        (1, 64, (3, 3)),
+        *[(64, 64, (3, 3))] * 4,
+    ]
+    widths = [m.out_features for m in model.modules() if isinstance(m, nn.Linear)]
+    assert widths == sorted(widths, reverse=True)
+    assert widths[-1] == 14
+    assert counts(model) == [640, *[64 * 64 * 9 + 64] * 4, 1024 * 256 + 256, 256 * 64 + 64, 910]
+
+
+@pytest.mark.parametrize("name", ["newcnn", "resnet", "lstm", "lstm-large"])
+@pytest.mark.parametrize("frames", [1, 7, 300])
+def test_the_same_network_takes_clips_of_any_length(name: str, frames: int) -> None:
+    model = build_model(name, 3, MFCC).eval()
+    assert model(torch.randn(1, frames, 13)).shape == (1, 3)
+
+
+def test_resnet_layers() -> None:
+    model = build_model("resnet", 14, MFCC)
+    assert count_parameters(model) == 11_177_422
+    stages = list(model.get_submodule("stages").children())
+    assert outputs(model, [model.get_submodule("stem"), *stages], MFCC) == [
+        [64, 4, 13],
+        [64, 4, 13],
+        [128, 2, 7],
+        [256, 1, 4],
+        [512, 1, 2],
+    ]
+
+
+def test_resnet_shortcuts_are_identities_wherever_shapes_agree() -> None:
+    model = build_model("resnet", 14, MFCC)
+    blocks = [block for stage in model.get_submodule("stages").children() for block in stage]
+    kinds = [type(block.get_submodule("shortcut")) for block in blocks]
+    plain, projected = nn.Identity, nn.Sequential
+    assert kinds == [plain, plain, projected, plain, projected, plain, projected, plain]
+
+
+@pytest.mark.parametrize(("name", "hidden", "layers"), [("lstm", 16, 3), ("lstm-large", 128, 8)])
+def test_lstm_layers(name: str, hidden: int, layers: int) -> None:
+    model = build_model(name, 14, MFCC)
+    inputs = [13] + [hidden] * (layers - 1)
+    # Four gates, each with input and recurrent weights and two biases.
+    lstm = sum(4 * hidden * (n + hidden + 2) for n in inputs)
+    first = layers * hidden
+    assert counts(model) == [lstm, first * 128 + 128, 128 * 64 + 64, 64 * 14 + 14]
+
+
+def test_lstm_classifies_the_last_hidden_state_of_every_layer() -> None:
+    model = build_model("lstm", 4, MFCC).eval()
+    x = torch.randn(2, 49, 13)
+    # Restated: one single-layer LSTM after another, with the same weights.
+    lstm, y, states = model.get_submodule("lstm"), x, []
+    for i in range(3):
+        single = nn.LSTM(y.shape[2], 16, batch_first=True)
+        single.load_state_dict(
+            {
+                k[: -len(f"l{i}")] + "l0": v
+                for k, v in lstm.state_dict().items()
+                if k.endswith(f"l{i}")
+            }
+        )
+        y, _ = single(y)
+        states.append(y[:, -1])
+    expected = model.get_submodule("classifier")(torch.cat(states, dim=1))
+    torch.testing.assert_close(model(x), expected)
+
+
+@pytest.mark.parametrize("shape", [(4, 13), (49, 4)])
+def test_an_input_too_small_is_refused(shape: tuple[int, int]) -> None:
+    with pytest.raises(SettingError, match=r"3×3.*>= 5"):
+        build_model("cnn", 14, shape)
+    assert ceil(shape[0] / 2) >= 1  # the padded networks take it
+    assert build_model("resnet", 14, shape).eval()(torch.zeros(1, *shape)).shape == (1, 14)
+
+
+def test_unknown_names_and_numbers() -> None:
+    with pytest.raises(SettingError, match="did you mean 'resnet'"):
+        build_model("resnt", 14, MFCC)
+    with pytest.raises(SettingError, match="at least 2"):
+        build_model("cnn", 1, MFCC)
+    with pytest.raises(SettingError, match=">= 1"):
+        build_model("lstm", 2, (0, 13))
