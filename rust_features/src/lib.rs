@@ -3,17 +3,37 @@
 //!
 //! The modules stand in the order in which data flows.
 
-pub mod codelet;
 pub mod error;
-pub mod fft;
-pub mod simd;
 
 pub mod decode;
+pub mod load;
 pub mod resample;
 
-pub mod load;
+pub mod presets;
+pub mod spec;
+
+pub mod frame;
+pub mod window;
+
+pub mod fft;
+pub mod mel;
+
+pub mod log;
+
+pub mod cepstrum;
+
+pub mod finish;
+
+pub mod extractor;
+pub mod parallel;
+pub mod stream;
+
+pub mod simd;
 
 #[cfg(feature = "python")]
 mod python;
 
 pub use error::{Error, Result};
+pub use extractor::{Extractor, Scratch};
+pub use spec::FeatureSpec;
+pub use stream::Stream;

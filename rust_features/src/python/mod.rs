@@ -2,8 +2,9 @@
 //! around all work, and maps errors; nothing is computed here.
 
 mod audio;
+mod features;
 
-use pyo3::exceptions::{PyKeyboardInterrupt, PyOSError, PyValueError};
+use pyo3::exceptions::{PyKeyboardInterrupt, PyOSError};
 use pyo3::prelude::*;
 
 use crate::Error;
@@ -11,16 +12,33 @@ use crate::Error;
 impl From<Error> for PyErr {
     fn from(error: Error) -> Self {
         match error {
-            Error::Setting { .. } => PyValueError::new_err(error.to_string()),
+            Error::Setting { name, value, rule } => setting_error(&name, &value, &rule),
             Error::Decode { .. } | Error::Io { .. } => PyOSError::new_err(error.to_string()),
             Error::Interrupted => PyKeyboardInterrupt::new_err(()),
         }
     }
 }
 
+/// `audiocls.errors.SettingError`, which prints a number as a number.
+fn setting_error(name: &str, value: &str, rule: &str) -> PyErr {
+    Python::attach(|py| {
+        let value = match value.parse::<i64>() {
+            Ok(whole) => whole.into_pyobject(py)?.into_any(),
+            Err(_) => match value.parse::<f64>() {
+                Ok(number) => number.into_pyobject(py)?.into_any(),
+                Err(_) => value.into_pyobject(py)?.into_any(),
+            },
+        };
+        let error = py.import("audiocls.errors")?.getattr("SettingError")?;
+        Ok(PyErr::from_value(error.call1((name, value, rule))?))
+    })
+    .unwrap_or_else(|error: PyErr| error)
+}
+
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     audio::register(module)?;
+    features::register(module)?;
     Ok(())
 }

@@ -1,0 +1,368 @@
+"""What to compute from a waveform, and its computation: numpy in, numpy out, all of it in Rust."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from audiocls import _native
+from audiocls.errors import SettingError, unknown
+
+Float32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureSpec:
+    """One feature, completely. Fields stand in the order in which they act.
+
+    The defaults are the preset `spectrogram`: every later step is off. A setting of a step that
+    is off must be left at its default.
+
+    Raises:
+        SettingError: a field or combination is invalid; names field, value and rule.
+    """
+
+    kind: Literal["stft", "spectrogram", "mel", "mfcc"] = "spectrogram"
+    """The last step computed."""
+    sample_rate: int = 22_050
+    """Samples a second of the input."""
+    preemphasis: float = 0.0
+    """c in y[n] = x[n] − c·x[n−1]; 0 switches it off."""
+    preemphasis_on: Literal["signal", "frame"] = "signal"
+    """What it filters: the signal (python_speech_features) or each frame (Kaldi)."""
+    frame_length: int = 2048
+    """Samples a frame."""
+    hop_length: int = 512
+    """Samples from one frame to the next."""
+    n_fft: int = 2048
+    """Points of the Fourier transform; a shorter frame is padded with zeros: on both sides if
+    frames are centred (`padding` zero or reflect), else at its end."""
+    padding: Literal["none", "tail", "zero", "reflect"] = "zero"
+    """What stands around the signal. none: only whole frames (Kaldi). tail: zeros after the end
+    until the last frame is whole (python_speech_features). zero, reflect: n_fft / 2 zeros or
+    mirrored samples on both sides, so that frames are centred (librosa; torchaudio)."""
+    drop_last_frame: bool = False
+    """Leaves the last frame out (Whisper)."""
+    remove_dc: bool = False
+    """Subtracts its mean from every frame."""
+    window: Literal[
+        "hann", "hamming", "blackman", "blackman_harris", "bartlett", "povey", "rectangular"
+    ] = "hann"
+    """The window each frame is multiplied with; povey is Hann to the power 0.85 (Kaldi)."""
+    window_periodic: bool = True
+    """Periodic or symmetric window."""
+    power: int = 2
+    """1: magnitude, 2: power."""
+    scale_by_n_fft: bool = False
+    """Divides the spectrum by n_fft."""
+    n_mels: int = 0
+    """Number of mel filters."""
+    mel_scale: Literal["slaney", "htk"] = "slaney"
+    """slaney: linear below 1 kHz (librosa); htk: 2595·log10(1 + f / 700) (also Kaldi)."""
+    mel_norm: Literal["none", "slaney"] = "none"
+    """Height of the filters: peak 1, or area 1 over Hz."""
+    mel_shape: Literal["hz", "mel", "bins"] = "hz"
+    """Over which axis a filter is a triangle: Hz (librosa, torchaudio), mel (Kaldi), FFT bins with
+    corners rounded down to whole bins (python_speech_features)."""
+    fmin_hz: float = 0.0
+    """Lower end of the lowest filter."""
+    fmax_hz: float | None = None
+    """Upper end of the highest filter; None: half the sample rate."""
+    log: Literal["none", "db", "natural", "log10"] = "none"
+    """The logarithm; db: 10·log10 of power, 20·log10 of magnitude."""
+    log_floor: float = 1e-10
+    """The value below which `log_floor_rule` acts."""
+    log_floor_rule: Literal["max", "replace_zeros"] = "max"
+    """max: raises to the floor; replace_zeros: replaces only exact zeros by it."""
+    top_db: float | None = None
+    """Raises what is more decibels below the clip's own maximum. Needs the whole clip."""
+    scale: float = 1.0
+    """Factor after the logarithm."""
+    offset: float = 0.0
+    """Added after `scale`."""
+    n_mfcc: int = 0
+    """Number of cepstral coefficients."""
+    lifter: float = 0.0
+    """L in 1 + L/2·sin(πk/L), by which coefficient k is multiplied; 0: none."""
+    energy: Literal["none", "spectrum", "raw"] = "none"
+    """What replaces the first coefficient: nothing, the log of the sum of the power spectrum
+    (python_speech_features), or of the sum of squares before pre-emphasis and window (Kaldi)."""
+    deltas: int = 0
+    """1 appends the slope of every feature over time, 2 also the slope of the slope."""
+    delta_width: int = 9
+    """Frames over which a slope is fitted, odd."""
+    normalize: Literal["none", "mean", "mean_var"] = "none"
+    """What each feature has subtracted (and is divided by) over the frames of a clip, at last."""
+
+    def __post_init__(self) -> None:
+        checked = json.loads(_checked(json.dumps(dataclasses.asdict(self), default=_plain)))
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def preset(cls, name: str, **overrides: Any) -> FeatureSpec:
+        """The preset of that name, with some fields replaced.
+
+        Raises:
+            SettingError: no such preset or field, or an invalid value.
+        """
+        named = presets()
+        if name not in named:
+            raise unknown("feature", name, named)
+        return named[name].replace(**overrides)
+
+    def replace(self, **overrides: Any) -> FeatureSpec:
+        """A spec with some fields replaced.
+
+        Raises:
+            SettingError: no such field, or an invalid value.
+        """
+        fields = [field.name for field in dataclasses.fields(self)]
+        for name in overrides:
+            if name not in fields:
+                raise unknown("field", name, fields)
+        return dataclasses.replace(self, **overrides)
+
+    def to_json(self) -> str:
+        """All fields as one line of JSON."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> FeatureSpec:
+        """The inverse of `to_json`.
+
+        Raises:
+            SettingError: an unknown field or an invalid value.
+        """
+        return cls(**json.loads(_checked(text)))
+
+
+def presets() -> dict[str, FeatureSpec]:
+    """Every preset by its name; each equals the library that owns its convention."""
+    return {name: FeatureSpec(**json.loads(spec)) for name, spec in _native.presets()}
+
+
+class Extractor:
+    """Computes the features of a spec.
+
+    Any number of Python threads may share one extractor, and it works in forked processes.
+
+    Args:
+        spec: a spec or the name of a preset.
+        threads: most threads a call may use; None: one for every core this process may use.
+        isa: instruction set, one of `instruction_sets()`; None: the fastest. Results of different
+            sets agree within float32 rounding; those of one set are always equal bit for bit.
+
+    Raises:
+        SettingError: an invalid spec, thread count or instruction set.
+
+    Warns:
+        UserWarning: some mel filters lie between two bins of the transform and are always empty.
+    """
+
+    spec: FeatureSpec
+
+    def __init__(
+        self, spec: FeatureSpec | str, threads: int | None = None, *, isa: str | None = None
+    ) -> None:
+        self.spec = FeatureSpec.preset(spec) if isinstance(spec, str) else spec
+        self.threads = len(os.sched_getaffinity(0)) if threads is None else threads
+        if isinstance(self.threads, bool) or self.threads < 1:
+            raise SettingError("threads", threads, "must be >= 1")
+        if isa is not None and isa not in instruction_sets():
+            raise unknown("isa", isa, instruction_sets())
+        self._isa = isa
+        self._native = _native.Extractor(self.spec.to_json(), self.threads, isa)
+        if empty := self._native.empty_filters():
+            warnings.warn(
+                f"n_mels {self.spec.n_mels}: filters {', '.join(map(str, empty))} are empty, they "
+                "lie between two bins of the transform; use fewer mels or a larger n_fft",
+                stacklevel=2,
+            )
+
+    def __reduce__(self) -> tuple[Callable[..., Extractor], tuple[Any, ...]]:
+        return _unpickle, (self.spec, self.threads, self._isa)
+
+    def __repr__(self) -> str:
+        return f"Extractor({self.spec!r}, threads={self.threads})"
+
+    @property
+    def n_features(self) -> int:
+        """Features a frame; for kind stft: complex bins."""
+        return self._native.n_features // (2 if self.spec.kind == "stft" else 1)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the results: complex64 for kind stft, else float32."""
+        return np.dtype(np.complex64 if self.spec.kind == "stft" else np.float32)
+
+    def n_frames(self, n_samples: int) -> int:
+        """Frames of a clip of so many samples."""
+        return self._native.n_frames(n_samples)
+
+    def __call__(self, y: npt.ArrayLike, *, dtype: npt.DTypeLike | None = None) -> npt.NDArray[Any]:
+        """Features of one clip.
+
+        Args:
+            y: [samples] at `spec.sample_rate`; see `batch` for the types.
+            dtype: float32 (default) or float16; kind stft gives complex64.
+
+        Returns:
+            [frames, features]
+
+        Raises:
+            SettingError: as `batch`.
+        """
+        features: npt.NDArray[Any] = self.batch(_samples(y, 1)[np.newaxis], dtype=dtype)[0]
+        return features
+
+    def batch(
+        self,
+        clips: npt.ArrayLike,
+        out: npt.NDArray[Any] | None = None,
+        *,
+        dtype: npt.DTypeLike | None = None,
+    ) -> npt.NDArray[Any]:
+        """Features of clips of equal length, on `threads` threads, without the GIL.
+
+        Args:
+            clips: [n, samples] at `spec.sample_rate`. C-contiguous float32 is read in place; other
+                layouts, float16 and float64 are converted; int16 is divided by 32768.
+            out: where the result goes: C-contiguous, writable, [n, frames, features], float32 or
+                float16 (complex64 for kind stft); a memory map will do.
+            dtype: float32 (default) or float16, if `out` is not given.
+
+        Returns:
+            [n, frames, features]; `out` if given. A clip's values do not depend on the clips
+            around it or on `threads`.
+
+        Raises:
+            SettingError: another dtype or number of dimensions; a sample that is not finite; clips
+                too short for the spec (empty, or not longer than padding reflect mirrors); an
+                `out` of the wrong shape, dtype or layout.
+            KeyboardInterrupt: Ctrl-C, within 0.2 s; `out` is then partly filled.
+        """
+        samples = _samples(clips, 2)
+        n, length = samples.shape
+        self._native.check_length(length)
+        shape = (n, self.n_frames(length), self.n_features)
+        if out is None:
+            out = np.empty(shape, self._dtype(dtype))
+        else:
+            _check_out(out, shape, self._dtype(out.dtype))
+        if out.dtype == np.float16:
+            # Converted in pieces: a whole float32 copy of a large result might not fit.
+            step = max(1, _FLOATS_AT_ONCE // max(1, shape[1] * shape[2]))
+            for i in range(0, n, step):
+                part = np.empty((len(samples[i : i + step]), *shape[1:]), np.float32)
+                self._native.batch(samples[i : i + step], part)
+                out[i : i + step] = part
+        else:
+            self._native.batch(samples, out.view(np.float32))
+        return out
+
+    def stream(self) -> StreamingExtractor:
+        """A stream at its beginning; any number may be open at once."""
+        return StreamingExtractor(self)
+
+    def _dtype(self, dtype: npt.DTypeLike | None) -> np.dtype[Any]:
+        wanted = self.dtype if dtype is None else np.dtype(dtype)
+        allowed = (self.dtype,) if self.spec.kind == "stft" else (self.dtype, np.dtype(np.float16))
+        if wanted not in allowed:
+            raise SettingError("dtype", str(wanted), f"must be {' or '.join(map(str, allowed))}")
+        return wanted
+
+
+class StreamingExtractor:
+    """Features of a signal that arrives in pieces, bit for bit equal to those of the whole.
+
+    Frames come as soon as their last sample has come. Specs whose values depend on the whole clip
+    (`top_db`, `deltas`, `normalize`) deliver everything at `finish`. One stream belongs to one
+    thread at a time.
+    """
+
+    def __init__(self, extractor: Extractor) -> None:
+        self._extractor = extractor
+        self._native = extractor._native.stream()
+
+    def push(self, chunk: npt.ArrayLike) -> npt.NDArray[Any]:
+        """The next samples, any number of them.
+
+        Args:
+            chunk: [samples], types as in `Extractor.batch`.
+
+        Returns:
+            [frames, features] of the frames that are now complete, perhaps none.
+
+        Raises:
+            SettingError: another dtype or number of dimensions; a sample that is not finite.
+        """
+        return self._shaped(self._native.push(_samples(chunk, 1)))
+
+    def finish(self) -> npt.NDArray[Any]:
+        """The remaining frames; afterwards the stream is at its beginning again.
+
+        Raises:
+            SettingError: the signal was too short for the spec.
+        """
+        return self._shaped(self._native.finish())
+
+    def _shaped(self, values: Float32) -> npt.NDArray[Any]:
+        return values.view(self._extractor.dtype).reshape(-1, self._extractor.n_features)
+
+
+def instruction_sets() -> list[str]:
+    """What this machine can run, fastest first: for `Extractor(isa=…)`."""
+    return _native.instruction_sets()
+
+
+_FLOATS_AT_ONCE = 1 << 22
+
+
+def _samples(values: npt.ArrayLike, ndim: int) -> Float32:
+    """C-contiguous float32, without a copy if it is that already."""
+    array = np.asarray(values)
+    if array.ndim != ndim:
+        shape = "[samples]" if ndim == 1 else "[n_clips, samples]"
+        raise SettingError("input shape", array.shape, f"must be {shape}")
+    if array.dtype == np.int16:
+        return np.asarray(array, np.float32, order="C") / np.float32(32768)
+    if array.dtype.kind != "f" or array.dtype.itemsize > 8:
+        rule = "must be float32, float64, float16 or int16 (which is divided by 32768)"
+        raise SettingError("input dtype", str(array.dtype), rule)
+    with np.errstate(over="ignore"):  # Too large for float32 becomes inf, which the engine refuses.
+        return np.require(array, np.float32, ["C", "A"])
+
+
+def _check_out(out: npt.NDArray[Any], shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    if not isinstance(out, np.ndarray):
+        raise SettingError("out", type(out).__name__, "must be a numpy array")
+    if out.shape != shape:
+        raise SettingError("out.shape", out.shape, f"must be {shape}")
+    if not (out.flags.c_contiguous and out.flags.aligned and out.flags.writeable):
+        raise SettingError("out", "array", "must be C-contiguous, aligned and writable")
+
+
+def _plain(value: object) -> object:
+    """numpy scalars as JSON."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError
+
+
+def _checked(text: str) -> str:
+    return _native.check_spec(text)
+
+
+def _unpickle(spec: FeatureSpec, threads: int, isa: str | None) -> Extractor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # The original has warned.
+        return Extractor(spec, threads, isa=isa)

@@ -1,0 +1,442 @@
+//! The steps composed: an immutable plan that any number of threads share, and buffers that each
+//! worker owns.
+
+use std::ops::Range;
+
+use crate::cepstrum::Cepstrum;
+use crate::fft::{Complex, Fft, FftScratch, Magnitude, Power};
+use crate::finish;
+use crate::frame::{FrameSteps, Framing, Signal, first_non_finite};
+use crate::log::{self, LogScale};
+use crate::mel::FilterBank;
+use crate::simd::{Block, Isa, Kernel, MAX_LANES, Rows, RowsMut, Simd};
+use crate::spec::{Energy, FeatureSpec, Kind};
+use crate::window::window;
+use crate::{Error, Result};
+
+/// Frames that are padded and transformed together: a whole number of vectors of every kind, few
+/// enough to stay in the second-level cache.
+const TILE: usize = 64;
+/// Frames after which a group of clips gets its second pass, while it is still in the cache.
+const GROUP: usize = 256;
+/// `load4` may read up to three samples beyond a frame.
+const SLACK: usize = 4;
+
+/// Computes one feature. Immutable: share it between threads, with a [`Scratch`] for each.
+pub struct Extractor {
+    spec: FeatureSpec,
+    isa: Isa,
+    framing: Framing,
+    frame_steps: Option<FrameSteps>,
+    fft: Fft,
+    /// Spectrum scale that no filter bank has taken on.
+    spectrum_scale: f32,
+    filters: Option<FilterBank>,
+    log: Option<LogScale>,
+    range: Option<f32>,
+    cepstrum: Option<Cepstrum>,
+}
+
+/// Buffers of one worker.
+pub struct Scratch {
+    padded: Vec<f32>,
+    starts: Vec<usize>,
+    frames: Vec<f32>,
+    centred: Vec<f32>,
+    fft: FftScratch,
+    spectrum: Vec<Block>,
+    bands: Vec<Block>,
+    group: Group,
+}
+
+/// The frames between the first and the second pass.
+#[derive(Default)]
+pub(crate) struct Group {
+    /// `[frames][row_width]`; empty where the first pass can write to the output.
+    pub rows: Vec<f32>,
+    /// Log energy of each frame, if asked for.
+    pub energy: Vec<f32>,
+    /// Greatest value of each frame, if asked for.
+    pub max: Vec<f32>,
+}
+
+impl Extractor {
+    /// Plans the computation of a spec, for the fastest instruction set of this machine.
+    pub fn new(spec: FeatureSpec) -> Result<Self> {
+        Self::with_isa(spec, Isa::best())
+    }
+
+    /// The same with a given instruction set; results agree within float32 rounding.
+    pub fn with_isa(spec: FeatureSpec, isa: Isa) -> Result<Self> {
+        spec.validate()?;
+        let framing = Framing::new(&spec);
+        let mut weights = vec![0.0; framing.span];
+        let first = (framing.span - spec.frame_length) / 2;
+        weights[first..first + spec.frame_length].copy_from_slice(&window(
+            spec.window,
+            spec.frame_length,
+            spec.window_periodic,
+        ));
+        let scaled = spec.scale_by_n_fft;
+        Ok(Self {
+            isa,
+            frame_steps: FrameSteps::new(&spec),
+            fft: Fft::new(spec.n_fft, &weights),
+            spectrum_scale: if scaled { 1.0 / spec.n_fft as f32 } else { 1.0 },
+            filters: spec.has_filters().then(|| FilterBank::new(&spec)),
+            log: LogScale::new(&spec),
+            range: log::range(&spec),
+            cepstrum: (spec.kind == Kind::Mfcc).then(|| Cepstrum::new(&spec)),
+            framing,
+            spec,
+        })
+    }
+
+    /// What it computes.
+    pub fn spec(&self) -> &FeatureSpec {
+        &self.spec
+    }
+
+    /// The instruction set it uses.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// Frames of a clip of `n_samples`.
+    pub fn n_frames(&self, n_samples: usize) -> usize {
+        self.framing.n_frames(n_samples)
+    }
+
+    /// Floats a frame: bins, filters or coefficients, with their slopes; for kind stft real and
+    /// imaginary part of each bin in turn.
+    pub fn n_features(&self) -> usize {
+        self.n_static() * (1 + self.spec.deltas)
+    }
+
+    /// Features without their slopes.
+    fn n_static(&self) -> usize {
+        if self.cepstrum.is_some() { self.spec.n_mfcc } else { self.row_width() }
+    }
+
+    /// Mel filters that lie between two bins, so that their output is constant.
+    pub fn empty_filters(&self) -> Vec<usize> {
+        self.filters.as_ref().map_or_else(Vec::new, FilterBank::empty_filters)
+    }
+
+    /// Refuses clip lengths that the spec cannot serve (0; too short to be mirrored).
+    pub fn check_length(&self, n_samples: usize) -> Result<()> {
+        self.framing.check(n_samples)
+    }
+
+    pub(crate) fn framing(&self) -> &Framing {
+        &self.framing
+    }
+
+    /// Floats a frame between the first and the second pass.
+    pub(crate) fn row_width(&self) -> usize {
+        match (&self.filters, self.spec.kind) {
+            (Some(filters), _) => filters.n_filters(),
+            (None, Kind::Stft) => 2 * self.spec.n_bins(),
+            (None, _) => self.spec.n_bins(),
+        }
+    }
+
+    /// Whether rows of the first pass are already laid out like the output.
+    pub(crate) fn rows_are_output(&self) -> bool {
+        self.cepstrum.is_none() && self.spec.deltas == 0
+    }
+
+    /// Buffers for one worker.
+    pub fn scratch(&self) -> Scratch {
+        Scratch {
+            padded: Vec::new(),
+            starts: Vec::with_capacity(TILE),
+            frames: vec![0.0; MAX_LANES * (self.framing.span + SLACK)],
+            centred: vec![0.0; self.framing.span],
+            fft: self.fft.scratch(),
+            spectrum: Block::zeros(2 * self.spec.n_bins(), MAX_LANES),
+            bands: Block::zeros(self.spec.n_mels, MAX_LANES),
+            group: Group::default(),
+        }
+    }
+
+    /// Features of many clips of equal length, on the calling thread.
+    ///
+    /// `clips` is `[n_clips][clip_len]`, `out` is `[n_clips][n_frames][n_features]`. Values of one
+    /// clip do not depend on the clips around it. Samples that are not finite are refused.
+    pub fn extract_into(
+        &self,
+        scratch: &mut Scratch,
+        clips: &[f32],
+        clip_len: usize,
+        out: &mut [f32],
+    ) -> Result<()> {
+        self.check_length(clip_len)?;
+        let n_frames = self.n_frames(clip_len);
+        let n_clips = clips.len() / clip_len;
+        if n_clips * clip_len != clips.len() {
+            let rule = format!("must be a multiple of the clip length {clip_len}");
+            return Err(Error::setting("n_samples", clips.len(), rule));
+        }
+        let clip_out = n_frames * self.n_features();
+        if out.len() != n_clips * clip_out {
+            let rule = format!("{n_clips} clips need {}", n_clips * clip_out);
+            return Err(Error::setting("out.len()", out.len(), rule));
+        }
+        if let Some(bad) = first_non_finite(clips) {
+            return Err(non_finite(clips[bad], bad % clip_len, bad / clip_len, n_clips));
+        }
+        if clip_out == 0 {
+            return Ok(());
+        }
+        let group_clips = (GROUP / n_frames).max(1);
+        for (clips, out) in
+            clips.chunks(group_clips * clip_len).zip(out.chunks_mut(group_clips * clip_out))
+        {
+            let signal = |clip: usize| Signal::whole(&clips[clip * clip_len..][..clip_len]);
+            let frames = clips.len() / clip_len * n_frames;
+            let mut group = std::mem::take(&mut scratch.group);
+            self.first_pass(scratch, signal, n_frames, 0..frames, &mut group, out);
+            self.second_pass(&mut group, n_frames, out);
+            scratch.group = group;
+        }
+        Ok(())
+    }
+
+    /// Frames `range` of the clips, counted through: into `out` if rows are laid out like the
+    /// output, else into `group.rows`; with `group.energy` and `group.max`.
+    pub(crate) fn first_pass<'s>(
+        &self,
+        scratch: &mut Scratch,
+        signal: impl Fn(usize) -> Signal<'s>,
+        n_frames: usize,
+        range: Range<usize>,
+        group: &mut Group,
+        out: &mut [f32],
+    ) {
+        let width = self.row_width();
+        let count = range.len();
+        let direct = self.rows_are_output();
+        group.rows.resize(if direct { 0 } else { count * width }, 0.0);
+        group.energy.resize(if self.spec.energy == Energy::None { 0 } else { count }, 0.0);
+        group.max.resize(if self.range.is_some() { count } else { 0 }, 0.0);
+        let rows = if direct { out } else { &mut group.rows[..] };
+
+        let (span, hop) = (self.framing.span, self.framing.hop);
+        for (i, rows) in rows.chunks_mut(TILE * width).enumerate() {
+            let tile = i * TILE..(i * TILE + TILE).min(count);
+            // The tile's part of every clip, padded, one after another.
+            scratch.starts.clear();
+            let (mut frame, end) = (range.start + tile.start, range.start + tile.end);
+            let mut used = 0;
+            while frame < end {
+                let (clip, first) = (frame / n_frames, frame % n_frames);
+                let n = (n_frames - first).min(end - frame);
+                let samples = (n - 1) * hop + span;
+                if scratch.padded.len() < used + samples + SLACK {
+                    scratch.padded.resize(used + samples + SLACK, 0.0);
+                }
+                let padded = &mut scratch.padded[used..used + samples];
+                self.framing.copy(signal(clip), first * hop, padded);
+                scratch.starts.extend((0..n).map(|f| used + f * hop));
+                used += samples;
+                frame += n;
+            }
+            let energy = group.energy.get_mut(tile.clone()).unwrap_or_default();
+            let max = group.max.get_mut(tile).unwrap_or_default();
+            self.isa.dispatch(Tile { plan: self, scratch, rows, energy, max });
+        }
+    }
+
+    /// From the rows of whole clips to the output.
+    pub(crate) fn second_pass(&self, group: &mut Group, n_frames: usize, out: &mut [f32]) {
+        let n_clips = out.len() / (n_frames * self.n_features());
+        for clip in 0..n_clips {
+            let frames = clip * n_frames..(clip + 1) * n_frames;
+            let max = group.max.get(frames.clone()).map(greatest);
+            let out =
+                &mut out[clip * n_frames * self.n_features()..][..n_frames * self.n_features()];
+            let rows = if self.rows_are_output() {
+                None
+            } else {
+                let width = self.row_width();
+                Some(&mut group.rows[frames.start * width..frames.end * width])
+            };
+            let energy = group.energy.get(frames).unwrap_or_default();
+            self.finish_frames(rows, energy, max, out);
+            self.finish_clip(out);
+        }
+    }
+
+    /// The part of the second pass that only needs the clip's maximum; any frames of one clip.
+    pub(crate) fn finish_frames(
+        &self,
+        rows: Option<&mut [f32]>,
+        energy: &[f32],
+        max: Option<f32>,
+        out: &mut [f32],
+    ) {
+        let floor = max.zip(self.range).map_or(f32::NEG_INFINITY, |(max, range)| max - range);
+        self.isa.dispatch(FinishFrames { plan: self, rows, energy, floor, out });
+    }
+
+    /// The part of the second pass that needs all frames of a clip.
+    pub(crate) fn finish_clip(&self, out: &mut [f32]) {
+        let (n, width) = (self.n_static(), self.n_features());
+        for order in 0..self.spec.deltas {
+            finish::append_delta(out, width, order * n, n, self.spec.delta_width);
+        }
+        finish::normalize(out, width, self.spec.normalize);
+    }
+}
+
+/// The error for a NaN or infinite sample.
+pub(crate) fn non_finite(value: f32, sample: usize, clip: usize, n_clips: usize) -> Error {
+    let name = match n_clips {
+        1 => format!("sample {sample}"),
+        _ => format!("sample {sample} of clip {clip}"),
+    };
+    Error::setting(&name, value, "must be finite")
+}
+
+/// The greatest of some numbers.
+pub(crate) fn greatest(values: &[f32]) -> f32 {
+    values.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+}
+
+/// First pass over the frames of a tile, LANES at a time.
+struct Tile<'a> {
+    plan: &'a Extractor,
+    scratch: &'a mut Scratch,
+    rows: &'a mut [f32],
+    energy: &'a mut [f32],
+    max: &'a mut [f32],
+}
+
+impl Kernel for Tile<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Tile { plan, scratch, rows, energy, max } = self;
+        let (span, width) = (plan.framing.span, plan.row_width());
+        let spectrum = s.cast_mut(&mut scratch.spectrum);
+        let bands = s.cast_mut(&mut scratch.bands);
+        let n_bins = plan.spec.n_bins();
+        let blocks = scratch.starts.chunks(S::LANES).zip(rows.chunks_mut(S::LANES * width));
+        for (block, (starts, rows)) in blocks.enumerate() {
+            let mut block_energy = [s.splat(0.0)];
+            let treated_starts: [usize; MAX_LANES] =
+                std::array::from_fn(|lane| lane * (span + SLACK));
+            let frames = if let Some(steps) = &plan.frame_steps {
+                for (lane, &start) in starts.iter().enumerate() {
+                    let frame = &scratch.padded[start..start + span];
+                    let treated = &mut scratch.frames[treated_starts[lane]..][..span];
+                    s.floats_mut(&mut block_energy)[lane] =
+                        steps.apply(s, frame, &mut scratch.centred, treated);
+                }
+                Rows::new(&scratch.frames, &treated_starts[..starts.len()], span + SLACK)
+            } else {
+                Rows::new(&scratch.padded, starts, span + SLACK)
+            };
+            match (plan.spec.kind, plan.spec.power) {
+                (Kind::Stft, _) => {
+                    plan.fft.run(s, &frames, &mut scratch.fft, &mut Complex(spectrum));
+                }
+                (_, 1) => plan.fft.run(s, &frames, &mut scratch.fft, &mut Magnitude(spectrum)),
+                _ => plan.fft.run(s, &frames, &mut scratch.fft, &mut Power(spectrum)),
+            }
+            if plan.spec.energy == Energy::Spectrum {
+                let mut sum = s.splat(0.0);
+                for &bin in &spectrum[..n_bins] {
+                    sum = s.add(sum, bin);
+                }
+                block_energy = [s.mul(sum, s.splat(plan.spectrum_scale))];
+            }
+            let values = if let Some(filters) = &plan.filters {
+                filters.apply(s, spectrum, bands);
+                &mut bands[..width]
+            } else {
+                if plan.spectrum_scale != 1.0 {
+                    for bin in &mut spectrum[..width] {
+                        *bin = s.mul(*bin, s.splat(plan.spectrum_scale));
+                    }
+                }
+                &mut spectrum[..width]
+            };
+            if let Some(log) = &plan.log {
+                for value in &mut *values {
+                    *value = log.apply(s, *value);
+                }
+                block_energy = [log.apply(s, block_energy[0])];
+            }
+            let here = block * S::LANES;
+            if let Some(max) = max.get_mut(here..here + starts.len()) {
+                let mut greatest = values[0];
+                for &value in &values[1..] {
+                    greatest = s.max(greatest, value);
+                }
+                max.copy_from_slice(&s.floats(&[greatest])[..starts.len()]);
+            }
+            if let Some(energy) = energy.get_mut(here..here + starts.len()) {
+                energy.copy_from_slice(&s.floats(&block_energy)[..starts.len()]);
+            }
+            store_rows(s, values, &mut RowsMut::new(rows, width));
+        }
+    }
+}
+
+/// `[width][lane]` → `[lane][width]`.
+#[inline(always)]
+fn store_rows<S: Simd>(s: S, values: &[S::V], rows: &mut RowsMut) {
+    let (quads, rest) = values.as_chunks::<4>();
+    for (i, quad) in quads.iter().enumerate() {
+        s.store4(rows, 4 * i, *quad);
+    }
+    let first = 4 * quads.len();
+    for (i, value) in rest.iter().enumerate() {
+        for lane in 0..rows.n_rows() {
+            rows.row(lane)[first + i] = s.floats(&[*value])[lane];
+        }
+    }
+}
+
+/// Clamp, scale and DCT of some frames of one clip.
+struct FinishFrames<'a> {
+    plan: &'a Extractor,
+    rows: Option<&'a mut [f32]>,
+    energy: &'a [f32],
+    floor: f32,
+    out: &'a mut [f32],
+}
+
+impl Kernel for FinishFrames<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let FinishFrames { plan, rows, energy, floor, out } = self;
+        let (scale, offset) = (plan.spec.scale as f32, plan.spec.offset as f32);
+        let shaped = floor > f32::NEG_INFINITY || scale != 1.0 || offset != 0.0;
+        let Some(rows) = rows else {
+            if shaped {
+                finish::clamp_and_scale(out, floor, scale, offset);
+            }
+            return;
+        };
+        if shaped {
+            finish::clamp_and_scale(rows, floor, scale, offset);
+        }
+        let n = plan.n_static();
+        let rows = rows.chunks_exact(plan.row_width());
+        for (i, (row, out)) in rows.zip(out.chunks_exact_mut(plan.n_features())).enumerate() {
+            match &plan.cepstrum {
+                Some(cepstrum) => cepstrum.apply(s, row, &mut out[..n]),
+                None => out[..n].copy_from_slice(row),
+            }
+            if let Some(&energy) = energy.get(i) {
+                out[0] = energy;
+            }
+        }
+    }
+}

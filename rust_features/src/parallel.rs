@@ -1,0 +1,191 @@
+//! One call on many threads. The threads live as long as the call, so nothing has to survive a
+//! fork, and a call that is interrupted leaves nothing behind.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::extractor::{Group, Scratch, greatest, non_finite};
+use crate::frame::{Signal, first_non_finite};
+use crate::{Error, Extractor, Result};
+
+/// How often the calling thread looks for a reason to stop.
+const POLL: Duration = Duration::from_millis(50);
+/// Frames of a long clip that a worker takes at a time.
+const CHUNK: usize = 1024;
+/// Frames of short clips that a worker takes at a time.
+const BATCH: usize = 2048;
+
+/// Buffers that calls leave for the next call.
+#[derive(Default)]
+pub struct ScratchPool(Mutex<Vec<Scratch>>);
+
+impl ScratchPool {
+    fn take(&self, extractor: &Extractor) -> Scratch {
+        // Never waits: after a fork the lock may be held by a thread that is gone.
+        let left = self.0.try_lock().ok().and_then(|mut pool| pool.pop());
+        left.unwrap_or_else(|| extractor.scratch())
+    }
+
+    fn give(&self, scratch: Scratch) {
+        if let Ok(mut pool) = self.0.try_lock() {
+            pool.push(scratch);
+        }
+    }
+}
+
+/// Like [`Extractor::extract_into`], on up to `threads` threads, equal bit for bit. `poll` is called
+/// on the calling thread every 50 ms or sooner; its error stops the work and is returned.
+pub fn extract_batch(
+    extractor: &Extractor,
+    pool: &ScratchPool,
+    threads: usize,
+    clips: &[f32],
+    clip_len: usize,
+    out: &mut [f32],
+    poll: &mut dyn FnMut() -> Result<()>,
+) -> Result<()> {
+    extractor.check_length(clip_len)?;
+    let n_frames = extractor.n_frames(clip_len);
+    let n_clips = clips.len() / clip_len;
+    let clip_out = n_frames * extractor.n_features();
+    if n_clips * clip_len != clips.len() || n_clips * clip_out != out.len() || out.is_empty() {
+        // Nothing to share out: the checks, and their errors, are the same.
+        let mut scratch = pool.take(extractor);
+        return extractor.extract_into(&mut scratch, clips, clip_len, out);
+    }
+    if n_frames > CHUNK {
+        for (i, out) in out.chunks_mut(clip_out).enumerate() {
+            let clip = &clips[i * clip_len..][..clip_len];
+            extract_long(extractor, pool, threads, clip, out, poll)
+                .map_err(|e| name_clip(e, i, n_clips))?;
+        }
+        return Ok(());
+    }
+    let at_once = (BATCH / n_frames).clamp(1, n_clips.div_ceil(threads));
+    let items = clips.chunks(at_once * clip_len).zip(out.chunks_mut(at_once * clip_out));
+    let work = |scratch: &mut Scratch, (i, (clips, out)): (usize, (&[f32], &mut [f32]))| {
+        extractor.extract_into(scratch, clips, clip_len, out).map_err(|error| {
+            first_non_finite(clips).map_or(error, |bad| {
+                let clip = i * at_once + bad / clip_len;
+                non_finite(clips[bad], bad % clip_len, clip, n_clips)
+            })
+        })
+    };
+    for_each(extractor, pool, threads, items.enumerate(), &work, poll)
+}
+
+/// One clip of many frames: both passes in chunks.
+fn extract_long(
+    extractor: &Extractor,
+    pool: &ScratchPool,
+    threads: usize,
+    clip: &[f32],
+    out: &mut [f32],
+    poll: &mut dyn FnMut() -> Result<()>,
+) -> Result<()> {
+    let n_frames = extractor.n_frames(clip.len());
+    let framing = extractor.framing();
+    let mut groups: Vec<Group> = Vec::new();
+    groups.resize_with(n_frames.div_ceil(CHUNK), Group::default);
+    let chunk_out = CHUNK * extractor.n_features();
+
+    let items = groups.iter_mut().zip(out.chunks_mut(chunk_out)).enumerate();
+    let first = |scratch: &mut Scratch, (i, (group, out)): (usize, (&mut Group, &mut [f32]))| {
+        let frames = i * CHUNK..n_frames.min((i + 1) * CHUNK);
+        let start = framing.samples_of(frames.start).start;
+        // The last chunk also looks at samples beyond the last frame.
+        let end = if frames.end == n_frames {
+            clip.len()
+        } else {
+            framing.samples_of(frames.end).start.min(clip.len())
+        };
+        if let Some(bad) = first_non_finite(&clip[start.min(end)..end]) {
+            return Err(non_finite(clip[start + bad], start + bad, 0, 1));
+        }
+        let signal = |_| Signal::whole(clip);
+        extractor.first_pass(scratch, signal, n_frames, frames, group, out);
+        Ok(())
+    };
+    for_each(extractor, pool, threads, items, &first, poll)?;
+
+    let max = groups.iter().map(|group| greatest(&group.max)).fold(f32::NEG_INFINITY, f32::max);
+    let max = extractor.spec().top_db.map(|_| max);
+    let items = groups.iter_mut().zip(out.chunks_mut(chunk_out));
+    let second = |_: &mut Scratch, (group, out): (&mut Group, &mut [f32])| {
+        let rows = (!extractor.rows_are_output()).then_some(&mut group.rows[..]);
+        extractor.finish_frames(rows, &group.energy, max, out);
+        Ok(())
+    };
+    for_each(extractor, pool, threads, items, &second, poll)?;
+    extractor.finish_clip(out);
+    Ok(())
+}
+
+/// Puts the number of the clip into the error, if there are several.
+fn name_clip(error: Error, clip: usize, n_clips: usize) -> Error {
+    match error {
+        Error::Setting { name, value, rule } if n_clips > 1 => {
+            Error::Setting { name: format!("{name} of clip {clip}"), value, rule }
+        }
+        error => error,
+    }
+}
+
+/// Does the work for every item, each thread taking the next one when it is free.
+fn for_each<T: Send>(
+    extractor: &Extractor,
+    pool: &ScratchPool,
+    threads: usize,
+    items: impl ExactSizeIterator<Item = T> + Send,
+    work: &(impl Fn(&mut Scratch, T) -> Result<()> + Sync),
+    poll: &mut dyn FnMut() -> Result<()>,
+) -> Result<()> {
+    let threads = threads.min(items.len());
+    if threads <= 1 {
+        let mut scratch = pool.take(extractor);
+        let mut polled = Instant::now();
+        for item in items {
+            work(&mut scratch, item)?;
+            if polled.elapsed() > POLL {
+                poll()?;
+                polled = Instant::now();
+            }
+        }
+        pool.give(scratch);
+        return Ok(());
+    }
+    let items = Mutex::new(items);
+    let stop = AtomicBool::new(false);
+    let (done, results) = channel();
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            let (done, items, stop) = (done.clone(), &items, &stop);
+            scope.spawn(move || {
+                let mut scratch = pool.take(extractor);
+                let mut result = Ok(());
+                while result.is_ok() && !stop.load(Ordering::Relaxed) {
+                    let next = items.lock().unwrap_or_else(PoisonError::into_inner).next();
+                    let Some(item) = next else { break };
+                    result = work(&mut scratch, item);
+                }
+                pool.give(scratch);
+                // The receiver is gone only if the calling thread has stopped waiting.
+                let _ = done.send(result);
+            });
+        }
+        drop(done);
+        loop {
+            let result = match results.recv_timeout(POLL) {
+                Ok(result) => result,
+                Err(RecvTimeoutError::Timeout) => poll(),
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            };
+            if result.is_err() {
+                stop.store(true, Ordering::Relaxed);
+                return result;
+            }
+        }
+    })
+}

@@ -1,0 +1,267 @@
+//! Vectors of float32, one frame a lane, for every instruction set; the only unsafe code here.
+//!
+//! Each kernel is written once over [`Simd`] and compiled for each instruction set. A token of
+//! type `S: Simd` proves that the machine has the instructions: only [`Isa::dispatch`] makes
+//! one, after detection, so that the methods themselves are safe. A lane never sees another, so
+//! a frame's result does not depend on its lane or neighbours.
+
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use crate::{Error, Result};
+
+/// Vectors of `LANES` float32. All arithmetic is lane by lane.
+pub trait Simd: Copy {
+    /// A vector.
+    type V: Copy;
+    /// Floats in a vector, a multiple of 4, at most [`MAX_LANES`].
+    const LANES: usize;
+
+    /// All lanes `x`.
+    fn splat(self, x: f32) -> Self::V;
+    /// a + b.
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    /// a − b.
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
+    /// a · b.
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    /// a / b.
+    fn div(self, a: Self::V, b: Self::V) -> Self::V;
+    /// a · b + c, rounded once where the machine can.
+    fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// c − a · b, rounded once where the machine can.
+    fn neg_mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// The greater.
+    fn max(self, a: Self::V, b: Self::V) -> Self::V;
+    /// Square root.
+    fn sqrt(self, a: Self::V) -> Self::V;
+    /// x where a < b, else y.
+    fn select_lt(self, a: Self::V, b: Self::V, x: Self::V, y: Self::V) -> Self::V;
+    /// For positive normal x = m · 2^e with m in [1, 2): (m, e).
+    fn split_exponent(self, x: Self::V) -> (Self::V, Self::V);
+    /// Four samples of every lane: vector s holds `rows[lane][at + s]`.
+    fn load4(self, rows: &Rows, at: usize) -> [Self::V; 4];
+    /// Writes vector s to `rows[lane][at + s]`.
+    fn store4(self, rows: &mut RowsMut, at: usize, values: [Self::V; 4]);
+    /// The vectors that fill an aligned buffer.
+    fn cast(self, floats: &[Block]) -> &[Self::V] {
+        let per_block = MAX_LANES / Self::LANES;
+        // SAFETY: a Block is MAX_LANES floats, aligned for every V, and any bits are a valid V.
+        unsafe { std::slice::from_raw_parts(floats.as_ptr().cast(), floats.len() * per_block) }
+    }
+    /// The vectors that fill an aligned buffer.
+    fn cast_mut(self, floats: &mut [Block]) -> &mut [Self::V] {
+        let per_block = MAX_LANES / Self::LANES;
+        let n = floats.len() * per_block;
+        // SAFETY: as in `cast`; the borrow is exclusive.
+        unsafe { std::slice::from_raw_parts_mut(floats.as_mut_ptr().cast(), n) }
+    }
+    /// The lanes as floats.
+    fn floats(self, vectors: &[Self::V]) -> &[f32] {
+        // SAFETY: a V is LANES floats without padding.
+        unsafe { std::slice::from_raw_parts(vectors.as_ptr().cast(), vectors.len() * Self::LANES) }
+    }
+    /// The lanes as floats.
+    fn floats_mut(self, vectors: &mut [Self::V]) -> &mut [f32] {
+        let n = vectors.len() * Self::LANES;
+        // SAFETY: a V is LANES floats without padding; the borrow is exclusive.
+        unsafe { std::slice::from_raw_parts_mut(vectors.as_mut_ptr().cast(), n) }
+    }
+    /// The first LANES floats of a slice, which must have as many.
+    #[inline(always)]
+    fn load(self, floats: &[f32]) -> Self::V {
+        assert!(floats.len() >= Self::LANES);
+        // SAFETY: the slice is long enough; unaligned reads are allowed.
+        unsafe { floats.as_ptr().cast::<Self::V>().read_unaligned() }
+    }
+    /// Overwrites the first LANES floats of a slice, which must have as many.
+    #[inline(always)]
+    fn store(self, floats: &mut [f32], v: Self::V) {
+        assert!(floats.len() >= Self::LANES);
+        // SAFETY: the slice is long enough; unaligned writes are allowed.
+        unsafe { floats.as_mut_ptr().cast::<Self::V>().write_unaligned(v) }
+    }
+}
+
+/// Most lanes of any instruction set.
+pub const MAX_LANES: usize = 16;
+
+/// One vector of the widest kind: the unit of buffers that every [`Simd`] can use.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub struct Block(pub [f32; MAX_LANES]);
+
+impl Block {
+    /// Room for `n` vectors of `lanes` floats.
+    pub fn zeros(n: usize, lanes: usize) -> Vec<Self> {
+        vec![Self([0.0; MAX_LANES]); (n * lanes).div_ceil(MAX_LANES)]
+    }
+}
+
+/// Where each lane reads: rows of one buffer, each with at least `length` floats.
+pub struct Rows<'a> {
+    buffer: &'a [f32],
+    starts: [usize; MAX_LANES],
+    length: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// Rows that start at `starts`, `length` floats each; lanes beyond `starts` read the last row.
+    pub fn new(buffer: &'a [f32], starts: &[usize], length: usize) -> Self {
+        let last = *starts.last().expect("at least one row");
+        let starts = std::array::from_fn(|i| starts.get(i).copied().unwrap_or(last));
+        let end = buffer.len().checked_sub(length).expect("a row fits the buffer");
+        assert!(starts.iter().all(|&start| start <= end));
+        Self { buffer, starts, length }
+    }
+
+    /// Four samples of a lane.
+    #[inline(always)]
+    #[cfg_attr(not(target_arch = "x86_64"), expect(unused))]
+    fn quad(&self, lane: usize, at: usize) -> *const f32 {
+        assert!(at + 4 <= self.length);
+        // SAFETY: `new` has checked that `length` floats follow every start.
+        unsafe { self.buffer.as_ptr().add(self.starts[lane] + at) }
+    }
+
+    /// The row of a lane.
+    pub fn row(&self, lane: usize) -> &'a [f32] {
+        &self.buffer[self.starts[lane]..][..self.length]
+    }
+}
+
+/// Where each lane writes: consecutive rows of `width` floats; lanes beyond the last row write
+/// nothing.
+pub struct RowsMut<'a> {
+    rows: &'a mut [f32],
+    width: usize,
+    n_rows: usize,
+}
+
+impl<'a> RowsMut<'a> {
+    /// `rows.len() / width` consecutive rows.
+    pub fn new(rows: &'a mut [f32], width: usize) -> Self {
+        let n_rows = rows.len() / width;
+        Self { rows, width, n_rows }
+    }
+
+    /// Room for four values of a lane, if it has a row.
+    #[inline(always)]
+    #[cfg_attr(not(target_arch = "x86_64"), expect(unused))]
+    fn quad(&mut self, lane: usize, at: usize) -> Option<*mut f32> {
+        assert!(at + 4 <= self.width);
+        // SAFETY: `at + 4 <= width` and `lane < n_rows` keep it inside `rows`.
+        (lane < self.n_rows).then(|| unsafe { self.rows.as_mut_ptr().add(lane * self.width + at) })
+    }
+
+    /// Rows there are.
+    pub fn n_rows(&self) -> usize {
+        self.n_rows
+    }
+
+    /// The row of a lane.
+    pub fn row(&mut self, lane: usize) -> &mut [f32] {
+        &mut self.rows[lane * self.width..][..self.width]
+    }
+}
+
+/// Work that is compiled for every instruction set.
+pub trait Kernel {
+    /// What it returns.
+    type Output;
+    /// Does it. Implementations are `#[inline(always)]`, with all that they call in a hot loop,
+    /// so that they take on the instruction set of their caller.
+    fn run<S: Simd>(self, s: S) -> Self::Output;
+}
+
+/// An instruction set that kernels are compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isa {
+    /// 16 lanes.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    /// 8 lanes, with fused multiply-add.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// 4 lanes: every x86-64.
+    #[cfg(target_arch = "x86_64")]
+    Sse2,
+    /// 4 lanes of plain Rust, which the compiler turns into what the machine has (NEON on Arm).
+    Portable,
+}
+
+impl Isa {
+    /// What this machine can run, fastest first.
+    pub fn available() -> Vec<Self> {
+        let mut all = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq") {
+                all.push(Self::Avx512);
+            }
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                all.push(Self::Avx2);
+            }
+            all.push(Self::Sse2);
+        }
+        all.push(Self::Portable);
+        all
+    }
+
+    /// The fastest of this machine.
+    pub fn best() -> Self {
+        Self::available()[0]
+    }
+
+    /// The one of that name, if this machine can run it.
+    pub fn named(name: &str) -> Result<Self> {
+        let all = Self::available();
+        all.iter().copied().find(|isa| isa.name() == name).ok_or_else(|| {
+            let names: Vec<_> = all.iter().map(|isa| isa.name()).collect();
+            Error::setting("isa", name, format!("this machine has {}", names.join(", ")))
+        })
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Self::Sse2 => "sse2",
+            Self::Portable => "portable",
+        }
+    }
+
+    /// Floats in a vector.
+    pub fn lanes(self) -> usize {
+        struct Lanes;
+        impl Kernel for Lanes {
+            type Output = usize;
+            #[inline(always)]
+            fn run<S: Simd>(self, _: S) -> usize {
+                S::LANES
+            }
+        }
+        self.dispatch(Lanes)
+    }
+
+    /// Runs the kernel with this instruction set.
+    pub fn dispatch<K: Kernel>(self, kernel: K) -> K::Output {
+        debug_assert!(Self::available().contains(&self));
+        match self {
+            // SAFETY: an Isa beyond the baseline comes from `available`, hence is detected.
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => unsafe { x86::avx512(kernel) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => unsafe { x86::avx2(kernel) },
+            #[cfg(target_arch = "x86_64")]
+            Self::Sse2 => x86::sse2(kernel),
+            Self::Portable => kernel.run(portable::Portable),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Features of a signal that arrives in pieces, bit for bit equal to those of the whole.
+
+use crate::extractor::{Group, Scratch, greatest, non_finite};
+use crate::frame::{Signal, first_non_finite};
+use crate::{Extractor, Result};
+
+/// A signal in the making. Specs that need the whole clip (`top_db`, deltas, normalisation)
+/// deliver everything at [`Stream::finish`]; all others deliver frames as they complete.
+pub struct Stream {
+    scratch: Scratch,
+    /// The samples that later frames can still need.
+    samples: Vec<f32>,
+    /// Index of the first of them in the signal.
+    base: usize,
+    next_frame: usize,
+    group: Group,
+    /// Frames kept for the second pass, if the spec needs the whole clip.
+    kept: Group,
+}
+
+impl Stream {
+    /// A stream at its beginning, for this extractor only.
+    pub fn new(extractor: &Extractor) -> Self {
+        Self {
+            scratch: extractor.scratch(),
+            samples: Vec::new(),
+            base: 0,
+            next_frame: 0,
+            group: Group::default(),
+            kept: Group::default(),
+        }
+    }
+
+    /// Appends the frames that these samples complete to `out`, `[frames][n_features]`.
+    pub fn push(&mut self, extractor: &Extractor, chunk: &[f32], out: &mut Vec<f32>) -> Result<()> {
+        if let Some(bad) = first_non_finite(chunk) {
+            return Err(non_finite(chunk[bad], self.len() + bad, 0, 1));
+        }
+        self.samples.extend_from_slice(chunk);
+        let framing = extractor.framing();
+        let n = self.len();
+        if framing.check(n).is_err() {
+            return Ok(());
+        }
+        // A frame is complete when it reaches no further than the samples that are there.
+        let mut end = self.next_frame;
+        let total = framing.n_frames(n);
+        while end < total && framing.samples_of(end).end <= n {
+            end += 1;
+        }
+        self.advance(extractor, end, out);
+
+        let needed = framing.samples_of(self.next_frame).start;
+        // One more, which pre-emphasis subtracts.
+        let keep_from = needed.min(n.saturating_sub(framing.mirrored())).saturating_sub(1);
+        if keep_from > self.base + self.samples.len() / 2 {
+            self.samples.drain(..(keep_from - self.base).min(self.samples.len()));
+            self.base = keep_from.min(n);
+        }
+        Ok(())
+    }
+
+    /// Appends the remaining frames; the stream is then at the beginning of another signal.
+    pub fn finish(&mut self, extractor: &Extractor, out: &mut Vec<f32>) -> Result<()> {
+        let n = self.len();
+        let checked = extractor.check_length(n);
+        if checked.is_ok() {
+            let total = extractor.n_frames(n);
+            self.advance(extractor, total, out);
+            if extractor.spec().needs_whole_clip() && total > 0 {
+                let start = out.len();
+                out.resize(start + total * extractor.n_features(), 0.0);
+                let clip = &mut out[start..];
+                let max = (!self.kept.max.is_empty()).then(|| greatest(&self.kept.max));
+                if extractor.rows_are_output() {
+                    clip.copy_from_slice(&self.kept.rows);
+                    extractor.finish_frames(None, &self.kept.energy, max, clip);
+                } else {
+                    let rows = Some(&mut self.kept.rows[..]);
+                    extractor.finish_frames(rows, &self.kept.energy, max, clip);
+                }
+                extractor.finish_clip(clip);
+            }
+        }
+        self.samples.clear();
+        self.kept = Group::default();
+        (self.base, self.next_frame) = (0, 0);
+        checked
+    }
+
+    /// Samples that have come.
+    fn len(&self) -> usize {
+        self.base + self.samples.len()
+    }
+
+    /// Computes the frames up to `end`.
+    fn advance(&mut self, extractor: &Extractor, end: usize, out: &mut Vec<f32>) {
+        let count = end - self.next_frame;
+        if count == 0 {
+            return;
+        }
+        let signal = Signal { samples: &self.samples, base: self.base, len: self.len() };
+        let frames = self.next_frame..end;
+        let start = out.len();
+        out.resize(start + count * extractor.n_features(), 0.0);
+        let rows = &mut out[start..];
+        let group = &mut self.group;
+        extractor.first_pass(&mut self.scratch, |_| signal, usize::MAX, frames, group, rows);
+        if extractor.spec().needs_whole_clip() {
+            let direct = extractor.rows_are_output();
+            self.kept.rows.extend_from_slice(if direct { rows } else { &group.rows });
+            self.kept.energy.extend_from_slice(&group.energy);
+            self.kept.max.extend_from_slice(&group.max);
+            out.truncate(start);
+        } else {
+            let waiting = (!extractor.rows_are_output()).then_some(&mut group.rows[..]);
+            extractor.finish_frames(waiting, &group.energy, None, rows);
+        }
+        self.next_frame = end;
+    }
+}
