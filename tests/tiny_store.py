@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
+from audiocls import FeatureSpec
 
 
 @dataclass
@@ -24,20 +25,12 @@ class Recording:
 
 
 @dataclass
-class Spec:
-    name: str = "tiny"
-
-    def to_json(self) -> str:
-        return json.dumps({"name": self.name})
-
-
-@dataclass
 class TinyStore:
     features: Any  # float [n_clips, frames, features]
     recordings: list[Recording]
     clip_recording: Any
     classes: list[str]
-    spec: Spec = field(default_factory=Spec)
+    spec: FeatureSpec = field(default_factory=FeatureSpec)
     clip_s: float = 0.5
     hop_s: float = 0.5
 

@@ -7,11 +7,11 @@ measures memory: the clips of one note are nearly the same clip.
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,13 +58,14 @@ class Split:
             for i, name in enumerate(PARTS)
         }
 
-    def write(self, path: Path) -> None:
-        """Save as CSV: path, label, group, part."""
-        with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            rows = csv.writer(file, lineterminator="\n")
-            rows.writerow(("path", "label", "group", "part"))
-            for name, part in self.part.items():
-                rows.writerow((name, self.label[name], self.group[name], PARTS[part]))
+    def to_csv(self) -> bytes:
+        """A row a recording: path, label, group, part."""
+        text = io.StringIO()
+        rows = csv.writer(text, lineterminator="\n")
+        rows.writerow(("path", "label", "group", "part"))
+        for name, part in self.part.items():
+            rows.writerow((name, self.label[name], self.group[name], PARTS[part]))
+        return text.getvalue().encode("utf-8", "surrogateescape")
 
 
 def usable(recordings: Sequence[Recording]) -> list[Recording]:

@@ -1,0 +1,118 @@
+"""`audiocls compare`: every feature × every model, one report page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from audiocls.cli import Command
+
+
+@click.command(cls=Command)
+@click.option(
+    "--features",
+    metavar="A,B",
+    help="Feature stores, as paths or as names under features/.  [default: all under features/]",
+)
+@click.option("--models", default="all", show_default=True, metavar="all|A,B", help="Models.")
+@click.option("--seeds", default=1, show_default=True, help="How often, each with a new split.")
+@click.option("--folds", type=int, metavar="N", help="Cross-validate: test on each of N folds.")
+@click.option("--epochs", default=30, show_default=True, help="Rounds over the training part.")
+@click.option("--batch-size", default=64, show_default=True, help="Clips a step.")
+@click.option("--lr", default=1e-3, show_default=True, help="Highest learning rate.")
+@click.option(
+    "--sampler", default="balanced", show_default=True, metavar="balanced|natural|sqrt",
+    help="How often a class is drawn: equally, as it came, or in between.",
+)  # fmt: skip
+@click.option(
+    "--group-by",
+    metavar="recording|COLUMN|REGEX",
+    help="What stays together in the split, as for train.",
+)
+@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("runs/compare"),
+    show_default=True,
+    metavar="DIR",
+    help="Where results go; finished cells that are there are kept.",
+)
+@click.option("--restart", is_flag=True, help="Do finished cells again.")
+@click.option("--json", "as_json", is_flag=True, help="Print the rows of results.csv as JSON.")
+def command(
+    features: str | None,
+    models: str,
+    seeds: int,
+    folds: int | None,
+    epochs: int,
+    batch_size: int,
+    lr: float,
+    sampler: str,
+    group_by: str | None,
+    device: str,
+    out: Path,
+    restart: bool,
+    as_json: bool,
+) -> None:
+    """Train every model on every feature store, on identical splits, and write one report.
+
+    Interrupted, it goes on where it stopped when it is called again.
+
+    \b
+    Example:
+      audiocls compare
+      audiocls compare --features mel,mfcc --models cnn,lstm --seeds 3 --epochs 10
+      audiocls compare --folds 5 --group-by '([^/]+)/[^/]+?_([A-G]s?[0-9])_'
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from audiocls import training
+    from audiocls.cli.epochs import EpochLines
+    from audiocls.compare import compare
+    from audiocls.errors import DataError
+    from audiocls.models import MODELS
+    from audiocls.report import SCORES, Spread
+
+    if features is None:
+        stores = training.stores_under()
+        if not stores:
+            raise DataError("no feature store under 'features': run `audiocls extract` first")
+    else:
+        given = [Path(name.strip()) for name in features.split(",") if name.strip()]
+        stores = [path if path.exists() else Path("features") / path for path in given]
+    names = list(MODELS) if models == "all" else [m.strip() for m in models.split(",") if m.strip()]
+    settings = training.Settings("", epochs, batch_size, lr, sampler, group_by, None, device)
+
+    with EpochLines(epochs) as lines:
+        done = compare(
+            stores,
+            names,
+            seeds=seeds,
+            folds=folds,
+            settings=settings,
+            out=out,
+            restart=restart,
+            announce=lines.announce,
+        )
+    if as_json:
+        click.echo(json.dumps(done.rows, indent=1))
+        return
+    table = Table(box=None, pad_edge=False)
+    for title in ("feature", "model"):
+        table.add_column(title)
+    for title in (*SCORES.values(), "parameters", "training"):
+        table.add_column(title, justify="right")
+    grouped: dict[tuple[str, str], list[dict[str, float]]] = {}
+    for row in done.rows:
+        grouped.setdefault((row["feature"], row["model"]), []).append(row)
+    for (feature, model), rows in grouped.items():
+        scores = [str(Spread.of([row[name] for row in rows])) for name in SCORES]
+        seconds = sum(row["training_s"] for row in rows) / len(rows)
+        table.add_row(feature, model, *scores, f"{rows[0]['parameters']:,}", f"{seconds:.0f} s")
+    Console(highlight=False).print(table)
+    click.echo(f"results: {done.results}")
+    click.echo(f"report:  {done.report}")

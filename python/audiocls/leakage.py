@@ -1,0 +1,77 @@
+"""Do near-identical recordings sit on both sides of a split? Then the test score is memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiocls.splits import TEST, TRAIN
+
+if TYPE_CHECKING:
+    from audiocls.store import Store
+
+# Copies and re-encodes of a recording are above it, different notes below: docs/training.md.
+THRESHOLD = 0.995
+PROJECTED = 512  # dimensions of the compared vectors
+LIMIT = 20_000  # recordings of a side; above it a random sample is compared
+
+
+def near_duplicates(
+    store: Store, part: Mapping[str, int], *, threshold: float = THRESHOLD, seed: int = 0
+) -> list[tuple[str, str, float]]:
+    """Pairs (training path, test path, similarity) of recordings that are probably one recording.
+
+    Compared are the first clips: each feature minus its mean over all of them, projected to 512
+    random dimensions (Johnson & Lindenstrauss 1984), cosine similarity; the number of clips may
+    differ by one. Each test recording gives at most its nearest pair. Time and memory are bounded:
+    at most 20,000 recordings of a side, a random sample where there are more.
+    """
+    rng = np.random.default_rng(seed)
+    first: dict[int, int] = {}
+    for clip, r in enumerate(store.clip_recording.tolist()):
+        first.setdefault(r, clip)
+    sides: list[NDArray[np.int64]] = []
+    for side in (TRAIN, TEST):
+        own = [i for i in first if part.get(store.recordings[i].path) == side]
+        if len(own) > LIMIT:
+            own = sorted(rng.choice(own, LIMIT, replace=False).tolist())
+        sides.append(np.array(own, np.int64))
+    train, test = sides
+    if len(train) == 0 or len(test) == 0:
+        return []
+
+    both = np.concatenate(sides)
+    vectors = _project(store, np.array([first[i] for i in both]), rng)
+    a, b = vectors[: len(train)], vectors[len(train) :]
+    n_clips = np.array([store.recordings[i].n_clips for i in both])
+    found = []
+    for start in range(0, len(b), 1024):
+        similarity = b[start : start + 1024] @ a.T
+        length = n_clips[len(train) + start : len(train) + start + 1024]
+        similarity[np.abs(length[:, None] - n_clips[: len(train)]) > 1] = -1
+        for j, i in enumerate(similarity.argmax(axis=1)):
+            if similarity[j, i] >= threshold:
+                pair = (store.recordings[train[i]].path, store.recordings[test[start + j]].path)
+                found.append((*pair, float(similarity[j, i])))
+    return sorted(found, key=lambda pair: -pair[2])
+
+
+def _project(
+    store: Store, clips: NDArray[np.int64], rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Unit vectors [n, 512] of the given clips; zero for clips without any deviation."""
+    _, frames, features = store.features.shape
+    matrix = rng.standard_normal((frames * features, PROJECTED)).astype(np.float32)
+    blocks = [clips[i : i + 1024] for i in range(0, len(clips), 1024)]
+    mean = sum(store.features[block].mean(axis=1, dtype=np.float64).sum(axis=0) for block in blocks)
+    mean = (mean / len(clips)).astype(np.float32)
+    out = np.empty((len(clips), PROJECTED), np.float32)
+    for i, block in enumerate(blocks):
+        x = store.features[block].astype(np.float32) - mean
+        out[1024 * i : 1024 * i + len(block)] = x.reshape(len(block), -1) @ matrix
+    norm = np.linalg.norm(out, axis=1, keepdims=True)
+    unit: NDArray[np.float32] = np.divide(out, norm, out=np.zeros_like(out), where=norm > 0)
+    return unit
