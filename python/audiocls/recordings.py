@@ -1,0 +1,179 @@
+"""What is known of a recording, and recordings.csv, where it is kept."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import unicodedata
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from audiocls.errors import DataError
+
+
+@dataclass(slots=True)
+class Recording:
+    """One recording: what the data set says of it, and once extracted what became of it."""
+
+    id: int  # its place in the data set
+    path: str  # relative to the data set where it lies in it, with "/"
+    label: str
+    group: str  # recordings of one group never stand on both sides of a split
+    split: str = ""  # as the data set gives it: train, validation, test; "" if it does not
+    duration_s: float | None = None
+    sample_rate: int | None = None  # Hz, as recorded
+    channels: int | None = None  # as recorded
+    n_clips: int = 0
+    n_silent: int = 0  # clips left out by --min-rms
+    status: str = "pending"  # then ok, skipped (nothing wrong, but no clip) or failed
+    error: str = ""  # why it was skipped or failed
+    audio_hash: str = ""  # of the decoded samples: equal for the same audio
+    n_bytes: int = 0  # of the file
+    mtime_ns: int = 0  # of the file, nanoseconds since 1970
+    extra: dict[str, str] = field(default_factory=dict)  # further metadata columns
+
+
+@dataclass
+class Listing:
+    """The recordings of a data set, and where their bytes are."""
+
+    root: str  # what paths are relative to; the data set itself
+    recordings: list[Recording]
+    files: list[str | None]  # of each recording; None: `read` supplies its bytes
+    notices: list[str] = field(default_factory=list)  # what the user should know
+    n_ignored: int = 0  # files that are no recordings
+    read: Callable[[int], tuple[bytes, str]] | None = None  # id → bytes and a name for them
+
+
+PATH_COLUMNS = ("file_name", "path")
+# What a store says of a recording; a metadata column of that name is kept as `metadata_NAME`.
+RESULT_COLUMNS = (
+    "id",
+    "duration_s",
+    "sample_rate",
+    "channels",
+    "n_clips",
+    "n_silent",
+    "status",
+    "error",
+    "audio_hash",
+    "n_bytes",
+    "mtime_ns",
+)
+
+
+def recording_of_row(path: str, row: dict[str, str]) -> Recording:
+    """The recording that a row of metadata describes; `row` is without the path column."""
+    label = row.pop("label", "")
+    path = path.replace(os.sep, "/")
+    recording = Recording(0, path, label, row.pop("group", "") or path, row.pop("split", ""))
+    if not label:
+        recording.status, recording.error = "failed", "has no label"
+    if row:
+        recording.extra = {
+            f"metadata_{name}" if name in (*RESULT_COLUMNS, *PATH_COLUMNS) else name: value
+            for name, value in row.items()
+        }
+    return recording
+
+
+def as_text(value: object) -> str:
+    """A metadata value as the text that stands in recordings.csv."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def similar_labels(labels: Iterable[str]) -> list[str]:
+    """A notice for each set of labels that differ only in case, accents or Unicode form."""
+    alike: dict[str, list[str]] = {}
+    for label in sorted(labels):
+        decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", label).casefold())
+        plain = "".join(c for c in decomposed if not unicodedata.combining(c))
+        alike.setdefault(plain, []).append(label)
+    return [
+        f"labels {', '.join(map(repr, group))} differ only in case or accents: kept as "
+        f"{len(group)} classes"
+        for group in alike.values()
+        if len(group) > 1
+    ]
+
+
+_COLUMNS = ("id", "path", "label", "group", "split", *RESULT_COLUMNS[1:])
+
+
+def write_recordings(file: Path, recordings: list[Recording]) -> None:
+    """Writes recordings.csv: UTF-8, a row a recording, further metadata columns last."""
+    extra = sorted({name for recording in recordings for name in recording.extra})
+    with file.open("w", newline="", encoding="utf-8") as text:
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow([*_COLUMNS, *map(escape, extra)])
+        for recording in recordings:
+            cells = [getattr(recording, name) for name in _COLUMNS]
+            cells += [recording.extra.get(name, "") for name in extra]
+            writer.writerow(
+                ["" if c is None else escape(c) if isinstance(c, str) else c for c in cells]
+            )
+
+
+def read_recordings(file: Path) -> list[Recording]:
+    """The recordings that `write_recordings` wrote. Raises DataError if they cannot be read."""
+    recordings = []
+    try:
+        with file.open(newline="", encoding="utf-8") as text:
+            reader = csv.reader(text, strict=True)
+            header = next(reader)
+            if tuple(header[: len(_COLUMNS)]) != _COLUMNS:
+                raise ValueError("unknown columns")
+            extra = [unescape(name) for name in header[len(_COLUMNS) :]]
+            for cells in reader:
+                (i, path, label, group, split, duration, rate, channels, clips, silent, *rest) = (
+                    cells
+                )
+                status, error, audio_hash, n_bytes, mtime = rest[:5]
+                path, label, group, split = map(unescape, (path, label, group, split))
+                recordings.append(
+                    Recording(
+                        id=int(i),
+                        path=path,
+                        label=label,
+                        group=path if group == path else group,  # one object: there may be many
+                        split=split,
+                        duration_s=float(duration) if duration else None,
+                        sample_rate=int(rate) if rate else None,
+                        channels=int(channels) if channels else None,
+                        n_clips=int(clips),
+                        n_silent=int(silent),
+                        status=status,
+                        error=unescape(error),
+                        audio_hash=audio_hash,
+                        n_bytes=int(n_bytes),
+                        mtime_ns=int(mtime),
+                        extra=dict(zip(extra, map(unescape, rest[5:]), strict=True)),
+                    )
+                )
+    except (ValueError, StopIteration, csv.Error) as error:
+        raise DataError(f"{file}: is not a recordings.csv of this version ({error})") from None
+    return recordings
+
+
+def escape(text: str) -> str:
+    r"""`text` as valid UTF-8 text: a byte that is not UTF-8 becomes `\xHH`, a backslash `\\`."""
+    if "\\" not in text and text.isprintable():
+        return text
+    text = text.replace("\\", "\\\\")
+    text = "".join(f"\\x{ord(c) - 0xDC00:02x}" if "\udc80" <= c <= "\udcff" else c for c in text)
+    return text.encode("utf-8", "replace").decode()  # a lone surrogate can come from JSON only
+
+
+def unescape(text: str) -> str:
+    """The inverse of `escape`."""
+    if "\\" not in text:
+        return text
+    parts = text.split("\\\\")
+    for i, part in enumerate(parts):
+        head, *escaped = part.split("\\x")
+        parts[i] = head + "".join(chr(0xDC00 + int(e[:2], 16)) + e[2:] for e in escaped)
+    return "\\".join(parts)

@@ -1,0 +1,292 @@
+"""A feature store on disk, read as one array. docs/store.md describes the format."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiocls.errors import DataError, SettingError
+from audiocls.features import FeatureSpec
+from audiocls.recordings import Recording, read_recordings
+
+if TYPE_CHECKING:
+    import torch
+
+FORMAT = "audiocls-store"
+VERSION = 1
+
+# An open shard keeps a file descriptor; systems allow as few as 256.
+_OPEN_SHARDS = 64
+
+
+class Rows:
+    """The rows of all shards as one read-only array [n, …]: shards are mapped into memory when a row
+    of theirs is first asked for.
+
+    Takes an int, a slice, an int array or a bool mask, and further indices after it, as numpy does.
+    """
+
+    def __init__(
+        self, files: list[Path], n_rows: list[int], row_shape: tuple[int, ...], dtype: str
+    ) -> None:
+        self._files, self._n_rows = files, n_rows
+        self._ends = np.cumsum([0, *n_rows])
+        self.shape = (int(self._ends[-1]), *row_shape)
+        self.dtype: np.dtype[Any] = np.dtype(dtype)
+        self._open = lru_cache(maxsize=_OPEN_SHARDS)(self._map)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.shape} {self.dtype} in {len(self._files)} shards>"
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        return (self[i] for i in range(len(self)))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        if copy is False:
+            raise ValueError("the rows lie in several files: they must be copied")
+        rows = self.numpy()
+        return rows if dtype is None else rows.astype(dtype, copy=False)
+
+    def numpy(self) -> NDArray[Any]:
+        """All rows in memory."""
+        return self._span(0, len(self))
+
+    def __getitem__(self, index: Any) -> NDArray[Any]:
+        if isinstance(index, tuple):
+            first, *rest = index
+            rows = self[first]
+            keep = () if isinstance(first, (int, np.integer)) else (slice(None),)
+            taken: NDArray[Any] = rows[(*keep, *rest)]
+            return taken
+        if isinstance(index, (int, np.integer)):
+            i = int(index) + len(self) * (index < 0)
+            if not 0 <= i < len(self):
+                raise IndexError(f"index {index} is out of range for {len(self)} rows")
+            shard = int(np.searchsorted(self._ends, i, side="right")) - 1
+            return np.array(self._open(shard)[i - self._ends[shard]])
+        if isinstance(index, slice):
+            start, stop, step = index.indices(len(self))
+            if step == 1:
+                return self._span(start, max(start, stop))
+            return self._gather(np.arange(start, stop, step))
+        ids = np.asarray(index)
+        if ids.dtype == np.bool_:
+            if ids.shape != (len(self),):
+                raise IndexError(f"a mask of shape {ids.shape} does not fit {len(self)} rows")
+            ids = np.flatnonzero(ids)
+        if ids.size == 0:
+            ids = ids.astype(np.int64)
+        if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):
+            raise IndexError("rows are taken by int, slice, int array [n] or bool mask [n]")
+        ids = np.where(ids < 0, ids + len(self), ids)
+        if ids.size and not (0 <= ids.min() and ids.max() < len(self)):
+            raise IndexError(f"an index is out of range for {len(self)} rows")
+        return self._gather(ids)
+
+    def _span(self, start: int, stop: int) -> NDArray[Any]:
+        out = np.empty((stop - start, *self.shape[1:]), self.dtype)
+        for shard, n in enumerate(self._n_rows):
+            lo, hi = max(start - self._ends[shard], 0), min(stop - self._ends[shard], n)
+            if lo < hi:
+                at = self._ends[shard] + lo - start
+                out[at : at + hi - lo] = self._open(shard)[lo:hi]
+        return out
+
+    def _gather(self, ids: NDArray[np.int64]) -> NDArray[Any]:
+        out = np.empty((len(ids), *self.shape[1:]), self.dtype)
+        shards = np.searchsorted(self._ends, ids, side="right") - 1
+        for shard in np.unique(shards):
+            here = np.flatnonzero(shards == shard)
+            out[here] = self._open(int(shard))[ids[here] - self._ends[shard]]
+        return out
+
+    def _map(self, shard: int) -> NDArray[Any]:
+        rows = _load(self._files[shard])
+        expected = (self._n_rows[shard], *self.shape[1:])
+        if rows.shape != expected or rows.dtype != self.dtype:
+            raise DataError(
+                f"{self._files[shard]}: holds {rows.dtype} {rows.shape}, "
+                f"store.json says {self.dtype} {expected}; extract with --restart"
+            )
+        return rows
+
+
+class Clips:
+    """Clips of different lengths: `clips[i]` is [frames of clip i, features]; slices and arrays of
+    indices give lists. `frames` holds all frames [total, features], `offsets` int64 [n + 1] where
+    each clip starts in them."""
+
+    def __init__(self, frames: Rows, offsets: NDArray[np.int64]) -> None:
+        self.frames, self.offsets = frames, offsets
+        self.dtype = frames.dtype
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, (int, np.integer)):
+            i = int(index) + len(self) * (index < 0)
+            if not 0 <= i < len(self):
+                raise IndexError(f"index {index} is out of range for {len(self)} clips")
+            return self.frames[int(self.offsets[i]) : int(self.offsets[i + 1])]
+        return [self[int(i)] for i in np.arange(len(self))[index]]
+
+    def numpy(self) -> NDArray[Any]:
+        """All frames in memory, [total frames, features]; `offsets` cuts them into clips."""
+        return self.frames.numpy()
+
+
+class Store:
+    """The features of a data set, and what is known of its recordings; see `open_store`.
+
+    Also a map-style PyTorch dataset: `store[i]` is (features, class index).
+    """
+
+    def __init__(self, path: Path, about: dict[str, Any]) -> None:
+        self.path = path
+        self.about = about  # store.json
+        self.spec = FeatureSpec.from_json(json.dumps(about["spec"]))
+        self.feature: str = about["feature"]
+        self.clip_s: float = about["clip_s"]  # 0: every recording is one clip of its own length
+        self.hop_s: float = about["hop_s"]
+        self.classes: list[str] = about["classes"]
+        self.counts: dict[str, int] = about["counts"]
+
+    def __repr__(self) -> str:
+        return f"<Store {self.path}: {self.feature}, {len(self)} clips, {len(self.classes)} classes>"
+
+    def __reduce__(self) -> Any:
+        # A process that unpickles a store maps the files itself, instead of getting their contents.
+        return Store, (self.path, self.about)
+
+    @cached_property
+    def features(self) -> Any:
+        """Array-like [n_clips, frames, features] over memory-mapped shards (`Rows`), or `Clips` if
+        the clips differ in length."""
+        shards, shape = self.about["shards"], tuple(self.about["shape"])
+        files = [self._file(number, "npy") for number in range(len(shards))]
+        rows = Rows(files, [s["rows"] for s in shards], shape[1:], self.about["dtype"])
+        if self.clip_s > 0:
+            return rows
+        starts = np.cumsum([0, *(s["rows"] for s in shards)])[:-1]
+        offsets = [
+            _load(self._file(number, "offsets.npy"))[:-1] + start
+            for number, start in enumerate(starts)
+        ]
+        return Clips(rows, np.concatenate([*offsets, np.array([len(rows)], np.int64)]))
+
+    @cached_property
+    def recordings(self) -> list[Recording]:
+        """All recordings, those that failed among them; a recording's id is its index here."""
+        return read_recordings(self.path / "recordings.csv")
+
+    @cached_property
+    def _clips(self) -> NDArray[np.int64]:
+        index = [_load(self._file(i, "clips.npy")) for i in range(len(self.about["shards"]))]
+        return np.concatenate([np.empty((0, 2), np.int64), *index])
+
+    @property
+    def clip_recording(self) -> NDArray[np.int64]:
+        """int64 [n_clips]: index of each clip's recording."""
+        return self._clips[:, 0]
+
+    @property
+    def clip_start_s(self) -> NDArray[np.float64]:
+        """float64 [n_clips]: where in its recording each clip starts, in seconds."""
+        return self._clips[:, 1] / self.spec.sample_rate
+
+    @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        """int64 [n_clips]: index of each clip's class in `classes`."""
+        number = {name: i for i, name in enumerate(self.classes)}
+        of_recording = np.array([number.get(r.label, -1) for r in self.recordings], np.int64)
+        return of_recording[self.clip_recording]
+
+    @cached_property
+    def groups(self) -> NDArray[np.str_]:
+        """str [n_clips]: the group of each clip's recording."""
+        return np.array([r.group for r in self.recordings], np.str_)[self.clip_recording]
+
+    def numpy(self) -> NDArray[Any]:
+        """All features in memory: [n_clips, frames, features]; of clips that differ in length all
+        frames [total frames, features]."""
+        rows: NDArray[Any] = self.features.numpy()
+        return rows
+
+    def tensor(self) -> torch.Tensor:
+        """`numpy()` as a torch tensor that shares its memory."""
+        import torch
+
+        return torch.from_numpy(self.numpy())
+
+    def __len__(self) -> int:
+        return self.counts["clips"]
+
+    def __getitem__(self, i: int) -> tuple[NDArray[Any], int]:
+        return self.features[i], int(self.labels[i])
+
+    def _file(self, shard: int, kind: str) -> Path:
+        return shard_file(self.path, shard, kind)
+
+
+def shard_file(store: Path, number: int, kind: str) -> Path:
+    """A file of shard `number`; `kind` is npy, clips.npy, offsets.npy or recordings.jsonl."""
+    return store / "shards" / f"{number:05}.{kind}"
+
+
+def open_store(path: str | Path) -> Store:
+    """Opens a finished feature store for reading.
+
+    Raises SettingError if there is none at `path`, DataError if it is damaged or of another version
+    of the format.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        what = "is a file, not a feature store" if path.exists() else "there is no such folder"
+        raise SettingError("store", str(path), what)
+    if not (path / "store.json").is_file():
+        unfinished = (path / "unfinished.json").is_file()
+        hint = "is unfinished: run the same `audiocls extract` again" if unfinished else (
+            "is not a feature store: it has no store.json"
+        )  # fmt: skip
+        raise SettingError("store", str(path), hint)
+    about = read_about(path / "store.json")
+    if about["version"] != VERSION:
+        raise DataError(
+            f"{path}: is of format version {about['version']}, this program reads {VERSION}; "
+            f"extract with --restart"
+        )
+    return Store(path, about)
+
+
+def read_about(file: Path) -> dict[str, Any]:
+    """The contents of store.json or unfinished.json. Raises DataError if it is neither."""
+    try:
+        about = json.loads(file.read_text(encoding="utf-8"))
+        if about["format"] != FORMAT or not isinstance(about["version"], int):
+            raise ValueError(f"format {about['format']!r}")
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{file}: does not describe a feature store ({error})") from None
+    assert isinstance(about, dict)
+    return about
+
+
+def _load(file: Path) -> NDArray[Any]:
+    try:
+        rows: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{file}: is missing or damaged ({error}); extract with --restart") from None
+    return rows

@@ -1,0 +1,429 @@
+//! A whole data set: recordings → decode → resample → clips → features → shards on disk.
+//!
+//! Workers take recordings in order and run all steps on one recording at a time, block by block, so
+//! that a recording is never held whole. One writer puts their results on disk in the order of the
+//! recordings. So the bytes of a shard depend on its recordings and settings only: not on the number
+//! of threads, nor on interruptions.
+
+mod clips;
+mod order;
+mod recording;
+mod shard;
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use half::slice::HalfFloatSliceExt;
+use serde::Serialize;
+
+use crate::extractor::Extractor;
+use crate::spec::FeatureSpec;
+use crate::{Error, Result};
+use order::Order;
+use shard::ShardWriter;
+
+/// Finished rows that may wait for the writer.
+const BUDGET_BYTES: usize = 64 << 20;
+
+/// What to do with a recording shorter than one clip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Short {
+    /// Zeros after its end.
+    Pad,
+    /// Repeated until the clip is full.
+    Repeat,
+    /// Left out.
+    Drop,
+}
+
+/// Type of the values on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dtype {
+    /// 4 bytes.
+    Float32,
+    /// 2 bytes, rounded to nearest.
+    Float16,
+}
+
+impl Dtype {
+    fn descr(self) -> &'static str {
+        match self {
+            Self::Float32 => "f4",
+            Self::Float16 => "f2",
+        }
+    }
+
+    fn bytes(self, values: &[f32]) -> Vec<u8> {
+        match self {
+            Self::Float32 => bytemuck::cast_slice(values).to_vec(),
+            Self::Float16 => {
+                let mut halves = vec![half::f16::ZERO; values.len()];
+                halves.convert_from_f32_slice(values);
+                halves.iter().flat_map(|half| half.to_ne_bytes()).collect()
+            }
+        }
+    }
+}
+
+/// How recordings become clips.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Length of a clip; 0: each recording is one clip of its own length.
+    pub clip_s: f64,
+    /// From the start of one clip to the start of the next.
+    pub hop_s: f64,
+    /// Treatment of recordings shorter than one clip.
+    pub short: Short,
+    /// Clips whose root mean square is below this are left out; full scale is 1, 0 keeps all.
+    pub min_rms: f32,
+    /// Type of the values on disk.
+    pub dtype: Dtype,
+}
+
+impl Settings {
+    /// Clip length and hop in samples.
+    fn clip_and_hop(&self, spec: &FeatureSpec) -> (usize, usize) {
+        let samples = |seconds: f64| (seconds * f64::from(spec.sample_rate)).round() as usize;
+        (samples(self.clip_s), samples(self.hop_s))
+    }
+
+    fn is_variable(&self) -> bool {
+        self.clip_s == 0.0
+    }
+
+    fn validate(&self, spec: &FeatureSpec) -> Result<()> {
+        let (clip_len, hop) = self.clip_and_hop(spec);
+        // Longer than a day is a slip of the keyboard; the bound also keeps the products in range.
+        let seconds = |name, value: f64, samples, zero_is_fine: bool| {
+            let whole = samples >= 1 || (zero_is_fine && value == 0.0);
+            if whole && (0.0..=86400.0).contains(&value) {
+                return Ok(());
+            }
+            let rule = format!(
+                "must be from one sample (1/{} s) to 86400{}",
+                spec.sample_rate,
+                if zero_is_fine { ", or 0 for whole recordings" } else { "" }
+            );
+            Err(Error::setting(name, value, rule))
+        };
+        seconds("clip_s", self.clip_s, clip_len, true)?;
+        seconds("hop_s", self.hop_s, hop, false)?;
+        if !(0.0..1.0).contains(&self.min_rms) {
+            return Err(Error::setting("min_rms", self.min_rms, "must be in [0, 1)"));
+        }
+        Ok(())
+    }
+}
+
+/// Where the samples of a recording come from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A file, with the size and time of change that it had when it was listed.
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// Its size.
+        n_bytes: u64,
+        /// Its time of change, in nanoseconds since 1970.
+        mtime_ns: i64,
+    },
+    /// Bytes that [`Outside::bytes`] supplies.
+    Bytes,
+    /// Nowhere, for this reason: found when it was listed.
+    Unusable(String),
+}
+
+/// Samples decoded elsewhere.
+pub struct Decoded {
+    /// Mono samples.
+    pub samples: Vec<f32>,
+    /// Samples per second.
+    pub sample_rate: u32,
+}
+
+/// What the caller supplies for recordings that this crate cannot reach or decode.
+pub trait Outside: Send + Sync {
+    /// The bytes of recording `id`, and a name for it; or why not.
+    fn bytes(&self, id: usize) -> std::result::Result<(Vec<u8>, String), String>;
+    /// Recording `id`, which this crate could not decode, decoded by other means; None if they cannot
+    /// either.
+    fn decode(&self, id: usize) -> Option<Decoded>;
+}
+
+/// What became of a recording.
+#[derive(Clone, Debug, Serialize)]
+pub struct Outcome {
+    id: usize,
+    status: &'static str,
+    error: String,
+    duration_s: Option<f64>,
+    sample_rate: Option<u32>,
+    channels: Option<usize>,
+    n_clips: usize,
+    n_silent: usize,
+    /// XXH3 (128 bit) of the mono samples at the recording's own rate: equal for the same audio in
+    /// another lossless format, or with other tags.
+    audio_hash: String,
+}
+
+/// Finished rows of the clips that start at `starts`.
+struct Rows {
+    bytes: Vec<u8>,
+    starts: Vec<usize>,
+}
+
+/// From a worker to the writer.
+enum Message {
+    Rows(Rows),
+    /// Forget the rows of this recording; it is being decoded again by other means.
+    TakeBack,
+    End(Outcome),
+}
+
+/// What has been done so far.
+#[derive(Default)]
+struct Counters {
+    recordings: AtomicUsize,
+    failed: AtomicUsize,
+    clips: AtomicUsize,
+    audio_us: AtomicU64,
+}
+
+/// A moment's reading of the counters.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// Recordings that are finished, the failed ones among them.
+    pub recordings: usize,
+    /// Recordings that failed.
+    pub failed: usize,
+    /// Clips extracted.
+    pub clips: usize,
+    /// Seconds of audio decoded.
+    pub audio_s: f64,
+}
+
+/// The work to do: fixed while it runs.
+struct Job {
+    extractor: Extractor,
+    settings: Settings,
+    sources: Vec<Source>,
+    outside: Box<dyn Outside>,
+    folder: PathBuf,
+    /// The shards to write: number and recordings.
+    shards: Vec<(usize, Range<usize>)>,
+    /// The recordings of these shards, in order.
+    recordings: Vec<usize>,
+    next: AtomicUsize,
+    order: Order<Message>,
+    cancelled: AtomicBool,
+    counters: Counters,
+}
+
+/// A running extraction. It works on threads of its own, made for this run: a pool that is kept would
+/// be dead in a forked child. Dropping it cancels it.
+pub struct Extraction {
+    job: Arc<Job>,
+    threads: Vec<JoinHandle<()>>,
+    outcome: Arc<(Mutex<Option<Result<()>>>, Condvar)>,
+}
+
+impl Extraction {
+    /// Starts to write `shards` (number, recordings: indices of `sources`) into `folder` with
+    /// `n_threads` workers.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for an impossible spec or setting; [`Error::Io`] if a thread cannot start.
+    pub fn start(
+        spec: FeatureSpec,
+        settings: Settings,
+        sources: Vec<Source>,
+        outside: Box<dyn Outside>,
+        folder: &Path,
+        shards: Vec<(usize, Range<usize>)>,
+        n_threads: usize,
+    ) -> Result<Self> {
+        let extractor = check(spec, &settings)?;
+        if n_threads == 0 {
+            return Err(Error::setting("threads", n_threads, "must be >= 1"));
+        }
+        let recordings: Vec<usize> = shards.iter().flat_map(|(_, range)| range.clone()).collect();
+        assert!(recordings.iter().all(|&id| id < sources.len()), "shards name known recordings");
+        let job = Arc::new(Job {
+            extractor,
+            settings,
+            sources,
+            outside,
+            folder: folder.to_owned(),
+            shards,
+            recordings,
+            next: AtomicUsize::new(0),
+            order: Order::new(BUDGET_BYTES),
+            cancelled: AtomicBool::new(false),
+            counters: Counters::default(),
+        });
+        let mut extraction = Self { job, threads: Vec::new(), outcome: Arc::default() };
+        extraction.spawn("audiocls-writer", {
+            let (job, outcome) = (extraction.job.clone(), extraction.outcome.clone());
+            move || {
+                let result = job.write();
+                // Workers must not go on for a writer that has stopped.
+                job.cancel();
+                *outcome.0.lock().expect("no panic under the lock") = Some(result);
+                outcome.1.notify_all();
+            }
+        })?;
+        for _ in 0..n_threads {
+            let job = extraction.job.clone();
+            extraction.spawn("audiocls-worker", move || job.work())?;
+        }
+        Ok(extraction)
+    }
+
+    fn spawn(&mut self, name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
+        let thread = std::thread::Builder::new().name(name.into()).spawn(work);
+        self.threads
+            .push(thread.map_err(|source| Error::Io { path: self.job.folder.clone(), source })?);
+        Ok(())
+    }
+
+    /// Waits until the work has ended, at most for `timeout`; whether it has.
+    pub fn wait(&self, timeout: Duration) -> bool {
+        let outcome = self.outcome.0.lock().expect("no panic under the lock");
+        let (outcome, _) = self
+            .outcome
+            .1
+            .wait_timeout_while(outcome, timeout, |outcome| outcome.is_none())
+            .expect("no panic under the lock");
+        outcome.is_some()
+    }
+
+    /// What has been done so far.
+    pub fn progress(&self) -> Progress {
+        let counters = &self.job.counters;
+        Progress {
+            recordings: counters.recordings.load(Relaxed),
+            failed: counters.failed.load(Relaxed),
+            clips: counters.clips.load(Relaxed),
+            audio_s: counters.audio_us.load(Relaxed) as f64 / 1e6,
+        }
+    }
+
+    /// Asks all threads to stop. Finished shards stay.
+    pub fn cancel(&self) {
+        self.job.cancel();
+    }
+
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if a shard could not be written; [`Error::Interrupted`] if it was cancelled.
+    pub fn join(&mut self) -> Result<()> {
+        for thread in self.threads.drain(..) {
+            // A worker catches the panics of a recording; a panic elsewhere is a defect of ours.
+            if thread.join().is_err() {
+                self.job.cancel();
+            }
+        }
+        let mut outcome = self.outcome.0.lock().expect("no panic under the lock");
+        outcome.take().unwrap_or(Err(Error::Interrupted))
+    }
+}
+
+impl Drop for Extraction {
+    fn drop(&mut self) {
+        self.cancel();
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The plan for `spec`, once spec and settings are found possible.
+///
+/// # Errors
+/// [`Error::Setting`] naming the field.
+pub fn check(spec: FeatureSpec, settings: &Settings) -> Result<Extractor> {
+    settings.validate(&spec)?;
+    let extractor = Extractor::new(spec)?;
+    let (clip_len, _) = settings.clip_and_hop(extractor.spec());
+    if !settings.is_variable() && extractor.n_frames(clip_len) == 0 {
+        let rule = format!("a clip of {clip_len} samples gives no frame: must be longer");
+        return Err(Error::setting("clip_s", settings.clip_s, rule));
+    }
+    Ok(extractor)
+}
+
+/// Shape of one clip, [frames, features]; of one frame for clips of variable length.
+pub fn row_shape(extractor: &Extractor, settings: &Settings) -> Vec<usize> {
+    let (clip_len, _) = settings.clip_and_hop(extractor.spec());
+    if settings.is_variable() {
+        vec![extractor.n_features()]
+    } else {
+        vec![extractor.n_frames(clip_len), extractor.n_features()]
+    }
+}
+
+impl Job {
+    fn cancel(&self) {
+        self.cancelled.store(true, Relaxed);
+        self.order.close();
+    }
+
+    /// A worker: recording after recording, until none is left.
+    fn work(&self) {
+        let mut scratch = self.extractor.scratch();
+        loop {
+            let position = self.next.fetch_add(1, Relaxed);
+            let Some(&id) = self.recordings.get(position) else { return };
+            let send = |message: Message| {
+                // The fixed part stands for the bookkeeping, so that failures are bounded as well.
+                let cost = 256 + if let Message::Rows(rows) = &message { rows.bytes.len() } else { 0 };
+                if self.order.send(position, message, cost) { Ok(()) } else { Err(Error::Interrupted) }
+            };
+            let Ok(outcome) = self.extract(id, &mut scratch, &send) else { return };
+            self.counters.recordings.fetch_add(1, Relaxed);
+            self.counters.failed.fetch_add(usize::from(outcome.status == "failed"), Relaxed);
+            if send(Message::End(outcome)).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// The writer: shard after shard.
+    fn write(&self) -> Result<()> {
+        let row_shape = row_shape(&self.extractor, &self.settings);
+        let variable = self.settings.is_variable();
+        let mut position = 0;
+        for (number, recordings) in &self.shards {
+            let mut shard = ShardWriter::create(
+                &self.folder,
+                *number,
+                self.settings.dtype,
+                &row_shape,
+                variable,
+            )?;
+            for id in recordings.clone() {
+                loop {
+                    match self.order.receive(position).ok_or(Error::Interrupted)? {
+                        Message::Rows(rows) => shard.append(id, &rows)?,
+                        Message::TakeBack => shard.take_back()?,
+                        Message::End(outcome) => {
+                            if outcome.n_clips == 0 {
+                                shard.take_back()?; // It may have failed half-way.
+                            }
+                            shard.end_recording(&outcome);
+                            break;
+                        }
+                    }
+                }
+                position += 1;
+            }
+            shard.commit()?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,242 @@
+//! One recording: open, decode, resample, cut, extract; and what can go wrong on the way.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::UNIX_EPOCH;
+
+use xxhash_rust::xxh3::Xxh3;
+
+use super::clips::{Clips, Cut, Whole};
+use super::{Decoded, Job, Message, Outcome, Rows, Source};
+use crate::decode::Decoder;
+use crate::extractor::Scratch;
+use crate::resample::Resampler;
+use crate::{Error, Result};
+
+/// The resampler gets blocks that become at most about this many samples, whatever the rates.
+const RESAMPLED_BLOCK: usize = 1 << 18;
+
+/// Why a recording stops.
+enum Stop {
+    /// The recording cannot be used: this is its reason.
+    Failed(String),
+    /// Our decoder cannot; another may.
+    Undecodable(String),
+    /// The whole run stops.
+    Interrupted,
+}
+
+type Step<T> = std::result::Result<T, Stop>;
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Interrupted => Self::Interrupted,
+            // The path is reported beside the reason.
+            Error::Decode { reason, .. } => Self::Undecodable(reason),
+            Error::Io { source, .. } => Self::Failed(source.to_string()),
+            error @ Error::Setting { .. } => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+/// Where the decoded samples come from, a block at a time.
+enum Blocks {
+    Ours(Decoder),
+    Theirs { samples: std::vec::IntoIter<f32>, sample_rate: u32 },
+}
+
+impl Blocks {
+    fn sample_rate(&self) -> u32 {
+        match self {
+            Self::Ours(decoder) => decoder.sample_rate(),
+            Self::Theirs { sample_rate, .. } => *sample_rate,
+        }
+    }
+
+    fn channels(&self) -> Option<usize> {
+        match self {
+            Self::Ours(decoder) => Some(decoder.channels()),
+            Self::Theirs { .. } => None,
+        }
+    }
+
+    fn read(&mut self, out: &mut Vec<f32>) -> Result<bool> {
+        match self {
+            Self::Ours(decoder) => decoder.read(out),
+            Self::Theirs { samples, .. } => {
+                out.extend(samples.take(1 << 14));
+                Ok(samples.len() > 0)
+            }
+        }
+    }
+}
+
+impl Job {
+    /// Extracts recording `id`; its rows go to `send`. Fails only when the run is to stop.
+    pub(super) fn extract(
+        &self,
+        id: usize,
+        scratch: &mut Scratch,
+        send: &dyn Fn(Message) -> Result<()>,
+    ) -> Result<Outcome> {
+        let mut outcome = Outcome {
+            id,
+            status: "ok",
+            error: String::new(),
+            duration_s: None,
+            sample_rate: None,
+            channels: None,
+            n_clips: 0,
+            n_silent: 0,
+            audio_hash: String::new(),
+        };
+        // A defect in a decoder must cost one recording, not the run. What the closure shares with
+        // the outside is either plain data, overwritten below, or scratch, overwritten on next use.
+        let tried = catch_unwind(AssertUnwindSafe(|| {
+            match self.extract_ours(id, scratch, send, &mut outcome) {
+                Err(Stop::Undecodable(reason)) => {
+                    let Some(decoded) = self.outside.decode(id) else {
+                        return Err(Stop::Failed(reason));
+                    };
+                    send(Message::TakeBack)?;
+                    self.extract_theirs(decoded, scratch, send, &mut outcome)
+                }
+                other => other,
+            }
+        }));
+        let failure = match tried {
+            Ok(Ok(())) => return Ok(outcome),
+            Ok(Err(Stop::Interrupted)) => return Err(Error::Interrupted),
+            Ok(Err(Stop::Failed(reason) | Stop::Undecodable(reason))) => reason,
+            Err(panic) => {
+                *scratch = self.extractor.scratch();
+                let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+                let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+                format!("internal error: {}", text.unwrap_or_default())
+            }
+        };
+        outcome.status = "failed";
+        outcome.error = failure;
+        outcome.n_clips = 0;
+        outcome.n_silent = 0;
+        Ok(outcome)
+    }
+
+    fn extract_ours(
+        &self,
+        id: usize,
+        scratch: &mut Scratch,
+        send: &dyn Fn(Message) -> Result<()>,
+        outcome: &mut Outcome,
+    ) -> Step<()> {
+        match &self.sources[id] {
+            Source::Unusable(reason) => Err(Stop::Failed(reason.clone())),
+            Source::Bytes => {
+                let (bytes, name) = self.outside.bytes(id).map_err(Stop::Failed)?;
+                self.extract_blocks(Blocks::Ours(Decoder::from_bytes(bytes, name)?), scratch, send, outcome)
+            }
+            Source::File { path, n_bytes, mtime_ns } => {
+                // Before, so that the reason is the true one; and after, as it may happen meanwhile.
+                unchanged(path, *n_bytes, *mtime_ns)?;
+                let blocks = Blocks::Ours(Decoder::open(path)?);
+                self.extract_blocks(blocks, scratch, send, outcome)?;
+                unchanged(path, *n_bytes, *mtime_ns)
+            }
+        }
+    }
+
+    fn extract_theirs(
+        &self,
+        decoded: Decoded,
+        scratch: &mut Scratch,
+        send: &dyn Fn(Message) -> Result<()>,
+        outcome: &mut Outcome,
+    ) -> Step<()> {
+        let Decoded { samples, sample_rate } = decoded;
+        if let Some(bad) = samples.iter().position(|y| !y.is_finite()) {
+            return Err(Stop::Failed(format!("sample {bad} is {}: must be finite", samples[bad])));
+        }
+        let blocks = Blocks::Theirs { samples: samples.into_iter(), sample_rate };
+        self.extract_blocks(blocks, scratch, send, outcome)
+    }
+
+    fn extract_blocks(
+        &self,
+        mut blocks: Blocks,
+        scratch: &mut Scratch,
+        send: &dyn Fn(Message) -> Result<()>,
+        outcome: &mut Outcome,
+    ) -> Step<()> {
+        let rate = blocks.sample_rate();
+        outcome.sample_rate = Some(rate);
+        outcome.channels = blocks.channels();
+        let to_hz = self.extractor.spec().sample_rate;
+        let mut resampler = Resampler::new(rate, to_hz)?;
+        let block_len = (RESAMPLED_BLOCK as u64 * u64::from(rate) / u64::from(to_hz)).max(1) as usize;
+
+        let mut send_rows = |rows: Rows| {
+            self.counters.clips.fetch_add(rows.starts.len(), Relaxed);
+            send(Message::Rows(rows))
+        };
+        let mut clips: Box<dyn Cut> = if self.settings.is_variable() {
+            Box::new(Whole::new(&self.extractor, &self.settings))
+        } else {
+            Box::new(Clips::new(&self.extractor, &self.settings, scratch))
+        };
+        let mut hash = Xxh3::new();
+        let mut n_samples = 0u64;
+        let mut native = Vec::new();
+        loop {
+            native.clear();
+            let more = blocks.read(&mut native)?;
+            hash.update(bytemuck::cast_slice(&native));
+            n_samples += native.len() as u64;
+            outcome.duration_s = Some(n_samples as f64 / f64::from(rate));
+            self.counters
+                .audio_us
+                .fetch_add((native.len() as f64 * 1e6 / f64::from(rate)) as u64, Relaxed);
+            for block in native.chunks(block_len) {
+                resampler.process(block, clips.pcm());
+                clips.advance(&mut send_rows)?;
+                if self.cancelled.load(Relaxed) {
+                    return Err(Stop::Interrupted);
+                }
+            }
+            if !more {
+                break;
+            }
+        }
+        if n_samples == 0 {
+            return Err(Stop::Failed("holds no samples".into()));
+        }
+        resampler.finish(clips.pcm());
+        if let Some(reason) = clips.finish(&mut send_rows)? {
+            outcome.status = "skipped";
+            outcome.error = reason.into();
+        }
+        (outcome.n_clips, outcome.n_silent) = clips.n_clips();
+        outcome.audio_hash = format!("{:032x}", hash.digest128());
+        Ok(())
+    }
+}
+
+/// Fails if the file is no longer the one that was listed.
+fn unchanged(path: &Path, n_bytes: u64, mtime_ns: i64) -> Step<()> {
+    let metadata = std::fs::metadata(path).map_err(|error| {
+        Stop::Failed(if error.kind() == std::io::ErrorKind::NotFound {
+            "vanished after it was listed".into()
+        } else {
+            error.to_string()
+        })
+    })?;
+    let now_ns = metadata.modified().map_or(mtime_ns, |time| {
+        let ns = |duration: std::time::Duration| duration.as_nanos() as i64;
+        time.duration_since(UNIX_EPOCH).map_or_else(|error| -ns(error.duration()), ns)
+    });
+    if !metadata.is_file() || metadata.len() != n_bytes || now_ns != mtime_ns {
+        return Err(Stop::Failed("changed after it was listed".into()));
+    }
+    Ok(())
+}
