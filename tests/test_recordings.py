@@ -112,16 +112,29 @@ def test_links_are_followed_and_circles_are_not(tmp_path: Path) -> None:
 
 def test_folders_nest_more_deeply_than_python_calls(tmp_path: Path) -> None:
     name = "a/" * 1500 + "x.wav"  # a path may have 4096 bytes, so about the deepest there is
-    folder = tmp_path
+    folders = [tmp_path]
     for part in name.split("/")[:-1]:
-        folder = folder / part
-        folder.mkdir()
+        folders.append(folders[-1] / part)
+        folders[-1].mkdir()
     touch(tmp_path, name)
     assert paths(tmp_path) == [name]
+    (tmp_path / name).unlink()
+    for folder in reversed(folders[1:]):  # pytest's own tidying calls itself for each folder
+        folder.rmdir()
 
 
 @pytest.mark.parametrize(
-    "name", ["a b", "new\nline", "바이올린", "🎻", "quote\"'", "comma,semi;", "back\\slash", "\udcff\udc80"]
+    "name",
+    [
+        "a b",
+        "new\nline",
+        "바이올린",
+        "🎻",
+        "quote\"'",
+        "comma,semi;",
+        "back\\slash",
+        "\udcff\udc80",
+    ],
 )
 def test_any_name_lists_and_survives_recordings_csv(tmp_path: Path, name: str) -> None:
     data = tmp_path / "data"
@@ -227,9 +240,7 @@ def test_a_manifest_with_relative_and_absolute_paths(tmp_path: Path) -> None:
         ("a.jsonl", "[1]\n", "line 1 is not a JSON object"),
     ],
 )
-def test_a_manifest_that_cannot_be_read(
-    tmp_path: Path, name: str, text: str, message: str
-) -> None:
+def test_a_manifest_that_cannot_be_read(tmp_path: Path, name: str, text: str, message: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(DataError, match=message):
         list_recordings(tmp_path / name)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from audiocls.audio import load
+    from audiocls.extraction import extract
     from audiocls.features import Extractor, FeatureSpec, StreamingExtractor, presets
     from audiocls.models import build_model
-    from audiocls.store import Store, extract, open_store
+    from audiocls.store import Store, open_store
 
 _HOME = {
     "Extractor": "features",
@@ -20,7 +21,7 @@ _HOME = {
     "Store": "store",
     "StreamingExtractor": "features",
     "build_model": "models",
-    "extract": "store",
+    "extract": "extraction",
     "load": "audio",
     "open_store": "store",
     "presets": "features",

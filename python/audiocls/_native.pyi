@@ -1,5 +1,6 @@
 """Types of the Rust engine; stubtest holds this file to the compiled module."""
 
+from collections.abc import Callable
 from os import PathLike
 
 import numpy as np
@@ -36,3 +37,34 @@ class Extractor:
 class StreamingExtractor:
     def push(self, chunk: NDArray[np.float32]) -> NDArray[np.float32]: ...
     def finish(self) -> NDArray[np.float32]: ...
+
+# Data sets.
+
+def clip_shape(
+    spec_json: str, *, clip_s: float, hop_s: float, short: str, min_rms: float, dtype: str
+) -> list[int]: ...
+
+class Extraction:
+    def __new__(
+        cls,
+        spec_json: str,
+        *,
+        clip_s: float,
+        hop_s: float,
+        short: str,
+        min_rms: float,
+        dtype: str,
+        sources: list[tuple[str | None, int, int, str | None]],
+        folder: str | PathLike[str],
+        shards: list[tuple[int, int, int]],
+        threads: int,
+        read: Callable[[int], tuple[bytes, str]] | None = None,
+        decode: Callable[[int], tuple[NDArray[np.float32], int]] | None = None,
+    ) -> Extraction: ...
+    def wait(self, timeout_s: float) -> bool: ...
+    def progress(self) -> tuple[int, int, int, float]: ...
+    def cancel(self) -> None: ...
+    def join(self) -> None: ...
+
+class FileLock:
+    def __new__(cls, path: str | PathLike[str]) -> FileLock: ...

@@ -1,7 +1,8 @@
 """A data set → a feature store: what is there is kept, what is missing is made.
 
-The work is done by the Rust engine; here are the decisions around it. A store is unfinished as long
-as it has no store.json; what is to be made is then in unfinished.json. docs/store.md has the format.
+The work is done by the Rust engine; here are the decisions around it. A store is unfinished as
+long as it has no store.json; what is to be made is then in unfinished.json. docs/store.md has the
+format.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from audiocls.layouts import list_recordings
 from audiocls.recordings import Listing, Recording, escape, read_recordings, write_recordings
 from audiocls.store import FORMAT, VERSION, Store, open_store, read_about, shard_file
 
-# A shard ends after so many recordings or bytes of files. The rule looks at the listing only, so that
-# a shard has the same contents whichever run makes it; an interruption costs a shard at most.
+# A shard ends after so many recordings or bytes of files. The rule looks at the listing only, so
+# that a shard has the same contents whichever run makes it; an interruption costs one at most.
 SHARD_RECORDINGS = 1024
 SHARD_BYTES = 64 << 20
 
@@ -66,15 +67,16 @@ def extract(
     """Extracts the features of all recordings of `data` into the store `out`, and opens it.
 
     `data` is anything that `audiocls.layouts.list_recordings` takes; `feature` a preset or a spec
-    (called `name`, by default "custom"); `out` defaults to features/NAME. Clips of `clip_s` seconds start every `hop_s` seconds; with
-    `clip_s=0` each recording is one clip of its own length. A last window that is not full is left
-    out; a recording shorter than one clip is padded with zeros, repeated or dropped, as `short` says.
-    Clips whose root mean square is below `min_rms` (full scale: 1) are left out.
+    (called `name`, by default "custom"); `out` defaults to features/NAME. Clips of `clip_s` seconds
+    start every `hop_s` seconds; with `clip_s=0` each recording is one clip of its own length. A
+    last window that is not full is left out; a recording shorter than one clip is padded with
+    zeros, repeated or dropped, as `short` says. Clips whose root mean square is below `min_rms`
+    (full scale: 1) are left out.
 
     A recording that cannot be used is named in failures.csv, and nothing else is lost. A store that
     is there is picked up: finished shards are kept, and the result is byte for byte that of an
-    undisturbed run. `progress` is called about ten times a second, `notice` with what the user should
-    know about the data.
+    undisturbed run. `progress` is called about ten times a second, `notice` with what the user
+    should know about the data.
 
     Raises SettingError for an impossible setting or a store made with other settings, DataError if
     no recording can be used or the data has changed, OSError if the store cannot be written,
@@ -104,12 +106,15 @@ def extract(
         "feature": name,
         "spec": json.loads(spec.to_json()),
         **settings,
-        "data": os.path.abspath(listing.root) if listing.read is None else listing.root,
+        "data": escape(str(Path(listing.root).absolute()))
+        if isinstance(data, (str, os.PathLike))
+        else listing.root,
     }
     with _opened(out, about, listing, restart):
         if not (out / "store.json").exists():
-            for text in listing.notices if notice else ():
-                notice(text)
+            if notice is not None:
+                for text in listing.notices:
+                    notice(text)
             _extract_missing(out, spec, settings, listing, threads, progress)
             _finish(out, about, listing, shape)
     return open_store(out)
@@ -126,10 +131,8 @@ def _clip_shape(spec: FeatureSpec, settings: dict[str, Any]) -> list[int]:
 
 
 @contextlib.contextmanager
-def _opened(
-    out: Path, about: dict[str, Any], listing: Listing, restart: bool
-) -> Iterator[None]:
-    """The store folder, locked, and free of anything made with other settings or from other data."""
+def _opened(out: Path, about: dict[str, Any], listing: Listing, restart: bool) -> Iterator[None]:
+    """The store folder, locked, holding nothing made with other settings or from other data."""
     if out.exists() and not out.is_dir():
         raise SettingError("--out", str(out), "is a file; a feature store is a folder")
     is_store = any((out / name).is_file() for name in ("store.json", "unfinished.json"))
@@ -185,7 +188,9 @@ def _check_same(out: Path, about: dict[str, Any], listing: Listing) -> None:
         if spec.get(key) != about["spec"].get(key)
     ]
     if differences:
-        raise SettingError("--out", str(out), f"was made with {'; '.join(differences)}; {otherwise}")
+        raise SettingError(
+            "--out", str(out), f"was made with {'; '.join(differences)}; {otherwise}"
+        )
     change = _change(read_recordings(out / "recordings.csv"), listing.recordings)
     if change:
         raise DataError(f"{out}: was made from other data: {change}; {otherwise}")
@@ -270,7 +275,7 @@ def _extract_missing(
         ],
         folder=out / "shards",
         shards=missing,
-        threads=threads or len(os.sched_getaffinity(0)),
+        threads=threads or _usable_cores(),
         read=listing.read,
         decode=decode,
     )
@@ -288,6 +293,11 @@ def _extract_missing(
         with contextlib.suppress(KeyboardInterrupt, OSError):
             run.join()
         raise
+
+
+def _usable_cores() -> int:
+    # Fewer than the machine has, in a container or under taskset; not every system can tell.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 # --- the end ---

@@ -71,7 +71,7 @@ def _list_path(path: Path) -> Listing:
             if (path / name).is_file():
                 return _list_manifest(path / name)
         listing = _list_folder(path)
-        if listing.recordings or not any(path.glob("*.parquet")):
+        if listing.recordings or not list(path.glob("*.parquet")):
             return listing
     elif path.suffix.lower() in (".csv", ".jsonl"):
         return _list_manifest(path)

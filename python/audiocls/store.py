@@ -26,8 +26,8 @@ _OPEN_SHARDS = 64
 
 
 class Rows:
-    """The rows of all shards as one read-only array [n, …]: shards are mapped into memory when a row
-    of theirs is first asked for.
+    """The rows of all shards as one read-only array [n, …]; a shard is mapped into memory when a
+    row of it is first asked for.
 
     Takes an int, a slice, an int array or a bool mask, and further indices after it, as numpy does.
     """
@@ -92,7 +92,7 @@ class Rows:
         if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):
             raise IndexError("rows are taken by int, slice, int array [n] or bool mask [n]")
         ids = np.where(ids < 0, ids + len(self), ids)
-        if ids.size and not (0 <= ids.min() and ids.max() < len(self)):
+        if ids.size and (ids.min() < 0 or ids.max() >= len(self)):
             raise IndexError(f"an index is out of range for {len(self)} rows")
         return self._gather(ids)
 
@@ -166,7 +166,9 @@ class Store:
         self.counts: dict[str, int] = about["counts"]
 
     def __repr__(self) -> str:
-        return f"<Store {self.path}: {self.feature}, {len(self)} clips, {len(self.classes)} classes>"
+        return (
+            f"<Store {self.path}: {self.feature}, {len(self)} clips, {len(self.classes)} classes>"
+        )
 
     def __reduce__(self) -> Any:
         # A process that unpickles a store maps the files itself, instead of getting their contents.
@@ -288,5 +290,7 @@ def _load(file: Path) -> NDArray[Any]:
     try:
         rows: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{file}: is missing or damaged ({error}); extract with --restart") from None
+        raise DataError(
+            f"{file}: is missing or damaged ({error}); extract with --restart"
+        ) from None
     return rows

@@ -381,8 +381,13 @@ impl Job {
             let Some(&id) = self.recordings.get(position) else { return };
             let send = |message: Message| {
                 // The fixed part stands for the bookkeeping, so that failures are bounded as well.
-                let cost = 256 + if let Message::Rows(rows) = &message { rows.bytes.len() } else { 0 };
-                if self.order.send(position, message, cost) { Ok(()) } else { Err(Error::Interrupted) }
+                let cost =
+                    256 + if let Message::Rows(rows) = &message { rows.bytes.len() } else { 0 };
+                if self.order.send(position, message, cost) {
+                    Ok(())
+                } else {
+                    Err(Error::Interrupted)
+                }
             };
             let Ok(outcome) = self.extract(id, &mut scratch, &send) else { return };
             self.counters.recordings.fetch_add(1, Relaxed);

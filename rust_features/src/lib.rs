@@ -30,6 +30,10 @@ pub mod stream;
 
 pub mod simd;
 
+pub mod npy;
+
+pub mod dataset;
+
 #[cfg(feature = "python")]
 mod python;
 

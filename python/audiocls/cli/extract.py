@@ -63,8 +63,8 @@ def command(
     """Extract the features of all recordings in DATA into a store.
 
     DATA is a folder with one folder per class, a folder with metadata.csv, a CSV or JSON Lines
-    manifest, or a Parquet file. A recording that cannot be used is named in failures.csv and skipped.
-    An interrupted run is continued by the same command.
+    manifest, or a Parquet file. A recording that cannot be used is named in failures.csv and
+    skipped. An interrupted run is continued by the same command.
 
     \b
     Example:

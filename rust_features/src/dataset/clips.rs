@@ -1,9 +1,9 @@
 //! The samples of one recording, block by block → clips → rows of features.
 
 use super::{Rows, Settings, Short};
+use crate::Result;
 use crate::extractor::{Extractor, Scratch};
 use crate::stream::Stream;
-use crate::Result;
 
 /// Rows are sent on in pieces of about this many bytes.
 const PIECE_BYTES: usize = 2 << 20;
@@ -67,11 +67,7 @@ impl<'a> Clips<'a> {
         }
     }
 
-    fn push_clip(
-        &mut self,
-        samples: std::ops::Range<usize>,
-        send: Send,
-    ) -> Result<()> {
+    fn push_clip(&mut self, samples: std::ops::Range<usize>, send: Send) -> Result<()> {
         let samples = &self.pcm[samples];
         // Of a short recording only what was recorded counts: padding would dilute it.
         if is_silent(power(samples), samples.len(), self.settings.min_rms) {

@@ -135,7 +135,12 @@ impl Job {
             Source::Unusable(reason) => Err(Stop::Failed(reason.clone())),
             Source::Bytes => {
                 let (bytes, name) = self.outside.bytes(id).map_err(Stop::Failed)?;
-                self.extract_blocks(Blocks::Ours(Decoder::from_bytes(bytes, name)?), scratch, send, outcome)
+                self.extract_blocks(
+                    Blocks::Ours(Decoder::from_bytes(bytes, name)?),
+                    scratch,
+                    send,
+                    outcome,
+                )
             }
             Source::File { path, n_bytes, mtime_ns } => {
                 // Before, so that the reason is the true one; and after, as it may happen meanwhile.
@@ -174,7 +179,8 @@ impl Job {
         outcome.channels = blocks.channels();
         let to_hz = self.extractor.spec().sample_rate;
         let mut resampler = Resampler::new(rate, to_hz)?;
-        let block_len = (RESAMPLED_BLOCK as u64 * u64::from(rate) / u64::from(to_hz)).max(1) as usize;
+        let block_len =
+            (RESAMPLED_BLOCK as u64 * u64::from(rate) / u64::from(to_hz)).max(1) as usize;
 
         let mut send_rows = |rows: Rows| {
             self.counters.clips.fetch_add(rows.starts.len(), Relaxed);

@@ -2,10 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-
 use super::{Dtype, Outcome, Rows};
-use crate::npy::{NpyWriter, sync_folder, write_atomically};
 use crate::Result;
+use crate::npy::{NpyWriter, sync_folder, write_atomically};
 
 /// Writes the files of one shard:
 ///
@@ -38,7 +37,8 @@ impl ShardWriter {
         variable: bool,
     ) -> Result<Self> {
         let name = format!("{number:05}");
-        let rows = NpyWriter::create(&folder.join(format!("{name}.npy")), dtype.descr(), row_shape)?;
+        let rows =
+            NpyWriter::create(&folder.join(format!("{name}.npy")), dtype.descr(), row_shape)?;
         Ok(Self {
             folder: folder.to_owned(),
             name,

@@ -42,13 +42,7 @@ impl Outside for Callbacks {
     }
 }
 
-fn settings(
-    clip_s: f64,
-    hop_s: f64,
-    short: &str,
-    min_rms: f32,
-    dtype: &str,
-) -> Result<Settings> {
+fn settings(clip_s: f64, hop_s: f64, short: &str, min_rms: f32, dtype: &str) -> Result<Settings> {
     let short = match short {
         "pad" => Short::Pad,
         "repeat" => Short::Repeat,

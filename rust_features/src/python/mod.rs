@@ -2,6 +2,7 @@
 //! around all work, and maps errors; nothing is computed here.
 
 mod audio;
+mod dataset;
 mod features;
 
 use pyo3::exceptions::{PyKeyboardInterrupt, PyOSError};
@@ -40,5 +41,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     audio::register(module)?;
     features::register(module)?;
+    dataset::register(module)?;
     Ok(())
 }
