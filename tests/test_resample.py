@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import soxr
 
 from audiocls.audio import resample
 from audiocls.errors import SettingError

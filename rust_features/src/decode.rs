@@ -1,20 +1,24 @@
 //! Bytes of a recording → mono samples and their rate.
 //!
 //! The format is found by content, never by file name. MPEG audio (MP3 above all) goes to nanomp3, a
-//! memory-safe port of minimp3; every other format to symphonia, memory-safe as well. Neither is
-//! trusted: a panic in either becomes an error of that one recording, nothing is allocated because a
+//! memory-safe port of minimp3; uncompressed samples are read here; every other format goes to symphonia,
+//! memory-safe as well. Neither is trusted: a panic in either becomes an error of that one recording, nothing is allocated because a
 //! header claims a size, and samples come in blocks, so that memory is bounded for any length.
 
+mod chunks;
 mod container;
 mod mpeg;
+mod pcm;
 mod source;
 
 use std::cell::Cell;
+use std::io::Seek;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 
 use crate::{Error, Result};
+use container::Kind;
 use source::Source;
 
 /// The most channels a recording may have, as in libsndfile: more is a broken header.
@@ -88,17 +92,27 @@ impl Decoder {
             } else {
                 head
             };
-            match Format::of(&head) {
-                Some(Format::Mpeg) => {
-                    Ok(Box::new(mpeg::MpegAudio::new(source)?) as Box<dyn Blocks>)
+            let format = Format::of(&head).ok_or(
+                "no audio format that is known here: neither WAV, FLAC, MP3, Ogg Vorbis, AIFF, \
+                 M4A/AAC, CAF nor Matroska",
+            )?;
+            let layout = match format {
+                Format::Mpeg => {
+                    return Ok(Box::new(mpeg::MpegAudio::new(source)?) as Box<dyn Blocks>);
                 }
-                Some(Format::Container(kind)) => {
-                    Ok(Box::new(container::Container::new(source, kind)?) as Box<dyn Blocks>)
+                Format::Wav => Some(chunks::wav(&mut source)?),
+                Format::Aiff => Some(chunks::aiff(&mut source)?),
+                Format::Container(Kind::Caf) => chunks::caf(&mut source)?,
+                Format::Container(_) => None,
+            };
+            Ok(match (layout, format) {
+                (Some(layout), _) => Box::new(pcm::Pcm::new(source, layout)?),
+                (None, Format::Container(kind)) => {
+                    source.rewind().map_err(|e| e.to_string())?;
+                    Box::new(container::Container::new(source, kind)?)
                 }
-                None => Err("no audio format that is known here: neither WAV, FLAC, MP3, Ogg \
-                     Vorbis, AIFF, M4A/AAC, CAF nor Matroska"
-                    .into()),
-            }
+                (None, _) => unreachable!("only a container may be compressed"),
+            })
         });
         let blocks = opened.map_err(|reason| decode_error(&name, reason))?;
         if blocks.sample_rate() == 0 {
@@ -179,16 +193,19 @@ fn first_not_finite(samples: &[f32]) -> Option<usize> {
 #[derive(Clone, Copy)]
 enum Format {
     Mpeg,
-    Container(container::Kind),
+    Wav,
+    Aiff,
+    Container(Kind),
 }
 
 impl Format {
     /// The format that starts with these bytes.
     fn of(head: &[u8]) -> Option<Self> {
-        use container::Kind;
         let kind = match head {
-            [b'R', b'I', b'F', b'F', ..] | [b'R', b'F', b'6', b'4', ..] => Kind::Wav,
-            [b'F', b'O', b'R', b'M', ..] => Kind::Aiff,
+            [b'R', b'I', b'F', b'F' | b'X', ..] | [b'R', b'F', b'6', b'4', ..] => {
+                return Some(Self::Wav);
+            }
+            [b'F', b'O', b'R', b'M', ..] => return Some(Self::Aiff),
             [b'f', b'L', b'a', b'C', ..] => Kind::Flac,
             [b'O', b'g', b'g', b'S', ..] => Kind::Ogg,
             [b'c', b'a', b'f', b'f', ..] => Kind::Caf,

@@ -6,9 +6,9 @@
 //! silence; n samples become ceil(n · to / from).
 //!
 //! Rates with a small ratio (44100 : 16000 = 441 : 160) are filtered in the frequency domain, block by
-//! block ([`blocks`]); any other ratio by a table of filters, interpolated ([`table`]). Blocks lie on a
-//! grid that the first sample fixes, so that the result does not depend on how a recording is cut into
-//! chunks, bit for bit.
+//! block ([`blocks`]); for any other ratio that leads to a rate nearby, and a short interpolated filter
+//! from there ([`table`]). Blocks lie on a grid that the first sample fixes, so that the result does not
+//! depend on how a recording is cut into chunks, bit for bit.
 
 mod blocks;
 mod kernel;
@@ -109,7 +109,7 @@ pub fn resample(samples: &[f32], from_hz: u32, to_hz: u32) -> Result<Vec<f32>> {
 
 fn plan(from_hz: u32, to_hz: u32) -> Arc<Plan> {
     static PLANS: LazyLock<Mutex<Plans>> = LazyLock::new(Mutex::default);
-    let shared = gcd(from_hz, to_hz);
+    let shared = gcd(from_hz.into(), to_hz.into()) as u32;
     let (from, to) = (from_hz / shared, to_hz / shared);
     // Held while a plan is made, so that the workers of a pool do not all make the same one.
     let mut plans = PLANS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -120,7 +120,11 @@ fn plan(from_hz: u32, to_hz: u32) -> Arc<Plan> {
         Arc::new(if from == to {
             Plan::Same
         } else if from.max(to) <= MAX_BLOCK_TERM {
-            Plan::Blocks(Arc::new(BlockPlan::new(from as usize, to as usize)))
+            Plan::Blocks(Arc::new(BlockPlan::new(
+                from as usize,
+                to as usize,
+                f64::from(to) / f64::from(from),
+            )))
         } else {
             Plan::Table(Arc::new(TablePlan::new(from, to)))
         })
@@ -128,7 +132,7 @@ fn plan(from_hz: u32, to_hz: u32) -> Arc<Plan> {
     plans.entry((from, to)).or_insert_with(make).clone()
 }
 
-fn gcd(a: u32, b: u32) -> u32 {
+fn gcd(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 

@@ -1,12 +1,13 @@
-//! Every format but MPEG audio, by symphonia.
+//! Compressed formats other than MPEG audio, by symphonia.
 
 use symphonia::core::codecs::CodecParameters;
+use symphonia::core::codecs::audio::well_known::CODEC_ID_VORBIS;
 use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
 use symphonia::core::errors::Error;
 use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
 use symphonia::core::io::MediaSourceStream;
 use symphonia::default::formats::{
-    AdtsReader, AiffReader, CafReader, FlacReader, IsoMp4Reader, MkvReader, OggReader, WavReader,
+    AdtsReader, CafReader, FlacReader, IsoMp4Reader, MkvReader, OggReader,
 };
 
 use super::source::Source;
@@ -15,8 +16,6 @@ use super::{Blocks, Reason};
 /// The format whose reader is to be used; symphonia's own search would read up to 1 MiB of anything.
 #[derive(Clone, Copy)]
 pub(super) enum Kind {
-    Wav,
-    Aiff,
     Flac,
     Ogg,
     Caf,
@@ -46,8 +45,6 @@ impl Container {
 fn open(stream: MediaSourceStream<'static>, kind: Kind) -> Result<Box<dyn FormatReader>, Error> {
     let options = FormatOptions::default();
     Ok(match kind {
-        Kind::Wav => Box::new(WavReader::try_new(stream, options)?),
-        Kind::Aiff => Box::new(AiffReader::try_new(stream, options)?),
         Kind::Flac => Box::new(FlacReader::try_new(stream, options)?),
         Kind::Ogg => Box::new(OggReader::try_new(stream, options)?),
         Kind::Caf => Box::new(CafReader::try_new(stream, options)?),
@@ -70,6 +67,10 @@ fn decoder_for(
         .map_err(|e| e.to_string())?;
     let sample_rate = parameters.sample_rate.ok_or("does not say its sample rate")?;
     let channels = parameters.channels.as_ref().map_or(0, |channels| channels.count());
+    if parameters.codec == CODEC_ID_VORBIS && channels > 2 {
+        // symphonia 0.6.1 decodes these otherwise than libvorbis, audibly so.
+        return Err(format!("Vorbis of {channels} channels is not supported"));
+    }
     Ok((decoder, track.id, sample_rate, channels))
 }
 

@@ -3,21 +3,23 @@
 //! Overlap-save: a block of `from · k` samples is transformed, multiplied by the filter's (real)
 //! spectrum, cut or extended to the spectrum of `to · k` samples, and transformed back. Of the result
 //! only what the block's edges cannot reach is kept, and the blocks overlap by the rest. Cutting the
-//! spectrum is exact to the filter's stop band, for above it nothing is left.
+//! spectrum is exact to the filter's stop band, for above it nothing is left. Two successive blocks go
+//! through each complex transform, one as its real and one as its imaginary part.
 
 use std::sync::Arc;
 
-use realfft::num_complex::Complex32;
-use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
+use rustfft::num_complex::Complex32;
+use rustfft::num_complex::Complex64;
+use rustfft::{Fft, FftPlanner};
 
 use super::kernel::Kernel;
 
 pub(super) struct BlockPlan {
     from: usize,
     to: usize,
-    forward: Arc<dyn RealToComplex<f32>>,
-    inverse: Arc<dyn ComplexToReal<f32>>,
-    /// The filter's spectrum, with the scale of both transforms.
+    forward: Arc<dyn Fft<f32>>,
+    inverse: Arc<dyn Fft<f32>>,
+    /// The filter at the frequencies 0, 1, 2 …, with the scale of both transforms.
     response: Vec<f32>,
     /// Input samples before the first one kept; a multiple of `from`.
     lead_in: usize,
@@ -30,9 +32,10 @@ pub(super) struct BlockPlan {
 }
 
 impl BlockPlan {
-    /// `from` and `to` have no common divisor.
-    pub fn new(from: usize, to: usize) -> Self {
-        let kernel = Kernel::new(to as f64 / from as f64);
+    /// For rates in the ratio `from : to`, which have no common divisor. The output holds the
+    /// frequencies up to those of a rate that is `band` times the input's.
+    pub fn new(from: usize, to: usize, band: f64) -> Self {
+        let kernel = Kernel::low_pass(band);
         let reach = kernel.half_width.ceil() as usize;
         let lead_in = reach.next_multiple_of(from);
         let hop_of = |n_in: usize| n_in.saturating_sub(lead_in + reach) / from * from;
@@ -47,22 +50,19 @@ impl BlockPlan {
             .expect("a block of four leads keeps at least one lead");
         let (n_in, n_out) = (from * factor, to * factor);
 
-        let mut planner = RealFftPlanner::<f64>::new();
-        let transform = planner.plan_fft_forward(n_in);
         // Centred at 0: circular, real and symmetric, hence a real spectrum.
-        let mut taps = vec![0.0; n_in];
+        let mut taps = vec![Complex64::default(); n_in];
         for t in 0..=reach {
-            taps[t] = kernel.at(t as f64);
+            taps[t].re = kernel.at(t as f64);
             taps[(n_in - t) % n_in] = taps[t];
         }
-        let mut spectrum = transform.make_output_vec();
-        transform.process(&mut taps, &mut spectrum).expect("lengths are the plan's own");
+        FftPlanner::new().plan_fft_forward(n_in).process(&mut taps);
         let scale = 1.0 / n_in as f64;
         // The highest bin, where the shorter spectrum folds, lies in the stop band: left out.
         let kept = n_in.min(n_out) / 2;
-        let response = spectrum[..kept].iter().map(|bin| (bin.re * scale) as f32).collect();
+        let response = taps[..kept].iter().map(|bin| (bin.re * scale) as f32).collect();
 
-        let mut planner = RealFftPlanner::<f32>::new();
+        let mut planner = FftPlanner::new();
         let hop_in = hop_of(n_in);
         Self {
             from,
@@ -98,24 +98,21 @@ pub(super) struct Blocks {
     /// Samples taken and given since the recording began.
     n_in: u64,
     n_out: u64,
-    block: Vec<f32>,
-    spectrum: Vec<Complex32>,
-    shorter: Vec<Complex32>,
-    result: Vec<f32>,
+    pair: Vec<Complex32>,
+    result: Vec<Complex32>,
     scratch: Vec<Complex32>,
 }
 
 impl Blocks {
     pub fn new(plan: Arc<BlockPlan>) -> Self {
-        let scratch = plan.forward.get_scratch_len().max(plan.inverse.get_scratch_len());
+        let (forward, inverse) = (&plan.forward, &plan.inverse);
+        let scratch = forward.get_inplace_scratch_len().max(inverse.get_inplace_scratch_len());
         Self {
             pending: vec![0.0; plan.lead_in],
             n_in: 0,
             n_out: 0,
-            block: plan.forward.make_input_vec(),
-            spectrum: plan.forward.make_output_vec(),
-            shorter: plan.inverse.make_input_vec(),
-            result: plan.inverse.make_output_vec(),
+            pair: vec![Complex32::default(); forward.len()],
+            result: vec![Complex32::default(); inverse.len()],
             scratch: vec![Complex32::default(); scratch],
             plan,
         }
@@ -123,12 +120,12 @@ impl Blocks {
 
     pub fn process(&mut self, mut samples: &[f32], out: &mut Vec<f32>) {
         self.n_in += samples.len() as u64;
-        let len = self.block.len();
+        let len = self.pair_len();
         while self.pending.len() + samples.len() >= len {
             let (now, later) = samples.split_at(len.saturating_sub(self.pending.len()));
             self.pending.extend_from_slice(now);
             samples = later;
-            self.next_block(out);
+            self.next_pair(out);
         }
         self.pending.extend_from_slice(samples);
     }
@@ -136,9 +133,8 @@ impl Blocks {
     pub fn finish(&mut self, out: &mut Vec<f32>) {
         let total = (u128::from(self.n_in) * self.plan.to as u128).div_ceil(self.plan.from as u128);
         while u128::from(self.n_out) < total {
-            let len = self.block.len();
-            self.pending.resize(len.max(self.pending.len()), 0.0);
-            self.next_block(out);
+            self.pending.resize(self.pair_len().max(self.pending.len()), 0.0);
+            self.next_pair(out);
         }
         let excess = (u128::from(self.n_out) - total) as usize;
         out.truncate(out.len() - excess);
@@ -147,26 +143,35 @@ impl Blocks {
         (self.n_in, self.n_out) = (0, 0);
     }
 
-    /// Turns the first block of `pending` into `hop_out` samples.
-    fn next_block(&mut self, out: &mut Vec<f32>) {
+    /// Input samples that two successive blocks span.
+    fn pair_len(&self) -> usize {
+        self.pair.len() + self.plan.hop_in
+    }
+
+    /// Turns the first two blocks of `pending` into twice `hop_out` samples.
+    fn next_pair(&mut self, out: &mut Vec<f32>) {
         let plan = &*self.plan;
-        let len = self.block.len();
-        self.block.copy_from_slice(&self.pending[..len]);
-        self.pending.drain(..plan.hop_in);
-        plan.forward
-            .process_with_scratch(&mut self.block, &mut self.spectrum, &mut self.scratch)
-            .expect("lengths are the plan's own");
-        let kept = plan.response.len();
-        for ((to, from), gain) in self.shorter.iter_mut().zip(&self.spectrum).zip(&plan.response) {
+        let blocks = self.pending.iter().zip(&self.pending[plan.hop_in..]);
+        for (both, (&re, &im)) in self.pair.iter_mut().zip(blocks) {
+            *both = Complex32 { re, im };
+        }
+        self.pending.drain(..2 * plan.hop_in);
+        plan.forward.process_with_scratch(&mut self.pair, &mut self.scratch);
+        // The filter is symmetric: frequencies from below, and the negative ones from above.
+        let (n_in, n_out, kept) = (self.pair.len(), self.result.len(), plan.response.len());
+        for ((to, from), gain) in self.result.iter_mut().zip(&self.pair).zip(&plan.response) {
             *to = from * gain;
         }
-        self.shorter[kept..].fill(Complex32::default());
-        // The sum of a real signal's first bin has no imaginary part but for rounding.
-        self.shorter[0].im = 0.0;
-        plan.inverse
-            .process_with_scratch(&mut self.shorter, &mut self.result, &mut self.scratch)
-            .expect("lengths are the plan's own, and the outer bins are real");
-        out.extend_from_slice(&self.result[plan.lead_out..plan.lead_out + plan.hop_out]);
-        self.n_out += plan.hop_out as u64;
+        self.result[kept..=n_out - kept].fill(Complex32::default());
+        let negative =
+            self.result[n_out - kept + 1..].iter_mut().zip(&self.pair[n_in - kept + 1..]);
+        for ((to, from), gain) in negative.zip(plan.response[1..].iter().rev()) {
+            *to = from * gain;
+        }
+        plan.inverse.process_with_scratch(&mut self.result, &mut self.scratch);
+        let result = &self.result[plan.lead_out..plan.lead_out + plan.hop_out];
+        out.extend(result.iter().map(|both| both.re));
+        out.extend(result.iter().map(|both| both.im));
+        self.n_out += 2 * plan.hop_out as u64;
     }
 }

@@ -3,10 +3,9 @@
 
 use std::f64::consts::PI;
 
-/// Where the pass band ends and the stop band begins, in parts of the lower Nyquist frequency; soxr HQ
-/// has the same.
+/// Where the pass band ends, in parts of the lower Nyquist frequency; soxr HQ has the same. The stop
+/// band begins at the Nyquist frequency itself.
 const PASS_END: f64 = 0.913;
-const STOP_BEGIN: f64 = 1.0;
 
 /// Attenuation of the stop band in dB: what soxr HQ reaches, and some to spare.
 const ATTENUATION_DB: f64 = 120.0;
@@ -21,13 +20,17 @@ pub(super) struct Kernel {
 }
 
 impl Kernel {
-    /// For a ratio of rates `to / from`.
-    pub fn new(ratio: f64) -> Self {
-        let nyquist = 0.5 * ratio.min(1.0);
-        let transition = (STOP_BEGIN - PASS_END) * nyquist;
+    /// Passes what a rate `band` times the input's can hold (all, if that is higher), stops the rest.
+    pub fn low_pass(band: f64) -> Self {
+        let nyquist = 0.5 * band.min(1.0);
+        Self::between(PASS_END * nyquist, nyquist)
+    }
+
+    /// Passes up to the first, stops from the second frequency on, in cycles per input sample.
+    pub fn between(pass_end: f64, stop_begin: f64) -> Self {
         Self {
-            cutoff: 0.5 * (PASS_END + STOP_BEGIN) * nyquist,
-            half_width: 0.5 * (ATTENUATION_DB - 7.95) / (14.36 * transition),
+            cutoff: 0.5 * (pass_end + stop_begin),
+            half_width: 0.5 * (ATTENUATION_DB - 7.95) / (14.36 * (stop_begin - pass_end)),
             beta: 0.1102 * (ATTENUATION_DB - 8.7),
         }
     }

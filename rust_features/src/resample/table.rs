@@ -1,65 +1,84 @@
-//! Resampling by a table of filters, for any ratio of rates.
+//! Resampling for any ratio of rates, in two steps.
 //!
-//! A row of the table holds the filter at one fraction of an input sample. Between two rows the filter is
-//! interpolated linearly; at 1,024 rows a period of the pass band that is 118 dB exact
-//! ((π/1024)²/8), and the table has the same size for every ratio.
+//! Blocks bring the recording, filtered for the new rate already, to a rate of 2 to 4 times what it now
+//! needs, by a power of two. Between such samples a filter of 16 taps suffices; it comes from one table
+//! for all ratios, a row for each of 1,024 fractions of a sample, and is interpolated linearly between
+//! two rows. The highest frequency is a quarter of the rate, for which that is exact to
+//! (π/2 / 1024)² / 8, or 130 dB.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use super::blocks::{BlockPlan, Blocks};
+use super::gcd;
 use super::kernel::Kernel;
 
-/// Rows for each sample of the lower rate.
-const ROWS: f64 = 1024.0;
+const ROWS: usize = 1024;
 
-/// Partial sums of a dot product: as many as the widest registers hold.
-const LANES: usize = 16;
+/// Taps of a filter. The first stands 7 samples before the whole part of the output's place.
+const TAPS: usize = 16;
+
+/// Silence before the recording, in samples between the two steps: the first output's taps reach there,
+/// and the filter of the blocks rings there.
+const LEAD: usize = TAPS / 2;
+
+/// A row for each fraction of a sample, 0 and 1 included.
+static TABLE: LazyLock<Vec<[f32; TAPS]>> = LazyLock::new(|| {
+    let kernel = Kernel::between(0.25, 0.75);
+    let tap = |row: usize, i: usize| {
+        kernel.at(i as f64 + 1.0 - LEAD as f64 - row as f64 / ROWS as f64) as f32
+    };
+    (0..=ROWS).map(|row| std::array::from_fn(|i| tap(row, i))).collect()
+});
 
 pub(super) struct TablePlan {
-    /// The step of an output sample in input samples: whole ones, and the rest in parts of `to`.
-    step: u64,
-    step_rest: u64,
     from: u64,
     to: u64,
-    /// Taps of a filter, a multiple of [`LANES`]; half of them before the output's place.
-    n_taps: usize,
-    n_rows: usize,
-    /// `[n_rows + 1, n_taps]`.
-    rows: Vec<f32>,
+    blocks: Arc<BlockPlan>,
+    /// The rate between the steps is the input's, doubled or divided by this.
+    divisor: Option<usize>,
+    /// From one output to the next, in samples between the steps: whole ones, and parts of `parts`.
+    step: usize,
+    step_rest: u64,
+    parts: u64,
 }
 
 impl TablePlan {
     /// `from` and `to` have no common divisor.
     pub fn new(from: u32, to: u32) -> Self {
-        let ratio = f64::from(to) / f64::from(from);
-        let kernel = Kernel::new(ratio);
-        let half = (kernel.half_width.ceil() as usize).next_multiple_of(LANES / 2);
-        let n_rows = (ROWS * ratio.min(1.0)).ceil() as usize;
-        let mut rows = Vec::with_capacity((n_rows + 1) * 2 * half);
-        for row in 0..=n_rows {
-            // Tap i weighs the input sample i + 1 - half after the whole part of the output's place.
-            let fraction = row as f64 / n_rows as f64;
-            rows.extend(
-                (0..2 * half).map(|i| kernel.at(i as f64 + 1.0 - half as f64 - fraction) as f32),
-            );
-        }
+        let band = (f64::from(to) / f64::from(from)).min(1.0);
+        // The highest power of two that leaves a rate of twice the band.
+        let divisor = (0.5 / band).log2().floor();
+        let divisor = (divisor >= 0.0).then(|| 1usize << divisor as u32);
+        let (block_from, block_to) = divisor.map_or((1, 2), |divisor| (divisor, 1));
+        let (between, parts) =
+            (u64::from(from) * block_to as u64, u64::from(to) * block_from as u64);
+        let shared = gcd(between, parts);
+        let (between, parts) = (between / shared, parts / shared);
         Self {
-            step: u64::from(from / to),
-            step_rest: u64::from(from % to),
             from: from.into(),
             to: to.into(),
-            n_taps: 2 * half,
-            n_rows,
-            rows,
+            blocks: Arc::new(BlockPlan::new(block_from, block_to, band)),
+            divisor,
+            step: (between / parts) as usize,
+            step_rest: between % parts,
+            parts,
         }
+    }
+
+    /// Input samples that make `n` (even) samples between the steps.
+    fn inputs(&self, n: usize) -> usize {
+        self.divisor.map_or(n / 2, |divisor| n * divisor)
     }
 }
 
 pub(super) struct Table {
     plan: Arc<TablePlan>,
-    /// Input from the first tap of the next output on; so many samples of it are still to come.
+    blocks: Blocks,
+    /// Samples between the steps, from the first tap of the next output on.
     pending: Vec<f32>,
+    /// So many of them are still to come.
     skip: usize,
-    /// The next output's place after a whole input sample, in parts of `to`.
+    /// The next output's place after a whole sample, in parts of the plan.
     rest: u64,
     n_in: u64,
     n_out: u64,
@@ -67,62 +86,67 @@ pub(super) struct Table {
 
 impl Table {
     pub fn new(plan: Arc<TablePlan>) -> Self {
-        Self { pending: vec![0.0; plan.n_taps / 2 - 1], skip: 0, rest: 0, n_in: 0, n_out: 0, plan }
+        let blocks = Blocks::new(plan.blocks.clone());
+        let mut table =
+            Self { plan, blocks, pending: Vec::new(), skip: 0, rest: 0, n_in: 0, n_out: 0 };
+        table.begin();
+        table
     }
 
     pub fn process(&mut self, samples: &[f32], out: &mut Vec<f32>) {
         self.n_in += samples.len() as u64;
-        self.push(samples, u64::MAX, out);
+        self.blocks.process(samples, &mut self.pending);
+        self.interpolate(u64::MAX, out);
     }
 
     pub fn finish(&mut self, out: &mut Vec<f32>) {
         let total = u128::from(self.n_in) * u128::from(self.plan.to);
         let total = total.div_ceil(u128::from(self.plan.from)) as u64;
-        let silence = vec![0.0; self.plan.n_taps];
-        while self.n_out < total {
-            self.push(&silence, total, out);
-        }
+        // The last output's taps reach behind the recording as the first one's before it.
+        let silence = vec![0.0; self.plan.inputs(2 * LEAD)];
+        self.blocks.process(&silence, &mut self.pending);
+        self.blocks.finish(&mut self.pending);
+        self.interpolate(total, out);
+        debug_assert_eq!(self.n_out, total);
+        self.begin();
+    }
+
+    fn begin(&mut self) {
         self.pending.clear();
-        self.pending.resize(self.plan.n_taps / 2 - 1, 0.0);
-        (self.skip, self.rest, self.n_in, self.n_out) = (0, 0, 0, 0);
+        let silence = vec![0.0; self.plan.inputs(LEAD)];
+        self.blocks.process(&silence, &mut self.pending);
+        (self.skip, self.rest, self.n_in, self.n_out) = (1, 0, 0, 0);
     }
 
     /// Appends every output up to number `limit` whose taps are all there.
-    fn push(&mut self, samples: &[f32], limit: u64, out: &mut Vec<f32>) {
-        let skipped = self.skip.min(samples.len());
-        self.skip -= skipped;
-        self.pending.extend_from_slice(&samples[skipped..]);
-        let plan = &*self.plan;
-        let mut at = 0;
-        while self.n_out < limit && at + plan.n_taps <= self.pending.len() {
-            let place = self.rest as f64 * plan.n_rows as f64 / plan.to as f64;
-            let row = place as usize;
-            let rows = &plan.rows[row * plan.n_taps..][..2 * plan.n_taps];
-            let taps = &self.pending[at..at + plan.n_taps];
-            out.push(weighted_sum(taps, rows, (place - row as f64) as f32));
+    fn interpolate(&mut self, limit: u64, out: &mut Vec<f32>) {
+        let (plan, table) = (&*self.plan, &**TABLE);
+        let rows_per_part = ROWS as f64 / plan.parts as f64;
+        let mut at = self.skip;
+        while self.n_out < limit
+            && let Some(samples) = self.pending.get(at..).and_then(|s| s.first_chunk::<TAPS>())
+        {
+            let place = self.rest as f64 * rows_per_part;
+            let row = (place as usize).min(ROWS - 1);
+            let weight = (place - row as f64) as f32;
+            out.push(weighted_sum(samples, &table[row], &table[row + 1], weight));
             self.n_out += 1;
             self.rest += plan.step_rest;
-            at += plan.step as usize + usize::from(self.rest >= plan.to);
-            self.rest %= plan.to;
+            let carry = self.rest >= plan.parts;
+            self.rest -= if carry { plan.parts } else { 0 };
+            at += plan.step + usize::from(carry);
         }
-        self.skip += at.saturating_sub(self.pending.len());
+        self.skip = at.saturating_sub(self.pending.len());
         self.pending.drain(..at.min(self.pending.len()));
     }
 }
 
 /// Σ x·(a + w·(b − a)), where a and b are two adjacent rows of the table.
-fn weighted_sum(samples: &[f32], rows: &[f32], weight: f32) -> f32 {
-    let (first, second) = rows.split_at(samples.len());
-    let (samples, _) = samples.as_chunks::<LANES>();
-    let (first, _) = first.as_chunks::<LANES>();
-    let (second, _) = second.as_chunks::<LANES>();
-    let (mut near, mut far) = ([0.0f32; LANES], [0.0f32; LANES]);
-    for ((x, a), b) in samples.iter().zip(first).zip(second) {
-        for lane in 0..LANES {
-            near[lane] += x[lane] * a[lane];
-            far[lane] += x[lane] * b[lane];
-        }
-    }
-    let (near, far) = (near.iter().sum::<f32>(), far.iter().sum::<f32>());
-    near + weight * (far - near)
+fn weighted_sum(samples: &[f32; TAPS], a: &[f32; TAPS], b: &[f32; TAPS], weight: f32) -> f32 {
+    // Halved step by step, so that it compiles to vector instructions.
+    let products: [f32; TAPS] =
+        std::array::from_fn(|i| samples[i] * (a[i] + weight * (b[i] - a[i])));
+    let eight: [f32; 8] = std::array::from_fn(|i| products[i] + products[i + 8]);
+    let four: [f32; 4] = std::array::from_fn(|i| eight[i] + eight[i + 4]);
+    (four[0] + four[2]) + (four[1] + four[3])
 }
