@@ -222,7 +222,7 @@ def test_a_given_split_that_cannot_be(names: tuple[str, ...], message: str) -> N
         (
             [Recording("a/1", "a", group="x"), Recording("b/1", "b", group="y")],
             {},
-            r"2 groups \(x, y\) are too few for train, val and test: >= 3",
+            r"2 group\(s\) \(x, y\) are too few for train, val and test: >= 3",
         ),
         (
             [Recording(f"a/{i}", "a") for i in range(5)] + [Recording("b/1", "b")],

@@ -302,7 +302,9 @@ def _fold(
 def _enough(names: list[str], needed: int, what: str) -> None:
     if len(names) < needed:
         shown = ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
-        raise DataError(f"{len(names)} groups ({shown}) are too few for {what}: >= {needed} needed")
+        raise DataError(
+            f"{len(names)} group(s) ({shown}) are too few for {what}: >= {needed} needed"
+        )
 
 
 def _check(

@@ -153,7 +153,9 @@ def fit(
     # The global generators are the caller's: they are as before when this returns.
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(settings.seed)
-        model = build_model(settings.model, len(store.classes), (frames, n_features)).to(device)
+        model = build_model(settings.model, len(store.classes), (frames, n_features))
+    # Channels last: the wide convolutions of newcnn are nearly twice as fast so on a CPU.
+    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     part = np.array([split.part.get(r.path, -1) for r in store.recordings])[store.clip_recording]
     clips = {p: np.flatnonzero(part == p) for p in (TRAIN, VAL, TEST)}

@@ -10,7 +10,7 @@ import click
 from audiocls.cli import Command
 
 
-@click.command(cls=Command)
+@click.command("compare", cls=Command)
 @click.option(
     "--features",
     metavar="A,B",

@@ -10,7 +10,7 @@ import click
 from audiocls.cli import Command
 
 
-@click.command(cls=Command)
+@click.command("train", cls=Command)
 @click.option(
     "--model", required=True, metavar="NAME", help="cnn, newcnn, resnet, lstm or lstm-large."
 )

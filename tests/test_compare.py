@@ -1,0 +1,258 @@
+"""The grid: identical splits, resumed, changed settings noticed; its table and its page."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import audiocls.store
+import numpy as np
+import pytest
+import torch
+from tiny_store import TinyStore, tiny_store
+
+from audiocls import training
+from audiocls.compare import COLUMNS, Comparison, compare
+from audiocls.errors import DataError, SettingError
+from audiocls.report import Cell, Spread, per_class, summarise
+
+torch.set_num_threads(1)
+SETTINGS = training.Settings("", epochs=2, batch_size=16, group_by="player")
+
+
+@pytest.fixture
+def stores(monkeypatch: pytest.MonkeyPatch) -> dict[str, TinyStore]:
+    """Two stores of one data set; in `b` one recording failed."""
+    a, b = tiny_store(), tiny_store(frames=8, features=6, seed=1)
+    b.recordings[5].n_clips = 0
+    keep = b.clip_recording != 5
+    b.features, b.clip_recording = b.features[keep], b.clip_recording[keep]
+    made = {"a": a, "b": b}
+    monkeypatch.setattr(audiocls.store, "open_store", lambda path: made[Path(path).name])
+    return made
+
+
+def run(folder: Path, features: str = "ab", models: tuple[str, ...] = ("lstm",), **kwargs: Any):
+    settings = kwargs.pop("settings", SETTINGS)
+    return compare(
+        [f"features/{f}" for f in features], models, settings=settings, out=folder, **kwargs
+    )
+
+
+def test_splits_are_identical_across_features_and_models(
+    tmp_path: Path, stores: dict[str, TinyStore]
+) -> None:
+    done = run(tmp_path, models=("lstm", "newcnn"), seeds=2, settings=SETTINGS)
+    by_seed: dict[int, set[bytes]] = {}
+    for row in done.rows:
+        split = (tmp_path / row["run"] / "split.csv").read_bytes()
+        by_seed.setdefault(row["seed"], set()).add(split)
+    assert len(done.rows) == 2 * 2 * 2
+    assert {len(splits) for splits in by_seed.values()} == {1}
+    assert by_seed[0] != by_seed[1], "each seed has a split of its own"
+    left_out = stores["b"].recordings[5].path
+    assert left_out.encode() not in next(iter(by_seed[0]))
+    metrics = json.loads((tmp_path / done.rows[0]["run"] / "metrics.json").read_text())
+    assert any("1 recording(s) are not in every store" in w for w in metrics["warnings"])
+
+
+def test_results(tmp_path: Path, stores: dict[str, TinyStore]) -> None:
+    done = run(tmp_path)
+    with done.results.open() as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == COLUMNS
+    assert [(r["feature"], r["model"]) for r in rows] == [("a", "lstm"), ("b", "lstm")]
+    for row, got in zip(rows, done.rows, strict=True):
+        metrics = json.loads((tmp_path / row["run"] / "metrics.json").read_text())
+        assert float(row["macro_f1"]) == pytest.approx(metrics["test"]["macro_f1"], rel=1e-5)
+        assert got["recording_accuracy"] == metrics["test_recording"]["accuracy"]
+
+
+def test_every_group_is_tested_once_over_the_folds(
+    tmp_path: Path, stores: dict[str, TinyStore]
+) -> None:
+    done = run(tmp_path, "a", folds=3)
+    tested: list[str] = []
+    for row in done.rows:
+        with (tmp_path / row["run"] / "split.csv").open() as file:
+            tested += [r["path"] for r in csv.DictReader(file) if r["part"] == "test"]
+    assert sorted(tested) == sorted(r.path for r in stores["a"].recordings)
+    assert "± " in done.report.read_text()
+
+
+def test_finished_cells_are_not_done_again(
+    tmp_path: Path, stores: dict[str, TinyStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[str] = []
+
+    def announce(name: str, number: int, of: int) -> training.Progress:
+        trained.append(name)
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        return lambda *_: None
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, announce=announce)
+    with (tmp_path / "results.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 1
+    whole = run(tmp_path, announce=announce)
+    assert trained == ["a-lstm-0", "b-lstm-0", "b-lstm-0"]
+
+    before = whole.results.read_bytes(), whole.report.read_bytes()
+    monkeypatch.setattr(training, "fit", None)
+    again = run(tmp_path)
+    assert (again.results.read_bytes(), again.report.read_bytes()) == before
+
+
+def test_what_changed_since_is_noticed(tmp_path: Path, stores: dict[str, TinyStore]) -> None:
+    run(tmp_path)
+    changed = training.Settings("", epochs=3, batch_size=16, group_by="player")
+    with pytest.raises(
+        SettingError, match=r"--epochs was 2, is 3 now \(cell a-lstm-0\); --restart"
+    ):
+        run(tmp_path, settings=changed)
+    # Without `b`, recording 5 is no longer left out, and the split another one.
+    with pytest.raises(SettingError, match="recordings that all stores share have changed"):
+        run(tmp_path, "a")
+    stores["a"].recordings[0].n_clips += 1
+    with pytest.raises(SettingError, match="feature store has changed"):
+        run(tmp_path)
+    stores["a"].recordings[0].n_clips -= 1
+    before = json.loads((tmp_path / "cells/a-lstm-0/metrics.json").read_text())["settings"]
+    run(tmp_path, settings=changed, restart=True)
+    after = json.loads((tmp_path / "cells/a-lstm-0/metrics.json").read_text())["settings"]
+    assert (before["epochs"], after["epochs"]) == (2, 3)
+
+
+def test_what_cannot_be_compared_is_said_before_training(
+    tmp_path: Path, stores: dict[str, TinyStore]
+) -> None:
+    for features, models, kwargs, message in (
+        ("ab", ("lstm", "resnt"), {}, "did you mean 'resnet'"),
+        ("aa", ("lstm",), {}, "named twice"),
+        ("a", ("lstm", "lstm"), {}, "named twice"),
+        ("", ("lstm",), {}, "at least one"),
+        ("a", (), {}, "at least one"),
+        ("a", ("lstm",), {"seeds": 0}, "--seeds"),
+        ("a", ("lstm",), {"folds": 1}, "--folds"),
+    ):
+        with pytest.raises(SettingError, match=message):
+            run(tmp_path / "out", features, models, **kwargs)
+    stores["a"].features = stores["a"].features[:, :4]
+    with pytest.raises(SettingError, match=">= 5"):
+        run(tmp_path / "out", models=("lstm", "cnn"))
+    for r in stores["b"].recordings[:9]:
+        r.label = "viola"
+    with pytest.raises(DataError, match="disagree on label"):
+        run(tmp_path / "out")
+    for r in stores["b"].recordings:
+        r.path = "elsewhere/" + r.path
+    with pytest.raises(DataError, match="not of one data set"):
+        run(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingError, match="is a file"):
+        run(tmp_path / "file")
+
+
+class Page(HTMLParser):
+    """Every reference of a page, and whether its tags are closed in order."""
+
+    VOID = ("meta", "img", "br", "link")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.references: list[str] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in self.VOID:
+            self.open.append(tag)
+        self.references += [v or "" for k, v in attrs if k in ("src", "href", "srcset", "data")]
+        assert tag not in ("script", "link", "iframe")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def page_of(done: Comparison) -> Page:
+    return Page(done.report.read_text(encoding="utf-8"))
+
+
+def test_the_report_is_one_page_with_everything_in_it(
+    tmp_path: Path, stores: dict[str, TinyStore]
+) -> None:
+    done = run(tmp_path, models=("lstm", "newcnn"), seeds=2)
+    page = page_of(done)
+    assert page.open == []
+    assert "url(" not in done.report.read_text()
+    assert len(page.references) == 1 + 4, "a confusion matrix, curves of four combinations"
+    for reference in page.references:
+        head, _, data = reference.partition(",")
+        assert head == "data:image/png;base64"
+        assert base64.b64decode(data).startswith(b"\x89PNG")
+    for row in summarise([_cell(row, tmp_path) for row in done.rows]):
+        assert str(row.scores["balanced_accuracy"]) in page.text
+    assert "not in every store" in page.text
+    assert torch.__version__ in page.text
+
+
+def test_names_of_classes_cannot_break_the_page(
+    tmp_path: Path, stores: dict[str, TinyStore]
+) -> None:
+    names = {"drum": "<script>alert(1)</script>", "flute": 'a & $b$ "c"', "viola": "x\ny"}
+    store = stores["a"]
+    store.classes = [names[c] for c in store.classes]
+    for r in store.recordings:
+        r.label = names[r.label]
+    page = page_of(run(tmp_path, "a"))
+    assert page.open == []
+    assert "<script>alert(1)</script>" in page.text
+
+
+def test_the_model_shown_is_the_best_on_validation_not_on_test() -> None:
+    def cell(model: str, val: float, test: float) -> Cell:
+        scores = {"accuracy": test, "balanced_accuracy": test, "macro_f1": test}
+        metrics = {"val": {"balanced_accuracy": val}, "test": scores, "test_recording": scores}
+        return Cell("f", model, 0, None, Path(), metrics | {"parameters": 1, "training_s": 1.0})
+
+    order = summarise([cell("x", 0.7, 0.9), cell("y", 0.8, 0.6)])
+    assert [s.model for s in order] == ["y", "x"]
+
+
+def test_spread() -> None:
+    values = [0.1, 0.4, 0.3]
+    assert str(Spread.of(values)) == f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"
+    assert str(Spread.of([0.25])) == "0.250"
+
+
+def test_per_class_table() -> None:
+    rows = per_class([[6, 2, 0], [1, 3, 0], [0, 0, 0]], ["a", "b", "c"])
+    assert rows[0] == {
+        "name": "a",
+        "n": 8,
+        "precision": 6 / 7,
+        "recall": 6 / 8,
+        "f1": 2 * 6 / (8 + 7),
+        "taken_for": "b",
+        "taken_share": 0.25,
+    }
+    assert (rows[1]["taken_for"], rows[1]["taken_share"]) == ("a", 0.25)
+    assert [rows[2][k] for k in ("precision", "recall", "f1", "taken_for")] == [None] * 4
+
+
+def _cell(row: dict[str, Any], out: Path) -> Cell:
+    folder = out / row["run"]
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert re.fullmatch(r"[\w-]+", folder.name)
+    return Cell(row["feature"], row["model"], row["seed"], row["fold"], folder, metrics)
