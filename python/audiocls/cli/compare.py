@@ -104,8 +104,8 @@ def command(
     table = Table(box=None, pad_edge=False)
     for title in ("feature", "model"):
         table.add_column(title)
-    for title in (*SCORES.values(), "parameters", "training"):
-        table.add_column(title, justify="right")
+    for title in ("accuracy", "balanced", "macro-F1", "recordings", "parameters", "training"):
+        table.add_column(title, justify="right", no_wrap=True)
     grouped: dict[tuple[str, str], list[dict[str, float]]] = {}
     for row in done.rows:
         grouped.setdefault((row["feature"], row["model"]), []).append(row)
@@ -113,6 +113,8 @@ def command(
         scores = [str(Spread.of([row[name] for row in rows])) for name in SCORES]
         seconds = sum(row["training_s"] for row in rows) / len(rows)
         table.add_row(feature, model, *scores, f"{rows[0]['parameters']:,}", f"{seconds:.0f} s")
-    Console(highlight=False).print(table)
+    # A table in a file or a pipe is as wide as it needs to be.
+    console = Console(highlight=False)
+    Console(highlight=False, width=max(console.width, 120)).print(table)
     click.echo(f"results: {done.results}")
     click.echo(f"report:  {done.report}")
