@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use crate::cepstrum::Cepstrum;
-use crate::fft::{Complex, Fft, FftScratch, Magnitude, Power};
+use crate::fft::{Fft, FftScratch, Output};
 use crate::finish;
 use crate::frame::{FrameSteps, Framing, Signal, first_non_finite};
 use crate::log::{self, LogScale};
@@ -29,6 +29,9 @@ pub struct Extractor {
     framing: Framing,
     frame_steps: Option<FrameSteps>,
     fft: Fft,
+    /// Cells of the spectrum, and where each bin lies.
+    spectrum_len: usize,
+    positions: Vec<usize>,
     /// Spectrum scale that no filter bank has taken on.
     spectrum_scale: f32,
     filters: Option<FilterBank>,
@@ -78,15 +81,19 @@ impl Extractor {
             spec.window_periodic,
         ));
         let scaled = spec.scale_by_n_fft;
+        let fft = Fft::new(spec.n_fft, &weights);
+        let (rows, columns) = fft.shape();
         Ok(Self {
             isa,
             frame_steps: FrameSteps::new(&spec),
-            fft: Fft::new(spec.n_fft, &weights),
+            spectrum_len: rows * columns,
+            positions: (0..spec.n_bins()).map(|k| fft.position(k)).collect(),
             spectrum_scale: if scaled { 1.0 / spec.n_fft as f32 } else { 1.0 },
-            filters: spec.has_filters().then(|| FilterBank::new(&spec)),
+            filters: spec.has_filters().then(|| FilterBank::new(&spec, |k| fft.position(k))),
             log: LogScale::new(&spec),
             range: log::range(&spec),
             cepstrum: (spec.kind == Kind::Mfcc).then(|| Cepstrum::new(&spec)),
+            fft,
             framing,
             spec,
         })
@@ -148,14 +155,15 @@ impl Extractor {
 
     /// Buffers for one worker.
     pub fn scratch(&self) -> Scratch {
+        let stft = self.spec.kind == Kind::Stft;
         Scratch {
             padded: Vec::new(),
             starts: Vec::with_capacity(TILE),
             frames: vec![0.0; MAX_LANES * (self.framing.span + SLACK)],
             centred: vec![0.0; self.framing.span],
             fft: self.fft.scratch(),
-            spectrum: Block::zeros(2 * self.spec.n_bins(), MAX_LANES),
-            bands: Block::zeros(self.spec.n_mels, MAX_LANES),
+            spectrum: Block::zeros(2 * self.spectrum_len, MAX_LANES),
+            bands: Block::zeros(if stft { 0 } else { self.row_width() }, MAX_LANES),
             group: Group::default(),
         }
     }
@@ -320,9 +328,8 @@ impl Kernel for Tile<'_> {
     fn run<S: Simd>(self, s: S) {
         let Tile { plan, scratch, rows, energy, max } = self;
         let (span, width) = (plan.framing.span, plan.row_width());
-        let spectrum = s.cast_mut(&mut scratch.spectrum);
         let bands = s.cast_mut(&mut scratch.bands);
-        let n_bins = plan.spec.n_bins();
+        let stft = plan.spec.kind == Kind::Stft;
         let blocks = scratch.starts.chunks(S::LANES).zip(rows.chunks_mut(S::LANES * width));
         for (block, (starts, rows)) in blocks.enumerate() {
             let mut block_energy = [s.splat(0.0)];
@@ -339,31 +346,36 @@ impl Kernel for Tile<'_> {
             } else {
                 Rows::new(&scratch.padded, starts, span + SLACK)
             };
-            match (plan.spec.kind, plan.spec.power) {
-                (Kind::Stft, _) => {
-                    plan.fft.run(s, &frames, &mut scratch.fft, &mut Complex(spectrum));
+            let output = if stft { Output::Complex } else { Output::Power };
+            plan.fft.run(s, &frames, &mut scratch.fft, output, &mut scratch.spectrum);
+            let spectrum = s.cast_mut(&mut scratch.spectrum);
+            if stft {
+                let cells = spectrum.as_chunks::<2>().0;
+                store_complex(s, cells, &plan.positions, &mut RowsMut::new(rows, width));
+                continue;
+            }
+            if plan.spec.power == 1 {
+                for cell in &mut spectrum[..plan.spectrum_len] {
+                    *cell = s.sqrt(*cell);
                 }
-                (_, 1) => plan.fft.run(s, &frames, &mut scratch.fft, &mut Magnitude(spectrum)),
-                _ => plan.fft.run(s, &frames, &mut scratch.fft, &mut Power(spectrum)),
             }
             if plan.spec.energy == Energy::Spectrum {
+                // Cells without a bin are zero.
                 let mut sum = s.splat(0.0);
-                for &bin in &spectrum[..n_bins] {
-                    sum = s.add(sum, bin);
+                for &cell in &spectrum[..plan.spectrum_len] {
+                    sum = s.add(sum, cell);
                 }
                 block_energy = [s.mul(sum, s.splat(plan.spectrum_scale))];
             }
-            let values = if let Some(filters) = &plan.filters {
+            if let Some(filters) = &plan.filters {
                 filters.apply(s, spectrum, bands);
-                &mut bands[..width]
             } else {
-                if plan.spectrum_scale != 1.0 {
-                    for bin in &mut spectrum[..width] {
-                        *bin = s.mul(*bin, s.splat(plan.spectrum_scale));
-                    }
+                let scale = s.splat(plan.spectrum_scale);
+                for (band, &at) in bands.iter_mut().zip(&plan.positions) {
+                    *band = s.mul(spectrum[at], scale);
                 }
-                &mut spectrum[..width]
-            };
+            }
+            let values = &mut bands[..width];
             if let Some(log) = &plan.log {
                 for value in &mut *values {
                     *value = log.apply(s, *value);
@@ -397,6 +409,22 @@ fn store_rows<S: Simd>(s: S, values: &[S::V], rows: &mut RowsMut) {
     for (i, value) in rest.iter().enumerate() {
         for lane in 0..rows.n_rows() {
             rows.row(lane)[first + i] = s.floats(&[*value])[lane];
+        }
+    }
+}
+
+/// `[cell][lane]` → `[lane][bin]`, real and imaginary part in turn.
+#[inline(always)]
+fn store_complex<S: Simd>(s: S, cells: &[[S::V; 2]], positions: &[usize], rows: &mut RowsMut) {
+    let (pairs, last) = positions.as_chunks::<2>();
+    for (i, &[a, b]) in pairs.iter().enumerate() {
+        let ([a_re, a_im], [b_re, b_im]) = (cells[a], cells[b]);
+        s.store4(rows, 4 * i, [a_re, a_im, b_re, b_im]);
+    }
+    for &position in last {
+        for lane in 0..rows.n_rows().min(S::LANES) {
+            let bin = cells[position].map(|part| s.floats(&[part])[lane]);
+            rows.row(lane)[4 * pairs.len()..].copy_from_slice(&bin);
         }
     }
 }

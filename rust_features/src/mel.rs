@@ -32,11 +32,8 @@ pub fn mel_to_hz(scale: MelScale, mel: f64) -> f64 {
     }
 }
 
-/// One triangle: weights of the bins from `first_bin` on, and nothing elsewhere.
-struct Filter {
-    first_bin: usize,
-    weights: Vec<f32>,
-}
+/// One triangle: where each bin under it lies in the spectrum, and its weight.
+struct Filter(Vec<(u32, f32)>);
 
 /// Triangular filters that overlap by half, so each bin feeds at most two of them.
 pub struct FilterBank {
@@ -44,8 +41,9 @@ pub struct FilterBank {
 }
 
 impl FilterBank {
-    /// The filters of a spec, weights computed in float64.
-    pub fn new(spec: &FeatureSpec) -> Self {
+    /// The filters of a spec, weights computed in float64, on a spectrum where bin k lies at
+    /// `position(k)`.
+    pub fn new(spec: &FeatureSpec, position: impl Fn(usize) -> usize) -> Self {
         let mel = |hz| hz_to_mel(spec.mel_scale, hz);
         let (low, high) = (mel(spec.fmin_hz), mel(spec.fmax()));
         let step = (high - low) / (spec.n_mels + 1) as f64;
@@ -70,7 +68,9 @@ impl FilterBank {
                 MelShape::Mel => triangle(corners.map(corner_mel), mel(bin as f64 * bin_hz)),
                 MelShape::Bins => triangle(corners.map(corner_bin), bin as f64),
             };
-            Filter::new((0..spec.n_bins()).map(|bin| scale * weight(bin)))
+            let weights = (0..spec.n_bins()).map(|bin| (bin, (scale * weight(bin)) as f32));
+            let under = weights.filter(|&(_, weight)| weight > 0.0);
+            Filter(under.map(|(bin, weight)| (position(bin) as u32, weight)).collect())
         });
         Self { filters: filters.collect() }
     }
@@ -82,36 +82,25 @@ impl FilterBank {
 
     /// Filters between two bins: their output is always zero.
     pub fn empty_filters(&self) -> Vec<usize> {
-        (0..self.n_filters()).filter(|&m| self.filters[m].weights.is_empty()).collect()
+        (0..self.n_filters()).filter(|&m| self.filters[m].0.is_empty()).collect()
     }
 
     /// `mel[m] = Σ weight · spectrum[bin]`, each lane its own frame.
     #[inline(always)]
     pub fn apply<S: Simd>(&self, s: S, spectrum: &[S::V], mel: &mut [S::V]) {
         for (filter, out) in self.filters.iter().zip(mel) {
-            let bins = &spectrum[filter.first_bin..][..filter.weights.len()];
             // Two sums, so that one addition need not wait for the other.
             let (mut even, mut odd) = (s.splat(0.0), s.splat(0.0));
-            let (pairs, last) = filter.weights.as_chunks::<2>();
-            let (bin_pairs, last_bin) = bins.as_chunks::<2>();
-            for (w, p) in pairs.iter().zip(bin_pairs) {
-                even = s.mul_add(s.splat(w[0]), p[0], even);
-                odd = s.mul_add(s.splat(w[1]), p[1], odd);
+            let (pairs, last) = filter.0.as_chunks::<2>();
+            for [a, b] in pairs {
+                even = s.mul_add(s.splat(a.1), spectrum[a.0 as usize], even);
+                odd = s.mul_add(s.splat(b.1), spectrum[b.0 as usize], odd);
             }
-            for (w, p) in last.iter().zip(last_bin) {
-                even = s.mul_add(s.splat(*w), *p, even);
+            for a in last {
+                even = s.mul_add(s.splat(a.1), spectrum[a.0 as usize], even);
             }
             *out = s.add(even, odd);
         }
-    }
-}
-
-impl Filter {
-    fn new(weights: impl Iterator<Item = f64>) -> Self {
-        let weights: Vec<f32> = weights.map(|w| w as f32).collect();
-        let first_bin = weights.iter().position(|&w| w > 0.0).unwrap_or(0);
-        let end = weights.iter().rposition(|&w| w > 0.0).map_or(first_bin, |last| last + 1);
-        Self { first_bin, weights: weights[first_bin..end].to_vec() }
     }
 }
 

@@ -5,6 +5,7 @@
 //! one, after detection, so that the methods themselves are safe. A lane never sees another, so
 //! a frame's result does not depend on its lane or neighbours.
 
+#[cfg(any(test, not(target_arch = "x86_64")))]
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -17,6 +18,10 @@ pub trait Simd: Copy {
     type V: Copy;
     /// Floats in a vector, a multiple of 4, at most [`MAX_LANES`].
     const LANES: usize;
+
+    /// Runs a kernel as a function of its own, from within another: the compiler then has less to
+    /// optimise at a time, and its registers are its own.
+    fn call<K: Kernel>(self, kernel: K) -> K::Output;
 
     /// All lanes `x`.
     fn splat(self, x: f32) -> Self::V;
@@ -103,17 +108,19 @@ impl Block {
 pub struct Rows<'a> {
     buffer: &'a [f32],
     starts: [usize; MAX_LANES],
+    n_rows: usize,
     length: usize,
 }
 
 impl<'a> Rows<'a> {
     /// Rows that start at `starts`, `length` floats each; lanes beyond `starts` read the last row.
     pub fn new(buffer: &'a [f32], starts: &[usize], length: usize) -> Self {
+        let n_rows = starts.len();
         let last = *starts.last().expect("at least one row");
         let starts = std::array::from_fn(|i| starts.get(i).copied().unwrap_or(last));
         let end = buffer.len().checked_sub(length).expect("a row fits the buffer");
         assert!(starts.iter().all(|&start| start <= end));
-        Self { buffer, starts, length }
+        Self { buffer, starts, n_rows, length }
     }
 
     /// Four samples of a lane.
@@ -123,6 +130,11 @@ impl<'a> Rows<'a> {
         assert!(at + 4 <= self.length);
         // SAFETY: `new` has checked that `length` floats follow every start.
         unsafe { self.buffer.as_ptr().add(self.starts[lane] + at) }
+    }
+
+    /// Rows given, without those that repeat the last.
+    pub fn n_rows(&self) -> usize {
+        self.n_rows
     }
 
     /// The row of a lane.
@@ -166,6 +178,37 @@ impl<'a> RowsMut<'a> {
     }
 }
 
+/// A matrix whose bounds are checked by row and column: in a loop over constants the compiler
+/// finds the checks fulfilled once and for all, which it cannot for an index into a slice.
+pub struct Grid<'a, T> {
+    cells: &'a mut [T],
+    rows: usize,
+    stride: usize,
+}
+
+impl<'a, T: Copy> Grid<'a, T> {
+    /// `rows` rows of `stride` cells.
+    #[inline(always)]
+    pub fn new(cells: &'a mut [T], rows: usize, stride: usize) -> Self {
+        let cells = &mut cells[..rows * stride];
+        Self { cells, rows, stride }
+    }
+
+    /// Overwrites a cell.
+    #[inline(always)]
+    pub fn set(&mut self, row: usize, column: usize, value: T) {
+        assert!(row < self.rows && column < self.stride);
+        // SAFETY: row · stride + column < rows · stride, the length of `cells`.
+        unsafe { *self.cells.get_unchecked_mut(row * self.stride + column) = value }
+    }
+
+    /// A row.
+    #[inline(always)]
+    pub fn row(&self, row: usize) -> &[T] {
+        &self.cells[row * self.stride..][..self.stride]
+    }
+}
+
 /// Work that is compiled for every instruction set.
 pub trait Kernel {
     /// What it returns.
@@ -188,6 +231,7 @@ pub enum Isa {
     #[cfg(target_arch = "x86_64")]
     Sse2,
     /// 4 lanes of plain Rust, which the compiler turns into what the machine has (NEON on Arm).
+    #[cfg(any(test, not(target_arch = "x86_64")))]
     Portable,
 }
 
@@ -205,6 +249,7 @@ impl Isa {
             }
             all.push(Self::Sse2);
         }
+        #[cfg(any(test, not(target_arch = "x86_64")))]
         all.push(Self::Portable);
         all
     }
@@ -232,6 +277,7 @@ impl Isa {
             Self::Avx2 => "avx2",
             #[cfg(target_arch = "x86_64")]
             Self::Sse2 => "sse2",
+            #[cfg(any(test, not(target_arch = "x86_64")))]
             Self::Portable => "portable",
         }
     }
@@ -261,6 +307,7 @@ impl Isa {
             Self::Avx2 => unsafe { x86::avx2(kernel) },
             #[cfg(target_arch = "x86_64")]
             Self::Sse2 => x86::sse2(kernel),
+            #[cfg(any(test, not(target_arch = "x86_64")))]
             Self::Portable => kernel.run(portable::Portable),
         }
     }

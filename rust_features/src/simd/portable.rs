@@ -1,6 +1,6 @@
 //! Plain Rust: what the others must equal, and what machines without them run.
 
-use super::{Rows, RowsMut, Simd};
+use super::{Kernel, Rows, RowsMut, Simd};
 
 /// Four lanes of plain Rust.
 #[derive(Clone, Copy)]
@@ -18,6 +18,10 @@ fn zip(a: F32x4, b: F32x4, f: impl Fn(f32, f32) -> f32) -> F32x4 {
 impl Simd for Portable {
     type V = F32x4;
     const LANES: usize = 4;
+
+    fn call<K: Kernel>(self, kernel: K) -> K::Output {
+        kernel.run(self)
+    }
 
     #[inline(always)]
     fn splat(self, x: f32) -> F32x4 {

@@ -1,5 +1,9 @@
 //! SSE2, AVX2 with FMA, and AVX-512.
 
+// Index loops: an iterator or closure that the compiler leaves as a call of its own is compiled
+// without the instruction set of its caller.
+#![allow(clippy::needless_range_loop)]
+
 use std::arch::x86_64::*;
 
 use super::{Kernel, Rows, RowsMut, Simd};
@@ -9,6 +13,7 @@ use super::{Kernel, Rows, RowsMut, Simd};
 /// # Safety
 /// The machine must have the features named.
 #[target_feature(enable = "avx512f,avx512dq,avx2,fma")]
+#[inline(never)]
 pub unsafe fn avx512<K: Kernel>(kernel: K) -> K::Output {
     kernel.run(Avx512(()))
 }
@@ -18,11 +23,13 @@ pub unsafe fn avx512<K: Kernel>(kernel: K) -> K::Output {
 /// # Safety
 /// The machine must have the features named.
 #[target_feature(enable = "avx2,fma")]
+#[inline(never)]
 pub unsafe fn avx2<K: Kernel>(kernel: K) -> K::Output {
     kernel.run(Avx2(()))
 }
 
 /// Runs the kernel with SSE2, which every x86-64 has.
+#[inline(never)]
 pub fn sse2<K: Kernel>(kernel: K) -> K::Output {
     kernel.run(Sse2(()))
 }
@@ -149,9 +156,32 @@ transpose4!(
     _mm512_unpackhi_pd
 );
 
+/// Four floats of the rows `j` and `j + 4`.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn half_pair(rows: &Rows, j: usize, at: usize) -> __m256 {
+    // SAFETY: `quad` checks the bounds.
+    unsafe {
+        let low = _mm256_castps128_ps256(_mm_loadu_ps(rows.quad(j, at)));
+        _mm256_insertf128_ps::<1>(low, _mm_loadu_ps(rows.quad(j + 4, at)))
+    }
+}
+
+/// Four floats of the rows `j`, `j + 4`, `j + 8` and `j + 12`.
+#[target_feature(enable = "avx512f,avx512dq,avx2")]
+#[inline]
+fn quarters(rows: &Rows, j: usize, at: usize) -> __m512 {
+    let low = _mm512_castps256_ps512(half_pair(rows, j, at));
+    _mm512_insertf32x8::<1>(low, half_pair(rows, j + 8, at))
+}
+
 impl Simd for Sse2 {
     type V = __m128;
     const LANES: usize = 4;
+
+    fn call<K: Kernel>(self, kernel: K) -> K::Output {
+        sse2(kernel)
+    }
     plain!(
         __m128,
         _mm_set1_ps,
@@ -193,15 +223,23 @@ impl Simd for Sse2 {
     #[inline(always)]
     fn load4(self, rows: &Rows, at: usize) -> [__m128; 4] {
         // SAFETY: `Rows::quad` checks the bounds; `self` proves the instructions.
-        unsafe { transpose4_sse2([0, 1, 2, 3].map(|j| _mm_loadu_ps(rows.quad(j, at)))) }
+        unsafe {
+            transpose4_sse2([
+                _mm_loadu_ps(rows.quad(0, at)),
+                _mm_loadu_ps(rows.quad(1, at)),
+                _mm_loadu_ps(rows.quad(2, at)),
+                _mm_loadu_ps(rows.quad(3, at)),
+            ])
+        }
     }
     #[inline(always)]
     fn store4(self, rows: &mut RowsMut, at: usize, values: [__m128; 4]) {
         // SAFETY: `quad` checks the bounds; `self` proves the instructions.
         unsafe {
-            for (j, v) in transpose4_sse2(values).into_iter().enumerate() {
+            let v = transpose4_sse2(values);
+            for j in 0..4 {
                 if let Some(p) = rows.quad(j, at) {
-                    _mm_storeu_ps(p, v);
+                    _mm_storeu_ps(p, v[j]);
                 }
             }
         }
@@ -211,6 +249,11 @@ impl Simd for Sse2 {
 impl Simd for Avx2 {
     type V = __m256;
     const LANES: usize = 8;
+
+    fn call<K: Kernel>(self, kernel: K) -> K::Output {
+        // SAFETY: `self` proves that the machine has the features.
+        unsafe { avx2(kernel) }
+    }
     plain!(
         __m256,
         _mm256_set1_ps,
@@ -243,22 +286,25 @@ impl Simd for Avx2 {
     fn load4(self, rows: &Rows, at: usize) -> [__m256; 4] {
         // SAFETY: `Rows::quad` checks the bounds; `self` proves the instructions.
         unsafe {
-            transpose4_avx2([0, 1, 2, 3].map(|j| {
-                let low = _mm256_castps128_ps256(_mm_loadu_ps(rows.quad(j, at)));
-                _mm256_insertf128_ps::<1>(low, _mm_loadu_ps(rows.quad(j + 4, at)))
-            }))
+            transpose4_avx2([
+                half_pair(rows, 0, at),
+                half_pair(rows, 1, at),
+                half_pair(rows, 2, at),
+                half_pair(rows, 3, at),
+            ])
         }
     }
     #[inline(always)]
     fn store4(self, rows: &mut RowsMut, at: usize, values: [__m256; 4]) {
         // SAFETY: `quad` checks the bounds; `self` proves the instructions.
         unsafe {
-            for (j, v) in transpose4_avx2(values).into_iter().enumerate() {
+            let v = transpose4_avx2(values);
+            for j in 0..4 {
                 if let Some(p) = rows.quad(j, at) {
-                    _mm_storeu_ps(p, _mm256_castps256_ps128(v));
+                    _mm_storeu_ps(p, _mm256_castps256_ps128(v[j]));
                 }
                 if let Some(p) = rows.quad(j + 4, at) {
-                    _mm_storeu_ps(p, _mm256_extractf128_ps::<1>(v));
+                    _mm_storeu_ps(p, _mm256_extractf128_ps::<1>(v[j]));
                 }
             }
         }
@@ -268,6 +314,11 @@ impl Simd for Avx2 {
 impl Simd for Avx512 {
     type V = __m512;
     const LANES: usize = 16;
+
+    fn call<K: Kernel>(self, kernel: K) -> K::Output {
+        // SAFETY: `self` proves that the machine has the features.
+        unsafe { avx512(kernel) }
+    }
     plain!(
         __m512,
         _mm512_set1_ps,
@@ -300,28 +351,29 @@ impl Simd for Avx512 {
     fn load4(self, rows: &Rows, at: usize) -> [__m512; 4] {
         // SAFETY: `Rows::quad` checks the bounds; `self` proves the instructions.
         unsafe {
-            transpose4_avx512([0, 1, 2, 3].map(|j| {
-                let v = _mm512_castps128_ps512(_mm_loadu_ps(rows.quad(j, at)));
-                let v = _mm512_insertf32x4::<1>(v, _mm_loadu_ps(rows.quad(j + 4, at)));
-                let v = _mm512_insertf32x4::<2>(v, _mm_loadu_ps(rows.quad(j + 8, at)));
-                _mm512_insertf32x4::<3>(v, _mm_loadu_ps(rows.quad(j + 12, at)))
-            }))
+            transpose4_avx512([
+                quarters(rows, 0, at),
+                quarters(rows, 1, at),
+                quarters(rows, 2, at),
+                quarters(rows, 3, at),
+            ])
         }
     }
     #[inline(always)]
     fn store4(self, rows: &mut RowsMut, at: usize, values: [__m512; 4]) {
         // SAFETY: `quad` checks the bounds; `self` proves the instructions.
         unsafe {
-            for (j, v) in transpose4_avx512(values).into_iter().enumerate() {
+            let v = transpose4_avx512(values);
+            for j in 0..4 {
                 let quarters = [
-                    _mm512_castps512_ps128(v),
-                    _mm512_extractf32x4_ps::<1>(v),
-                    _mm512_extractf32x4_ps::<2>(v),
-                    _mm512_extractf32x4_ps::<3>(v),
+                    _mm512_castps512_ps128(v[j]),
+                    _mm512_extractf32x4_ps::<1>(v[j]),
+                    _mm512_extractf32x4_ps::<2>(v[j]),
+                    _mm512_extractf32x4_ps::<3>(v[j]),
                 ];
-                for (i, quarter) in quarters.into_iter().enumerate() {
+                for i in 0..4 {
                     if let Some(p) = rows.quad(4 * i + j, at) {
-                        _mm_storeu_ps(p, quarter);
+                        _mm_storeu_ps(p, quarters[i]);
                     }
                 }
             }
