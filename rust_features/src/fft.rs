@@ -159,7 +159,7 @@ mod tests {
         fn run<S: Simd>(self, s: S) -> Vec<[f32; 2]> {
             let (rows, stride) = self.fft.shape();
             let mut buffer = Block::zeros(2 * rows * stride, S::LANES);
-            let frames = Rows::new(self.frame, &[0], self.frame.len());
+            let frames = Rows::new(self.frame, &[0; MAX_LANES], self.frame.len());
             let scratch = &mut self.fft.scratch();
             self.fft.run(s, &frames, scratch, Output::Complex, &mut buffer);
             let cells = s.cast(&buffer).as_chunks::<2>().0;
