@@ -10,12 +10,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import audiocls.store
 import numpy as np
 import pytest
 import torch
 from tiny_store import TinyStore, tiny_store
 
+import audiocls.store
 from audiocls import training
 from audiocls.compare import COLUMNS, Comparison, compare
 from audiocls.errors import DataError, SettingError
