@@ -47,7 +47,7 @@ demo: build
 	$(BIN)/audiocls extract $(DEMO)/data --feature mel --out $(DEMO)/features/mel
 	$(BIN)/audiocls extract $(DEMO)/data --feature mfcc --out $(DEMO)/features/mfcc
 	$(BIN)/audiocls compare --features $(DEMO)/features/mel,$(DEMO)/features/mfcc \
-		--models lstm,newcnn --epochs 8 --group-by '([^/]+)/[^/]+?_([A-G]s?[0-9])_' --out $(DEMO)/compare
+		--models lstm,resnet --epochs 8 --batch-size 16 --lr 0.003 --group-by '([^/]+)/[^/]+?_([A-G]s?[0-9])_' --out $(DEMO)/compare
 
 test: build
 	cargo test --locked --quiet

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import importlib
 import sys
@@ -40,7 +41,7 @@ class Command(click.Command):
             if isinstance(error, KeyboardInterrupt):
                 click.echo("interrupted; everything finished so far is kept", err=True)
                 sys.exit(130)
-            click.echo(f"audiocls {self.name}: {error}", err=True)
+            click.echo(f"audiocls {ctx.info_name}: {error}", err=True)
             sys.exit(2 if isinstance(error, SettingError) else 1)
 
 
@@ -50,9 +51,11 @@ class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, name: str) -> click.Command:
         if name not in COMMANDS:
-            return None
+            near = difflib.get_close_matches(name, COMMANDS, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(COMMANDS)}"
+            ctx.fail(f"no such command {name!r}: {hint}")
         command: click.Command = importlib.import_module(f"audiocls.cli.{name}").command
         return command
 
