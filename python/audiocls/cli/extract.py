@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _LINE_EVERY_S = 10.0
 
 
-@click.command(cls=Command)
+@click.command("extract", cls=Command)
 @click.argument("data", metavar="DATA", type=click.Path(path_type=Path))
 @click.option("--feature", default="mel", show_default=True, help="A preset: see audiocls presets.")
 @click.option(

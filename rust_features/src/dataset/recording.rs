@@ -119,6 +119,8 @@ impl Job {
         };
         outcome.status = "failed";
         outcome.error = failure;
+        // What was found before it failed is not the whole truth about it.
+        outcome.duration_s = None;
         outcome.n_clips = 0;
         outcome.n_silent = 0;
         Ok(outcome)
