@@ -152,9 +152,9 @@ def extracted(tmp_path_factory: pytest.TempPathFactory) -> tuple[audiocls.Store,
         (folder / f"data/good/{i:02}.wav").write_bytes(encoded("WAV"))
     os.mkfifo(folder / "data/good/pipe.wav")
     program = (
-        "import resource, sys; from audiocls.cli import main\n"
+        "import sys; from audiocls.cli import main\n"
         "try: main()\n"
-        "finally: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
+        "finally: sys.stderr.write(open('/proc/self/status').read())"
     )
     arguments = ["extract", "data", "--feature", "mel-16k", "--out", "store", "--json"]
     done = subprocess.run(
@@ -163,7 +163,7 @@ def extracted(tmp_path_factory: pytest.TempPathFactory) -> tuple[audiocls.Store,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["recordings"] == len(FILES) + N_GOOD + 1
-    return audiocls.open_store(folder / "store"), int(done.stderr.splitlines()[-1])
+    return audiocls.open_store(folder / "store"), int(done.stderr.split("VmHWM:")[1].split()[0])
 
 
 @pytest.mark.parametrize("name", FILES)
