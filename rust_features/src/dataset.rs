@@ -375,7 +375,7 @@ impl Job {
 
     /// A worker: recording after recording, until none is left.
     fn work(&self) {
-        let mut scratch = self.extractor.scratch();
+        let mut buffers = clips::Buffers::new(&self.extractor);
         loop {
             let position = self.next.fetch_add(1, Relaxed);
             let Some(&id) = self.recordings.get(position) else { return };
@@ -389,7 +389,7 @@ impl Job {
                     Err(Error::Interrupted)
                 }
             };
-            let Ok(outcome) = self.extract(id, &mut scratch, &send) else { return };
+            let Ok(outcome) = self.extract(id, &mut buffers, &send) else { return };
             self.counters.recordings.fetch_add(1, Relaxed);
             self.counters.failed.fetch_add(usize::from(outcome.status == "failed"), Relaxed);
             if send(Message::End(outcome)).is_err() {

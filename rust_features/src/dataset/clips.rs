@@ -23,6 +23,25 @@ pub(super) trait Cut {
     fn n_clips(&self) -> (usize, usize);
 }
 
+/// What a worker needs for one recording after another.
+pub(super) struct Buffers {
+    scratch: Scratch,
+    pcm: Vec<f32>,
+    batch: Vec<f32>,
+    features: Vec<f32>,
+}
+
+impl Buffers {
+    pub fn new(extractor: &Extractor) -> Self {
+        Self {
+            scratch: extractor.scratch(),
+            pcm: Vec::new(),
+            batch: Vec::new(),
+            features: Vec::new(),
+        }
+    }
+}
+
 /// Cuts one recording into clips of one length and extracts their features.
 ///
 /// Clips start every `hop` samples, all of the same length. A last window that is not full is left
@@ -33,13 +52,11 @@ pub(super) struct Clips<'a> {
     settings: &'a Settings,
     clip_len: usize,
     hop: usize,
-    scratch: &'a mut Scratch,
-    /// Samples that a window may still need; the first of them is sample `pcm_start`.
-    pcm: Vec<f32>,
+    /// `pcm` holds the samples that a window may still need; the first of them is `pcm_start`.
+    buffers: &'a mut Buffers,
     pcm_start: usize,
     /// Where the next window starts.
     next: usize,
-    batch: Vec<f32>,
     starts: Vec<usize>,
     batch_clips: usize,
     n_clips: usize,
@@ -47,7 +64,9 @@ pub(super) struct Clips<'a> {
 }
 
 impl<'a> Clips<'a> {
-    pub fn new(extractor: &'a Extractor, settings: &'a Settings, scratch: &'a mut Scratch) -> Self {
+    pub fn new(extractor: &'a Extractor, settings: &'a Settings, buffers: &'a mut Buffers) -> Self {
+        buffers.pcm.clear();
+        buffers.batch.clear();
         let (clip_len, hop) = settings.clip_and_hop(extractor.spec());
         let clip_bytes = 4 * extractor.n_frames(clip_len) * extractor.n_features();
         Self {
@@ -55,11 +74,9 @@ impl<'a> Clips<'a> {
             settings,
             clip_len,
             hop,
-            scratch,
-            pcm: Vec::new(),
+            buffers,
             pcm_start: 0,
             next: 0,
-            batch: Vec::new(),
             starts: Vec::new(),
             batch_clips: (PIECE_BYTES / clip_bytes.max(1)).clamp(1, 256),
             n_clips: 0,
@@ -68,21 +85,24 @@ impl<'a> Clips<'a> {
     }
 
     fn push_clip(&mut self, samples: std::ops::Range<usize>, send: Send) -> Result<()> {
-        let samples = &self.pcm[samples];
+        let Buffers { pcm, batch, .. } = &mut *self.buffers;
+        let samples = &pcm[samples];
         // Of a short recording only what was recorded counts: padding would dilute it.
-        if is_silent(power(samples), samples.len(), self.settings.min_rms) {
+        if self.settings.min_rms > 0.0
+            && is_silent(power(samples), samples.len(), self.settings.min_rms)
+        {
             self.n_silent += 1;
             return Ok(());
         }
-        let end = self.batch.len() + self.clip_len;
-        self.batch.extend_from_slice(samples);
+        let end = batch.len() + self.clip_len;
+        batch.extend_from_slice(samples);
         if self.settings.short == Short::Repeat {
-            while self.batch.len() < end {
-                let missing = end - self.batch.len();
-                self.batch.extend_from_slice(&samples[..missing.min(samples.len())]);
+            while batch.len() < end {
+                let missing = end - batch.len();
+                batch.extend_from_slice(&samples[..missing.min(samples.len())]);
             }
         }
-        self.batch.resize(end, 0.0);
+        batch.resize(end, 0.0);
         self.starts.push(self.next);
         if self.starts.len() == self.batch_clips { self.flush(send) } else { Ok(()) }
     }
@@ -91,31 +111,32 @@ impl<'a> Clips<'a> {
         if self.starts.is_empty() {
             return Ok(());
         }
+        let Buffers { scratch, batch, features, .. } = &mut *self.buffers;
         let n_frames = self.extractor.n_frames(self.clip_len);
-        let mut features = vec![0.0; self.starts.len() * n_frames * self.extractor.n_features()];
-        self.extractor.extract_into(self.scratch, &self.batch, self.clip_len, &mut features)?;
-        self.batch.clear();
+        features.resize(self.starts.len() * n_frames * self.extractor.n_features(), 0.0);
+        self.extractor.extract_into(scratch, batch, self.clip_len, features)?;
+        batch.clear();
         self.n_clips += self.starts.len();
         let starts = std::mem::take(&mut self.starts);
-        send(Rows { bytes: self.settings.dtype.bytes(&features), starts })
+        send(Rows { bytes: self.settings.dtype.bytes(features), starts })
     }
 }
 
 impl Cut for Clips<'_> {
     fn pcm(&mut self) -> &mut Vec<f32> {
-        &mut self.pcm
+        &mut self.buffers.pcm
     }
 
     fn advance(&mut self, send: Send) -> Result<()> {
-        let end = self.pcm_start + self.pcm.len();
+        let end = self.pcm_start + self.buffers.pcm.len();
         while self.next + self.clip_len <= end {
             let at = self.next - self.pcm_start;
             self.push_clip(at..at + self.clip_len, send)?;
             self.next += self.hop;
         }
         // As long as `next` is 0, the recording may turn out to be a short one, and is kept.
-        let used = (self.next - self.pcm_start).min(self.pcm.len());
-        self.pcm.drain(..used);
+        let used = (self.next - self.pcm_start).min(self.buffers.pcm.len());
+        self.buffers.pcm.drain(..used);
         self.pcm_start += used;
         Ok(())
     }
@@ -125,7 +146,7 @@ impl Cut for Clips<'_> {
         if self.next == 0 {
             match self.settings.short {
                 Short::Drop => return Ok(Some("is shorter than one clip (--short drop)")),
-                Short::Pad | Short::Repeat => self.push_clip(0..self.pcm.len(), send)?,
+                Short::Pad | Short::Repeat => self.push_clip(0..self.buffers.pcm.len(), send)?,
             }
         }
         self.flush(send)?;
@@ -171,7 +192,9 @@ impl<'a> Whole<'a> {
     }
 
     fn push(&mut self) -> Result<()> {
-        self.power += power(&self.pcm);
+        if self.settings.min_rms > 0.0 {
+            self.power += power(&self.pcm);
+        }
         self.n_samples += self.pcm.len();
         self.stream.push(self.extractor, &self.pcm, &mut self.rows)?;
         self.pcm.clear();
@@ -199,7 +222,9 @@ impl Cut for Whole<'_> {
     fn finish(&mut self, send: Send) -> Result<Option<&'static str>> {
         self.push()?;
         self.stream.finish(self.extractor, &mut self.rows)?;
-        if is_silent(self.power, self.n_samples, self.settings.min_rms) {
+        if self.settings.min_rms > 0.0
+            && is_silent(self.power, self.n_samples, self.settings.min_rms)
+        {
             self.n_silent = 1;
             return Ok(Some("all of it is quieter than --min-rms"));
         }
@@ -221,7 +246,7 @@ fn power(samples: &[f32]) -> f64 {
     samples.iter().map(|&y| f64::from(y) * f64::from(y)).sum()
 }
 
-/// Whether the root mean square is below `min_rms`; never for 0.
+/// Whether the root mean square is below `min_rms`.
 fn is_silent(power: f64, n_samples: usize, min_rms: f32) -> bool {
-    min_rms > 0.0 && (power / n_samples as f64).sqrt() < f64::from(min_rms)
+    (power / n_samples as f64).sqrt() < f64::from(min_rms)
 }

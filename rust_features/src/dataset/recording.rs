@@ -7,10 +7,9 @@ use std::time::UNIX_EPOCH;
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::clips::{Clips, Cut, Whole};
+use super::clips::{Buffers, Clips, Cut, Whole};
 use super::{Decoded, Job, Message, Outcome, Rows, Source};
 use crate::decode::Decoder;
-use crate::extractor::Scratch;
 use crate::resample::Resampler;
 use crate::{Error, Result};
 
@@ -78,7 +77,7 @@ impl Job {
     pub(super) fn extract(
         &self,
         id: usize,
-        scratch: &mut Scratch,
+        buffers: &mut Buffers,
         send: &dyn Fn(Message) -> Result<()>,
     ) -> Result<Outcome> {
         let mut outcome = Outcome {
@@ -93,15 +92,15 @@ impl Job {
             audio_hash: String::new(),
         };
         // A defect in a decoder must cost one recording, not the run. What the closure shares with
-        // the outside is either plain data, overwritten below, or scratch, overwritten on next use.
+        // the outside is plain data that is overwritten below, or buffers that are made anew.
         let tried = catch_unwind(AssertUnwindSafe(|| {
-            match self.extract_ours(id, scratch, send, &mut outcome) {
+            match self.extract_ours(id, buffers, send, &mut outcome) {
                 Err(Stop::Undecodable(reason)) => {
                     let Some(decoded) = self.outside.decode(id) else {
                         return Err(Stop::Failed(reason));
                     };
                     send(Message::TakeBack)?;
-                    self.extract_theirs(decoded, scratch, send, &mut outcome)
+                    self.extract_theirs(decoded, buffers, send, &mut outcome)
                 }
                 other => other,
             }
@@ -111,7 +110,7 @@ impl Job {
             Ok(Err(Stop::Interrupted)) => return Err(Error::Interrupted),
             Ok(Err(Stop::Failed(reason) | Stop::Undecodable(reason))) => reason,
             Err(panic) => {
-                *scratch = self.extractor.scratch();
+                *buffers = Buffers::new(&self.extractor);
                 let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
                 let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
                 format!("internal error: {}", text.unwrap_or_default())
@@ -129,7 +128,7 @@ impl Job {
     fn extract_ours(
         &self,
         id: usize,
-        scratch: &mut Scratch,
+        buffers: &mut Buffers,
         send: &dyn Fn(Message) -> Result<()>,
         outcome: &mut Outcome,
     ) -> Step<()> {
@@ -139,7 +138,7 @@ impl Job {
                 let (bytes, name) = self.outside.bytes(id).map_err(Stop::Failed)?;
                 self.extract_blocks(
                     Blocks::Ours(Decoder::from_bytes(bytes, name)?),
-                    scratch,
+                    buffers,
                     send,
                     outcome,
                 )
@@ -148,7 +147,7 @@ impl Job {
                 // Before, so that the reason is the true one; and after, as it may happen meanwhile.
                 unchanged(path, *n_bytes, *mtime_ns)?;
                 let blocks = Blocks::Ours(Decoder::open(path)?);
-                self.extract_blocks(blocks, scratch, send, outcome)?;
+                self.extract_blocks(blocks, buffers, send, outcome)?;
                 unchanged(path, *n_bytes, *mtime_ns)
             }
         }
@@ -157,7 +156,7 @@ impl Job {
     fn extract_theirs(
         &self,
         decoded: Decoded,
-        scratch: &mut Scratch,
+        buffers: &mut Buffers,
         send: &dyn Fn(Message) -> Result<()>,
         outcome: &mut Outcome,
     ) -> Step<()> {
@@ -166,13 +165,13 @@ impl Job {
             return Err(Stop::Failed(format!("sample {bad} is {}: must be finite", samples[bad])));
         }
         let blocks = Blocks::Theirs { samples: samples.into_iter(), sample_rate };
-        self.extract_blocks(blocks, scratch, send, outcome)
+        self.extract_blocks(blocks, buffers, send, outcome)
     }
 
     fn extract_blocks(
         &self,
         mut blocks: Blocks,
-        scratch: &mut Scratch,
+        buffers: &mut Buffers,
         send: &dyn Fn(Message) -> Result<()>,
         outcome: &mut Outcome,
     ) -> Step<()> {
@@ -191,7 +190,7 @@ impl Job {
         let mut clips: Box<dyn Cut> = if self.settings.is_variable() {
             Box::new(Whole::new(&self.extractor, &self.settings))
         } else {
-            Box::new(Clips::new(&self.extractor, &self.settings, scratch))
+            Box::new(Clips::new(&self.extractor, &self.settings, buffers))
         };
         let mut hash = Xxh3::new();
         let mut n_samples = 0u64;
