@@ -380,7 +380,7 @@ impl Kernel for Tile<'_> {
                 for value in &mut *values {
                     *value = log.apply(s, *value);
                 }
-                block_energy = [log.apply(s, block_energy[0])];
+                block_energy = [log.apply_to_energy(s, block_energy[0])];
             }
             let here = block * S::LANES;
             if let Some(max) = max.get_mut(here..here + starts.len()) {

@@ -43,7 +43,7 @@ pub struct Framing {
     n_fft: usize,
     drop_last: bool,
     /// Pre-emphasis of the signal; 0: none.
-    preemphasis: f32,
+    preemphasis: f64,
 }
 
 impl Framing {
@@ -64,7 +64,7 @@ impl Framing {
             half_fft: spec.n_fft / 2,
             n_fft: spec.n_fft,
             drop_last: spec.drop_last_frame,
-            preemphasis: if on_signal { spec.preemphasis as f32 } else { 0.0 },
+            preemphasis: if on_signal { spec.preemphasis } else { 0.0 },
         }
     }
 
@@ -112,7 +112,7 @@ impl Framing {
         let sample = |i: usize| match i {
             0 => signal.at(0),
             i if c == 0.0 => signal.at(i),
-            i => signal.at(i) - c * signal.at(i - 1),
+            i => emphasised(c, 0.0, signal.at(i - 1), signal.at(i)),
         };
         let reflect = self.padding == Padding::Reflect;
         // Positions of the padded signal where the signal itself begins and ends.
@@ -138,23 +138,31 @@ impl Framing {
         out[0] = sample(signal.base + first);
         let x = &signal.samples[first..first + n];
         for (y, x) in out[1..].iter_mut().zip(x.windows(2)) {
-            *y = x[1] - c * x[0];
+            *y = emphasised(c, 0.0, x[0], x[1]);
         }
     }
+}
+
+/// `next − c · last`, both without `mean`, in float64: it is small where a signal is low and loud, and rounding the product
+/// to float32 would bury its high frequencies in noise.
+#[inline(always)]
+fn emphasised(c: f64, mean: f32, last: f32, next: f32) -> f32 {
+    let mean = f64::from(mean);
+    ((f64::from(next) - mean) - c * (f64::from(last) - mean)) as f32
 }
 
 /// What is done to each frame on its own, in Kaldi's order: mean, energy, pre-emphasis.
 pub struct FrameSteps {
     remove_dc: bool,
     energy: bool,
-    preemphasis: f32,
+    preemphasis: f64,
 }
 
 impl FrameSteps {
     /// None if the spec asks for none of them.
     pub fn new(spec: &FeatureSpec) -> Option<Self> {
         let on_frame = spec.preemphasis_on == PreemphasisOn::Frame;
-        let preemphasis = if on_frame { spec.preemphasis as f32 } else { 0.0 };
+        let preemphasis = if on_frame { spec.preemphasis } else { 0.0 };
         let energy = spec.energy == Energy::Raw;
         (spec.remove_dc || energy || preemphasis != 0.0).then_some(Self {
             remove_dc: spec.remove_dc,
@@ -174,9 +182,9 @@ impl FrameSteps {
         let energy = if self.energy { sum(s, centred, |x| s.mul(x, x)) } else { 0.0 };
         let c = self.preemphasis;
         // Kaldi: the first sample has itself for a predecessor.
-        out[0] = centred[0] - c * centred[0];
-        for (y, x) in out[1..].iter_mut().zip(centred.windows(2)) {
-            *y = x[1] - c * x[0];
+        out[0] = emphasised(c, mean, frame[0], frame[0]);
+        for (y, x) in out[1..].iter_mut().zip(frame.windows(2)) {
+            *y = emphasised(c, mean, x[0], x[1]);
         }
         energy
     }

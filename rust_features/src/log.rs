@@ -58,35 +58,45 @@ pub struct LogScale {
     floor: f32,
     replace_zeros: bool,
     per_ln: f32,
+    per_ln_of_power: f32,
 }
 
 impl LogScale {
     /// None if the spec has no logarithm.
     pub fn new(spec: &FeatureSpec) -> Option<Self> {
-        let per_ln = match spec.log {
-            Log::None => return None,
-            // 10 · log10 of power is 20 · log10 of magnitude.
-            Log::Db => 20.0 / f64::from(spec.power) / std::f64::consts::LN_10,
-            Log::Natural => 1.0,
+        // 10 · log10 of power is 20 · log10 of magnitude.
+        let per_ln = |power: u32| match spec.log {
+            Log::Db => 20.0 / f64::from(power) / std::f64::consts::LN_10,
             Log::Log10 => 1.0 / std::f64::consts::LN_10,
+            Log::Natural | Log::None => 1.0,
         };
+        if spec.log == Log::None {
+            return None;
+        }
         Some(Self {
             floor: spec.log_floor as f32,
             replace_zeros: spec.log_floor_rule == LogFloorRule::ReplaceZeros,
-            per_ln: per_ln as f32,
+            per_ln: per_ln(spec.power) as f32,
+            per_ln_of_power: per_ln(2) as f32,
         })
     }
 
-    /// Replaces a value by its logarithm.
+    /// The logarithm of a value of the spectrum.
     #[inline(always)]
     pub fn apply<S: Simd>(&self, s: S, x: S::V) -> S::V {
+        s.mul(ln(s, self.floored(s, x)), s.splat(self.per_ln))
+    }
+
+    /// The logarithm of an energy, which is a power even where the spectrum is one of magnitudes.
+    #[inline(always)]
+    pub fn apply_to_energy<S: Simd>(&self, s: S, x: S::V) -> S::V {
+        s.mul(ln(s, self.floored(s, x)), s.splat(self.per_ln_of_power))
+    }
+
+    #[inline(always)]
+    fn floored<S: Simd>(&self, s: S, x: S::V) -> S::V {
         let floor = s.splat(self.floor);
-        let x = if self.replace_zeros {
-            s.select_lt(s.splat(0.0), x, x, floor)
-        } else {
-            s.max(x, floor)
-        };
-        s.mul(ln(s, x), s.splat(self.per_ln))
+        if self.replace_zeros { s.select_lt(s.splat(0.0), x, x, floor) } else { s.max(x, floor) }
     }
 }
 

@@ -5,12 +5,12 @@ use std::f64::consts::TAU;
 use crate::spec::Window;
 
 /// The window of `length` points. Periodic: the first `length` points of the symmetric window of
-/// `length + 1` (`scipy.signal.get_window(…, fftbins=True)`).
+/// `length + 1` (`scipy.signal.get_window(…, fftbins=True)`). One point is 1, as there.
 pub fn window(shape: Window, length: usize, periodic: bool) -> Vec<f64> {
-    let span = if periodic { length } else { length - 1 };
-    if span == 0 {
-        return vec![1.0; length];
+    if length == 1 {
+        return vec![1.0];
     }
+    let span = if periodic { length } else { length - 1 };
     (0..length).map(|n| at(shape, n as f64 / span as f64)).collect()
 }
 
@@ -51,5 +51,6 @@ mod tests {
             assert!((w[4] - 1.0).abs() < 1e-9);
         }
         assert_eq!(window(Window::Hann, 1, false), [1.0]);
+        assert_eq!(window(Window::Hann, 1, true), [1.0]);
     }
 }
