@@ -1,0 +1,194 @@
+"""From a folder of MP3s to mel features on disk: this engine, the scripts that users write, and the
+fastest decoder joined to the fastest mel spectrogram. And decoding alone, the floor of them all.
+
+All cut each recording into whole clips of half a second; one shorter than that is padded with
+zeros. The recordings have the preset's rate already, so nothing is resampled.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import joblib
+import librosa
+import numpy as np
+import sonara
+import soundfile
+import specux
+from numpy.typing import NDArray
+
+import audiocls
+
+RATE = 44_100
+CLIP = RATE // 2
+Samples = NDArray[np.float32]
+Decoder = Callable[[str], Samples]
+
+
+def recordings() -> Path | None:
+    """The folder of real recordings, if there is one; never part of the repository."""
+    default = Path(__file__).resolve().parents[2] / "shared" / "data" / "philharmonia"
+    folder = Path(os.environ.get("AUDIOCLS_TEST_DATA", default))
+    return folder if folder.is_dir() else None
+
+
+def subset(folder: Path, every: int, into: Path) -> list[str]:
+    """Links to each `every`-th recording that is not empty, one folder a class, below `into`."""
+    paths = [path for path in sorted(folder.rglob("*.mp3")) if path.stat().st_size][::every]
+    for path in paths:
+        link = into / path.parent.name / path.name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        os.link(path, link) if _same_disk(path, into) else shutil.copy(path, link)
+    return [str(path) for path in sorted(into.rglob("*.mp3"))]
+
+
+def _same_disk(a: Path, b: Path) -> bool:
+    return a.stat().st_dev == b.stat().st_dev and os.access(a, os.W_OK)
+
+
+def clips(y: Samples) -> Samples:
+    """[n, CLIP]"""
+    if len(y) < CLIP:
+        y = np.pad(y, (0, CLIP - len(y)))
+    return y[: len(y) // CLIP * CLIP].reshape(-1, CLIP)
+
+
+# --- decoders ----------------------------------------------------------------------------------
+
+
+def by_soundfile(path: str) -> Samples:
+    y = soundfile.read(path, dtype="float32", always_2d=True)[0]
+    return y[:, 0] if y.shape[1] == 1 else y.mean(axis=1)
+
+
+def by_librosa(path: str) -> Samples:
+    return librosa.load(path, sr=RATE)[0]
+
+
+def by_specux(path: str) -> Samples:
+    return np.asarray(specux.audio.load(path, mono=True, threads=1)[0]).reshape(-1)
+
+
+def by_sonara(path: str) -> Samples:
+    return np.float32(sonara.load(path, sr=RATE)[0])
+
+
+def by_audiocls(path: str) -> Samples:
+    return audiocls.load(path)[0]
+
+
+# --- whole ways --------------------------------------------------------------------------------
+
+
+def librosa_mel(y: Samples) -> Samples:
+    mel = librosa.feature.melspectrogram(y=y, sr=RATE)
+    return librosa.power_to_db(mel).T
+
+
+def script(paths: Iterable[str], decode: Decoder) -> list[Samples]:
+    """What users write: clip by clip."""
+    return [librosa_mel(clip) for path in paths for clip in clips(decode(path))]
+
+
+def script_batched(paths: Iterable[str], decode: Decoder) -> list[Samples]:
+    """The fastest pair: a recording's clips at once. Without top_db, which specux does not have."""
+    features = []
+    for path in paths:
+        mel = specux.feature.melspectrogram(
+            clips(decode(path)), sr=RATE, hop_length=512, output="db"
+        )
+        features.extend(np.swapaxes(mel, 1, 2))
+    return features
+
+
+def on_all_cores(way: Any, paths: list[str], decode: Decoder, cores: int) -> list[Samples]:
+    parts = joblib.Parallel(n_jobs=cores)(
+        joblib.delayed(way)(paths[i :: 4 * cores], decode) for i in range(4 * cores)
+    )
+    return [feature for part in parts for feature in part]
+
+
+def saved(features: list[Samples]) -> int:
+    """Writes the features as one file, as a script does, and says how many clips there were."""
+    with tempfile.TemporaryFile() as file:
+        np.save(file, np.stack(features))
+    return len(features)
+
+
+def extract(data: Path, threads: int) -> int:
+    """This engine: to a store on disk."""
+    with tempfile.TemporaryDirectory() as out:
+        return len(audiocls.extract(data, feature="mel", out=out, threads=threads).features)
+
+
+def check_equal(data: Path, paths: list[str]) -> None:
+    """The store holds what the script computes: the same clips, equal to 0.01 dB on all but 1 bin
+    in 1,000 within 60 dB of the clip's maximum (decoders round differently)."""
+    with tempfile.TemporaryDirectory() as out:
+        store = audiocls.extract(data, feature="mel", out=out)
+        where = {recording.path: i for i, recording in enumerate(store.recordings)}
+        for path in paths[:: max(1, len(paths) // 30)]:
+            name = str(Path(path).relative_to(data))
+            ours = store.features[np.flatnonzero(store.clip_recording == where[name])]
+            theirs = np.stack(script([path], by_soundfile))
+            assert ours.shape == theirs.shape, f"{name}: {ours.shape}, script {theirs.shape}"
+            difference = np.abs(ours - theirs)[theirs.max() - theirs <= 60]
+            assert np.quantile(difference, 0.999) <= 0.01, f"{name}: {difference.max()} dB"
+
+
+def ways(data: Path, paths: list[str], cores: int) -> dict[str, Callable[[], int]]:
+    """Everything from files to features on disk, by what it is called in the table."""
+    found = {
+        "audiocls extract, 1 thread": lambda: extract(data, 1),
+        "soundfile + librosa": lambda: saved(script(paths, by_soundfile)),
+        "librosa.load + librosa": lambda: saved(script(paths, by_librosa)),
+        "specux + specux mel": lambda: saved(script_batched(paths, by_specux)),
+        "sonara + specux mel": lambda: saved(script_batched(paths, by_sonara)),
+    }
+    if cores > 1:
+        found |= {
+            f"audiocls extract, {cores} threads": lambda: extract(data, cores),
+            f"soundfile + librosa, joblib on {cores} cores": lambda: saved(
+                on_all_cores(script, paths, by_soundfile, cores)
+            ),
+            f"specux + specux mel, joblib on {cores} cores": lambda: saved(
+                on_all_cores(script_batched, paths, by_specux, cores)
+            ),
+        }
+    return found
+
+
+def decoders(paths: list[str]) -> dict[str, Callable[[], int]]:
+    """Decoding alone."""
+    return _each(
+        paths,
+        {
+            "audiocls.load": by_audiocls,
+            "soundfile": by_soundfile,
+            "specux": by_specux,
+            "sonara": by_sonara,
+        },
+    )
+
+
+def resamplers(paths: list[str]) -> dict[str, Callable[[], int]]:
+    """Decoding and resampling to 16 kHz."""
+    return _each(
+        paths,
+        {
+            "audiocls.load": lambda path: audiocls.load(path, sample_rate=16_000)[0],
+            "librosa.load (soundfile, soxr HQ)": lambda path: librosa.load(path, sr=16_000)[0],
+        },
+    )
+
+
+def _each(paths: list[str], named: dict[str, Decoder]) -> dict[str, Callable[[], int]]:
+    def over(decode: Decoder) -> Callable[[], int]:
+        return lambda: sum(len(decode(path)) for path in paths)
+
+    return {name: over(decode) for name, decode in named.items()}
