@@ -63,7 +63,7 @@ def features(setup: Setup, threads: int) -> list[list[str]]:
         runs.setdefault(own, partial(ours, samples))
         runs[contender.library] = partial(contender.run, clips)
         pairs[contender.library] = (own, contender.note)
-    taken = seconds(runs, rounds=7 if n == 1 else 9)
+    taken = seconds(runs, rounds=5 if n == 1 else 9)
     set_threads(1)
     # Clips a second, or of one long signal how many seconds a second.
     unit = n if n > 1 else round(setup.seconds)
