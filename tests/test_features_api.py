@@ -175,9 +175,9 @@ def test_a_sample_that_is_not_finite_is_named(bad: float, threads: int) -> None:
         extractor.batch(clips)
     with pytest.raises(SettingError, match=r"sample 123 (nan|-?inf) is invalid"):
         extractor(clips[217])
+    stream = extractor.stream()
+    stream.push(clips[217, :100])
     with pytest.raises(SettingError, match="sample 123 "):
-        stream = extractor.stream()
-        stream.push(clips[217, :100])
         stream.push(clips[217, 100:])
 
 
@@ -300,6 +300,30 @@ def test_instruction_sets_agree(name: str) -> None:
 def test_an_unknown_instruction_set_is_refused() -> None:
     with pytest.raises(SettingError, match="isa 'avx9'"):
         Extractor("mel", isa="avx9")
+
+
+# Recordings
+
+
+def test_files(tmp_path: Path) -> None:
+    import soundfile
+
+    paths = [tmp_path / f"{i}.wav" for i in range(12)]
+    clips = signal_of("mel-16k", clips=12)
+    for path, clip in zip(paths, clips, strict=True):
+        soundfile.write(path, clip, 16_000, subtype="FLOAT")
+    extractor = Extractor("mel-16k", threads=3)
+    for result, clip in zip(extractor.files(paths), clips, strict=True):
+        assert np.array_equal(result, extractor(clip))
+    assert len(next(extractor.files(str(p) for p in paths))) == 41
+
+    soundfile.write(tmp_path / "short.wav", clips[0, :100], 16_000, subtype="FLOAT")
+    (tmp_path / "broken.wav").write_bytes(b"")
+    for name, error in (("short.wav", SettingError), ("broken.wav", OSError), ("no.wav", OSError)):
+        results = extractor.files([paths[0], tmp_path / name, paths[1]])
+        assert len(next(results)) == 41
+        with pytest.raises(error, match=name):
+            next(results)
 
 
 # Threads, processes, signals

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import json
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -268,6 +270,44 @@ class Extractor:
         else:
             self._native.batch(samples, out.view(np.float32))
         return out
+
+    def files(self, paths: Iterable[str | os.PathLike[str]]) -> Iterator[npt.NDArray[Any]]:
+        """Features of whole recordings, decoded and resampled, `threads` at a time.
+
+        Args:
+            paths: recordings in any format that `audiocls.load` decodes itself.
+
+        Yields:
+            [frames, features] of each recording, in the order of `paths`.
+
+        Raises:
+            OSError: a recording cannot be read or decoded; names it.
+            SettingError: a recording is too short for the spec; names it.
+        """
+        one = Extractor(self.spec, threads=1, isa=self._isa) if self.threads > 1 else self
+
+        def features(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
+            samples, _ = _native.load(path, self.spec.sample_rate)
+            try:
+                return one(samples)
+            except SettingError as error:
+                raise SettingError(
+                    f"{os.fspath(path)}: {error.name}", error.value, error.rule
+                ) from None
+
+        waiting: collections.deque[Future[npt.NDArray[Any]]] = collections.deque()
+        with ThreadPoolExecutor(self.threads) as pool:
+            try:
+                for path in paths:
+                    waiting.append(pool.submit(features, path))
+                    # A few ahead, so that nobody waits; not all, so that memory stays bounded.
+                    if len(waiting) > 2 * self.threads:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
 
     def stream(self) -> StreamingExtractor:
         """A stream at its beginning; any number may be open at once."""
