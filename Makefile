@@ -64,10 +64,18 @@ lint: build
 	$(BIN)/lint-imports
 
 bench: build .venv/installed-bench
-	$(BIN)/python -m pytest benches --benchmark-enable --benchmark-only
+	$(BIN)/python benches/report.py
 
+parity: build
+	$(BIN)/python tests/parity_table.py
+
+# Times by stage, preset and instruction set; then instructions, which are equal from run to run.
 bench-rust:
 	cargo bench --locked
+	cargo build --release --locked -p rust_features --example count
+	for preset in mel mel-16k mfcc fbank; do \
+		valgrind --quiet --tool=callgrind --callgrind-out-file=/dev/null \
+			target/release/examples/count $$preset avx2; done
 
 lock: $(BIN)/uv
 	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \

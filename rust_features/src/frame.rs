@@ -143,8 +143,8 @@ impl Framing {
     }
 }
 
-/// `next − c · last`, both without `mean`, in float64: it is small where a signal is low and loud, and rounding the product
-/// to float32 would bury its high frequencies in noise.
+/// `next − c · last`, both without `mean`, in float64: it is small where a signal is low and loud,
+/// and rounding the product to float32 would bury its high frequencies in noise.
 #[inline(always)]
 fn emphasised(c: f64, mean: f32, last: f32, next: f32) -> f32 {
     let mean = f64::from(mean);
@@ -176,17 +176,42 @@ impl FrameSteps {
     #[inline(always)]
     pub fn apply<S: Simd>(&self, s: S, frame: &[f32], centred: &mut [f32], out: &mut [f32]) -> f32 {
         let mean = if self.remove_dc { sum(s, frame, |x| x) / frame.len() as f32 } else { 0.0 };
-        for (y, x) in centred.iter_mut().zip(frame) {
-            *y = x - mean;
+        let mut energy = 0.0;
+        if self.energy {
+            for (y, x) in centred.iter_mut().zip(frame) {
+                *y = x - mean;
+            }
+            energy = sum(s, centred, |x| s.mul(x, x));
         }
-        let energy = if self.energy { sum(s, centred, |x| s.mul(x, x)) } else { 0.0 };
-        let c = self.preemphasis;
-        // Kaldi: the first sample has itself for a predecessor.
-        out[0] = emphasised(c, mean, frame[0], frame[0]);
-        for (y, x) in out[1..].iter_mut().zip(frame.windows(2)) {
-            *y = emphasised(c, mean, x[0], x[1]);
-        }
+        self.emphasise(s, mean, frame, out);
         energy
+    }
+
+    /// Pre-emphasis of the frame without its mean. Kaldi: the first sample precedes itself.
+    #[inline(always)]
+    fn emphasise<S: Simd>(&self, s: S, mean: f32, frame: &[f32], out: &mut [f32]) {
+        let (c, n) = (self.preemphasis, frame.len());
+        out[0] = emphasised(c, mean, frame[0], frame[0]);
+        if !S::FUSED || n <= S::LANES {
+            for (y, x) in out[1..].iter_mut().zip(frame.windows(2)) {
+                *y = emphasised(c, mean, x[0], x[1]);
+            }
+            return;
+        }
+        // c in two parts: with fused arithmetic no rounding is larger than that of the result.
+        let high = c as f32;
+        let (high, low) = (s.splat(high), s.splat((c - f64::from(high)) as f32));
+        let offset = s.splat((f64::from(mean) * (1.0 - c)) as f32);
+        let mut at = 1;
+        while at < n {
+            // The last vector overlaps the one before it.
+            let i = at.min(n - S::LANES);
+            let last = s.load(&frame[i - 1..]);
+            let difference = s.neg_mul_add(high, last, s.load(&frame[i..]));
+            let difference = s.neg_mul_add(low, last, difference);
+            s.store(&mut out[i..], s.sub(difference, offset));
+            at += S::LANES;
+        }
     }
 }
 

@@ -18,6 +18,8 @@ pub trait Simd: Copy {
     type V: Copy;
     /// Floats in a vector, a multiple of 4, at most [`MAX_LANES`].
     const LANES: usize;
+    /// Whether `mul_add` and `neg_mul_add` round once.
+    const FUSED: bool;
 
     /// Runs a kernel as a function of its own, from within another: the compiler then has less to
     /// optimise at a time, and its registers are its own.

@@ -18,6 +18,7 @@ fn zip(a: F32x4, b: F32x4, f: impl Fn(f32, f32) -> f32) -> F32x4 {
 impl Simd for Portable {
     type V = F32x4;
     const LANES: usize = 4;
+    const FUSED: bool = false;
 
     fn call<K: Kernel>(self, kernel: K) -> K::Output {
         kernel.run(self)

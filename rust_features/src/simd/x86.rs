@@ -178,6 +178,7 @@ fn quarters(rows: &Rows, j: usize, at: usize) -> __m512 {
 impl Simd for Sse2 {
     type V = __m128;
     const LANES: usize = 4;
+    const FUSED: bool = false;
 
     fn call<K: Kernel>(self, kernel: K) -> K::Output {
         sse2(kernel)
@@ -249,6 +250,7 @@ impl Simd for Sse2 {
 impl Simd for Avx2 {
     type V = __m256;
     const LANES: usize = 8;
+    const FUSED: bool = true;
 
     fn call<K: Kernel>(self, kernel: K) -> K::Output {
         // SAFETY: `self` proves that the machine has the features.
@@ -314,6 +316,7 @@ impl Simd for Avx2 {
 impl Simd for Avx512 {
     type V = __m512;
     const LANES: usize = 16;
+    const FUSED: bool = true;
 
     fn call<K: Kernel>(self, kernel: K) -> K::Output {
         // SAFETY: `self` proves that the machine has the features.
