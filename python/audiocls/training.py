@@ -12,6 +12,8 @@ import io
 import json
 import math
 import platform
+import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -120,6 +122,33 @@ def train(
     return fit(store, name, settings, split, folder, progress)
 
 
+class _CtrlC:
+    """Takes Ctrl-C between batches: an exception inside a backward pass may abort torch."""
+
+    def __enter__(self) -> _CtrlC:
+        self.asked = False
+        # Only the main thread may set handlers, and a caller's own handler stays.
+        self.ours = (
+            threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        )
+        if self.ours:
+            signal.signal(signal.SIGINT, self._ask)
+        return self
+
+    def _ask(self, *_: object) -> None:
+        self.asked = True
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt if it was asked for."""
+        if self.asked:
+            raise KeyboardInterrupt
+
+    def __exit__(self, *_: object) -> None:
+        if self.ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def run_name(feature: str, settings: Settings) -> str:
     """FEATURE-MODEL-SEED, and the fold where there is one."""
     fold = f"-fold{settings.fold.replace('/', 'of')}" if settings.fold else ""
@@ -213,57 +242,60 @@ def fit(
     best_weights, best_epoch, best_score = _copy(model), 0, (-1.0, -math.inf)
     training_s = 0.0
     try:
-        for epoch in range(1, settings.epochs + 1):
-            model.train()
-            started = time.perf_counter()
-            order = rows[TRAIN][draw.draw(batches * batch_size).to(device)]
-            total_loss = torch.zeros((), device=device)
-            predicted = []
-            for i, batch in enumerate(torch.split(order, batch_size)):
-                step = (epoch - 1) * batches + i
-                rate = settings.lr * learning_rate(step, steps)
-                for group in optimizer.param_groups:
-                    group["lr"] = rate
-                logits = logits_of(batch)
-                loss = cross_entropy(logits, y[batch])
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-                total_loss += loss.detach()
-                predicted.append(logits.detach().argmax(dim=1))
-                if progress:
-                    progress(step + 1, steps, None)
-            train_loss = total_loss.item() / batches  # waits for the device
-            training_s += time.perf_counter() - started
-            if not math.isfinite(train_loss):
-                raise DataError(
-                    f"training diverged in epoch {epoch}: the loss is {train_loss}; "
-                    f"try a lower --lr than {settings.lr}"
-                )
+        with _CtrlC() as ctrl_c:
+            for epoch in range(1, settings.epochs + 1):
+                model.train()
+                started = time.perf_counter()
+                order = rows[TRAIN][draw.draw(batches * batch_size).to(device)]
+                total_loss = torch.zeros((), device=device)
+                predicted = []
+                for i, batch in enumerate(torch.split(order, batch_size)):
+                    ctrl_c.check()
+                    step = (epoch - 1) * batches + i
+                    rate = settings.lr * learning_rate(step, steps)
+                    for group in optimizer.param_groups:
+                        group["lr"] = rate
+                    logits = logits_of(batch)
+                    loss = cross_entropy(logits, y[batch])
+                    optimizer.zero_grad(set_to_none=True)
+                    loss.backward()  # type: ignore[no-untyped-call]
+                    optimizer.step()
+                    total_loss += loss.detach()
+                    predicted.append(logits.detach().argmax(dim=1))
+                    if progress:
+                        progress(step + 1, steps, None)
+                train_loss = total_loss.item() / batches  # waits for the device
+                training_s += time.perf_counter() - started
+                if not math.isfinite(train_loss):
+                    raise DataError(
+                        f"training diverged in epoch {epoch}: the loss is {train_loss}; "
+                        f"try a lower --lr than {settings.lr}"
+                    )
 
-            validation = probabilities(VAL)
-            truth = y[rows[VAL]].cpu().numpy()
-            val = metrics.evaluate(validation, truth, store.classes)
-            likelihood = validation[np.arange(len(truth)), truth]
-            val_loss = float(-np.log(np.maximum(likelihood, 1e-30)).mean())
-            history.append(
-                {
-                    "epoch": epoch,
-                    "lr": rate,
-                    "train_loss": train_loss,
-                    "train_balanced_accuracy": _mean_recall(torch.cat(predicted), y[order]),
-                    "val_loss": val_loss,
-                    "val_accuracy": val["accuracy"],
-                    "val_balanced_accuracy": val["balanced_accuracy"],
-                    "val_macro_f1": val["macro_f1"],
-                    "seconds": time.perf_counter() - started,
-                }
-            )
-            _write_history(folder, history)
-            if (score := (val["balanced_accuracy"], -val_loss)) > best_score:
-                best_weights, best_epoch, best_score = _copy(model), epoch, score
-            if progress:
-                progress(epoch * batches, steps, history[-1])
+                validation = probabilities(VAL)
+                truth = y[rows[VAL]].cpu().numpy()
+                val = metrics.evaluate(validation, truth, store.classes)
+                likelihood = validation[np.arange(len(truth)), truth]
+                val_loss = float(-np.log(np.maximum(likelihood, 1e-30)).mean())
+                history.append(
+                    {
+                        "epoch": epoch,
+                        "lr": rate,
+                        "train_loss": train_loss,
+                        "train_balanced_accuracy": _mean_recall(torch.cat(predicted), y[order]),
+                        "val_loss": val_loss,
+                        "val_accuracy": val["accuracy"],
+                        "val_balanced_accuracy": val["balanced_accuracy"],
+                        "val_macro_f1": val["macro_f1"],
+                        "seconds": time.perf_counter() - started,
+                    }
+                )
+                _write_history(folder, history)
+                if (score := (val["balanced_accuracy"], -val_loss)) > best_score:
+                    best_weights, best_epoch, best_score = _copy(model), epoch, score
+                if progress:
+                    progress(epoch * batches, steps, history[-1])
+                ctrl_c.check()
     except KeyboardInterrupt:
         if best_epoch:
             checkpoint.save(folder / "model", best_weights, info)

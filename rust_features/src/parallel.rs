@@ -14,8 +14,10 @@ use crate::{Error, Extractor, Result};
 const POLL: Duration = Duration::from_millis(50);
 /// Frames of a long clip that a worker takes at a time.
 const CHUNK: usize = 1024;
-/// Frames of short clips that a worker takes at a time.
-const BATCH: usize = 2048;
+/// Frames of short clips that a worker takes at a time, at most.
+const BATCH: usize = 512;
+/// Shares of each worker, at least: one that is held up then leaves the others little to wait for.
+const SHARES: usize = 4;
 
 /// Buffers that calls leave for the next call.
 #[derive(Default)]
@@ -63,7 +65,7 @@ pub fn extract_batch(
         }
         return Ok(());
     }
-    let at_once = (BATCH / n_frames).clamp(1, n_clips.div_ceil(threads));
+    let at_once = (BATCH / n_frames).clamp(1, n_clips.div_ceil(SHARES * threads));
     let items = clips.chunks(at_once * clip_len).zip(out.chunks_mut(at_once * clip_out));
     let work = |scratch: &mut Scratch, (i, (clips, out)): (usize, (&[f32], &mut [f32]))| {
         extractor.extract_into(scratch, clips, clip_len, out).map_err(|error| {
