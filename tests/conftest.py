@@ -6,10 +6,15 @@ import os
 import signal
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 # A shell that runs the tests in the background ignores Ctrl-C, and so would every child of theirs.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# The same draws every time: one commit, one verdict.
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("repeatable")
 
 ROOT = Path(__file__).resolve().parent.parent
 
