@@ -216,6 +216,20 @@ def test_bytes_from_a_table(tmp_path: Path) -> None:
         assert np.array_equal(store.features[i], features(y))
 
 
+def test_a_table_is_read_by_one_thread_at_a_time(tmp_path: Path) -> None:
+    """Two reads of one ParquetFile at the same moment crash the process."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    buffer = io.BytesIO()
+    soundfile.write(buffer, noise(N, 1), RATE, format="WAV")
+    rows = [{"bytes": buffer.getvalue(), "path": "x.wav"}] * 400
+    table = pa.table({"audio": rows, "label": ["a", "b"] * 200})
+    pq.write_table(table, tmp_path / "t.parquet", row_group_size=1)
+    store = audiocls.extract(tmp_path / "t.parquet", "mel-16k", tmp_path / "store", threads=8)
+    assert [r.status for r in store.recordings] == ["ok"] * 400
+
+
 # --- what is there already ---
 
 

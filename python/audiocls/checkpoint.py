@@ -16,6 +16,7 @@ from safetensors.torch import save as save_weights
 from torch import Tensor, nn
 
 from audiocls.errors import DataError
+from audiocls.files import replace_file
 from audiocls.models import MODELS, build_model
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class ModelInfo:
 def save(folder: Path, weights: dict[str, Tensor], info: ModelInfo) -> None:
     """Write `weights.safetensors` and `model.json` into `folder`; each complete or absent."""
     folder.mkdir(parents=True, exist_ok=True)
-    write(
+    replace_file(
         folder / "weights.safetensors",
         save_weights({k: v.contiguous() for k, v in weights.items()}),
     )
@@ -58,7 +59,7 @@ def save(folder: Path, weights: dict[str, Tensor], info: ModelInfo) -> None:
         "std": [float(x) for x in info.std],
         "versions": info.versions,
     }
-    write(folder / "model.json", (json.dumps(document, indent=1) + "\n").encode())
+    replace_file(folder / "model.json", (json.dumps(document, indent=1) + "\n").encode())
 
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> tuple[nn.Module, ModelInfo]:
@@ -113,10 +114,3 @@ def _read_info(path: Path) -> ModelInfo:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{str(path)!r} is damaged: {type(error).__name__} {error}") from None
-
-
-def write(path: Path, data: bytes) -> None:
-    """Replace a file as a whole: a reader sees the old or the new one, never half of it."""
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_bytes(data)
-    temporary.replace(path)

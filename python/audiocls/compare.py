@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from audiocls import checkpoint, training
+from audiocls import training
 from audiocls.errors import DataError, SettingError
+from audiocls.files import replace_file
 from audiocls.models import build_model
 from audiocls.report import Cell, write_report
 from audiocls.splits import Split, make_split, usable
@@ -230,4 +231,4 @@ def write_results(path: Path, rows: list[dict[str, Any]]) -> None:
         {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    checkpoint.write(path, text.getvalue().encode("utf-8", "surrogateescape"))
+    replace_file(path, text.getvalue().encode("utf-8", "surrogateescape"))

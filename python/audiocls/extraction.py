@@ -12,6 +12,7 @@ import csv
 import io
 import json
 import os
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from audiocls import _native
 from audiocls.audio import decode_with_soundfile
 from audiocls.errors import DataError, SettingError, unknown
 from audiocls.features import FeatureSpec
+from audiocls.files import make_durable, replace_file
 from audiocls.layouts import list_recordings
 from audiocls.recordings import Listing, Recording, escape, read_recordings, write_recordings
 from audiocls.store import FORMAT, VERSION, Store, open_store, read_about, shard_file
@@ -151,7 +153,7 @@ def _opened(out: Path, about: dict[str, Any], listing: Listing, restart: bool) -
             for leftover in (out / "shards").glob("*.tmp"):
                 leftover.unlink()
             write_recordings(out / "recordings.csv", listing.recordings)
-            _write(out / "unfinished.json", _json(about))
+            replace_file(out / "unfinished.json", _json(about))
         yield
     finally:
         del lock
@@ -259,12 +261,18 @@ def _extract_missing(
     total = len(listing.recordings)
     before = total - sum(end - start for _, start, end in missing)
 
+    # The engine asks from all of its threads, and tables can serve one only: two reads of one
+    # ParquetFile at a time corrupt memory.
+    turn = threading.Lock()
+
+    def read(i: int) -> tuple[bytes, str]:
+        assert listing.read is not None
+        with turn:
+            return listing.read(i)
+
     def decode(i: int) -> tuple[NDArray[np.float32], int]:
         file = listing.files[i]
-        if file is not None:
-            return decode_with_soundfile(file)
-        assert listing.read is not None
-        return decode_with_soundfile(io.BytesIO(listing.read(i)[0]))
+        return decode_with_soundfile(io.BytesIO(read(i)[0]) if file is None else file)
 
     run = _native.Extraction(
         spec.to_json(),
@@ -276,7 +284,7 @@ def _extract_missing(
         folder=out / "shards",
         shards=missing,
         threads=threads or _usable_cores(),
-        read=listing.read,
+        read=read,
         decode=decode,
     )
     try:
@@ -323,7 +331,7 @@ def _finish(out: Path, about: dict[str, Any], listing: Listing, shape: list[int]
     writer = csv.writer(text, lineterminator="\n")
     writer.writerows([("path", "reason"), *((escape(r.path), escape(r.error)) for r in failed)])
     if failed:
-        _write(out / "failures.csv", text.getvalue())
+        replace_file(out / "failures.csv", text.getvalue().encode())
     if not any(r.n_clips for r in recordings):
         where = f"; see {out / 'failures.csv'}" if failed else ""
         example = next(r for r in recordings if r.error)
@@ -333,7 +341,7 @@ def _finish(out: Path, about: dict[str, Any], listing: Listing, shape: list[int]
         )
 
     write_recordings(out / "recordings.csv.tmp", recordings)
-    _durable(out / "recordings.csv.tmp")
+    make_durable(out / "recordings.csv.tmp")
     (out / "recordings.csv.tmp").replace(out / "recordings.csv")
     about = {
         **about,
@@ -347,29 +355,11 @@ def _finish(out: Path, about: dict[str, Any], listing: Listing, shape: list[int]
         "shape": [sum(s["rows"] for s in shards), *shape],
         "shards": shards,
     }
-    _write(out / "store.json", _json(about))
+    replace_file(out / "store.json", _json(about))
     (out / "unfinished.json").unlink()
     for number in range(len(shards)):
         shard_file(out, number, "recordings.jsonl").unlink()
 
 
-def _json(about: dict[str, Any]) -> str:
-    return json.dumps(about, indent=1, ensure_ascii=True) + "\n"
-
-
-def _write(file: Path, text: str) -> None:
-    """Writes a file so that under its name it is complete or absent, and durable."""
-    temporary = file.with_name(f"{file.name}.tmp")
-    temporary.write_text(text, encoding="utf-8", newline="")
-    _durable(temporary)
-    temporary.replace(file)
-    if os.name == "posix":
-        _durable(file.parent)
-
-
-def _durable(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _json(about: dict[str, Any]) -> bytes:
+    return (json.dumps(about, indent=1, ensure_ascii=True) + "\n").encode()

@@ -44,7 +44,8 @@ class Listing:
     files: list[str | None]  # of each recording; None: `read` supplies its bytes
     notices: list[str] = field(default_factory=list)  # what the user should know
     n_ignored: int = 0  # files that are no recordings
-    read: Callable[[int], tuple[bytes, str]] | None = None  # id → bytes and a name for them
+    # Id → bytes of a recording and a name for them; to be called by one thread at a time.
+    read: Callable[[int], tuple[bytes, str]] | None = None
 
 
 PATH_COLUMNS = ("file_name", "path")

@@ -13,7 +13,8 @@ from typing import Any
 
 import jinja2
 
-from audiocls import checkpoint, plots
+from audiocls import plots
+from audiocls.files import replace_file
 
 SCORES = {
     "accuracy": "accuracy",
@@ -113,7 +114,7 @@ def write_report(path: Path, cells: Sequence[Cell]) -> None:
         devices=sorted({c.metrics["device"] for c in cells}),
         warnings=sorted({w for c in cells for w in c.metrics["warnings"]}),
     )
-    checkpoint.write(path, page.encode("utf-8", "replace"))
+    replace_file(path, page.encode("utf-8", "replace"))
 
 
 def per_class(confusion: list[list[int]], classes: list[str]) -> list[dict[str, Any]]:

@@ -28,6 +28,7 @@ from torch.nn.functional import cross_entropy
 
 from audiocls import checkpoint, metrics, plots
 from audiocls.errors import DataError, SettingError, unknown
+from audiocls.files import replace_file
 from audiocls.leakage import near_duplicates
 from audiocls.models import MODELS, build_model, count_parameters
 from audiocls.sampling import SAMPLERS, Sampler
@@ -336,7 +337,7 @@ def fit(
         plots.confusion(result["test"]["confusion"], store.classes)
     )
     # Last, so that its presence says that the run is finished.
-    checkpoint.write(folder / "metrics.json", (json.dumps(result, indent=1) + "\n").encode())
+    replace_file(folder / "metrics.json", (json.dumps(result, indent=1) + "\n").encode())
     return result
 
 
@@ -455,7 +456,7 @@ def _write_history(folder: Path, history: list[dict[str, float]]) -> None:
     rows = csv.DictWriter(text, history[0], lineterminator="\n")
     rows.writeheader()
     rows.writerows({k: v if k == "epoch" else f"{v:.6g}" for k, v in h.items()} for h in history)
-    checkpoint.write(folder / "history.csv", text.getvalue().encode())
+    replace_file(folder / "history.csv", text.getvalue().encode())
 
 
 def _device_name(device: torch.device) -> str:

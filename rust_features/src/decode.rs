@@ -1,9 +1,10 @@
 //! Bytes of a recording → mono samples and their rate.
 //!
-//! The format is found by content, never by file name. MPEG audio (MP3 above all) goes to nanomp3, a
-//! memory-safe port of minimp3; uncompressed samples are read here; every other format goes to symphonia,
-//! memory-safe as well. Neither is trusted: a panic in either becomes an error of that one recording, nothing is allocated because a
-//! header claims a size, and samples come in blocks, so that memory is bounded for any length.
+//! The format is found by content, never by file name. MPEG audio (MP3 above all) goes to nanomp3,
+//! a memory-safe port of minimp3; uncompressed samples are read here; every other format goes to
+//! symphonia, memory-safe as well. Neither is trusted: a panic in either becomes an error of that one
+//! recording, nothing is allocated because a header claims a size, and samples come in blocks, so
+//! that memory is bounded for any length.
 
 mod chunks;
 mod container;
@@ -17,6 +18,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 
+use crate::finite::first_non_finite;
 use crate::{Error, Result};
 use container::Kind;
 use source::Source;
@@ -151,7 +153,7 @@ impl Decoder {
         let start = out.len();
         let more = caught(|| self.blocks.next_block(out)).and_then(|more| {
             let block = &out[start..];
-            if let Some(bad) = first_not_finite(block) {
+            if let Some(bad) = first_non_finite(block) {
                 return Err(format!(
                     "sample {} is {}: must be finite",
                     self.n_samples + bad as u64,
@@ -174,20 +176,6 @@ impl Decoder {
 
 fn decode_error(name: &Path, reason: Reason) -> Error {
     Error::Decode { path: name.to_path_buf(), reason }
-}
-
-/// The index of the first NaN or infinity.
-fn first_not_finite(samples: &[f32]) -> Option<usize> {
-    // x·0 is 0 for finite x and NaN otherwise; the sum vectorises, a search does not.
-    let mut lanes = [0.0f32; 16];
-    let (chunks, rest) = samples.as_chunks::<16>();
-    for chunk in chunks {
-        for (lane, x) in lanes.iter_mut().zip(chunk) {
-            *lane += x * 0.0;
-        }
-    }
-    let all_finite = lanes.iter().sum::<f32>() == 0.0 && rest.iter().all(|x| x.is_finite());
-    if all_finite { None } else { samples.iter().position(|x| !x.is_finite()) }
 }
 
 #[derive(Clone, Copy)]

@@ -4,6 +4,7 @@
 //! The modules stand in the order in which data flows.
 
 pub mod error;
+pub mod finite;
 
 pub mod decode;
 pub mod load;

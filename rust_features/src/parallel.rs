@@ -7,7 +7,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::extractor::{Group, Scratch, greatest, non_finite};
-use crate::frame::{Signal, first_non_finite};
+use crate::finite::first_non_finite;
+use crate::frame::Signal;
 use crate::{Error, Extractor, Result};
 
 /// How often the calling thread looks for a reason to stop.

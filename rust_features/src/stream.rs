@@ -1,7 +1,8 @@
 //! Features of a signal that arrives in pieces, bit for bit equal to those of the whole.
 
 use crate::extractor::{Group, Scratch, greatest, non_finite};
-use crate::frame::{Signal, first_non_finite};
+use crate::finite::first_non_finite;
+use crate::frame::Signal;
 use crate::{Extractor, Result};
 
 /// A signal in the making. Specs that need the whole clip (`top_db`, deltas, normalisation)

@@ -10,6 +10,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::clips::{Buffers, Clips, Cut, Whole};
 use super::{Decoded, Job, Message, Outcome, Rows, Source};
 use crate::decode::Decoder;
+use crate::finite::first_non_finite;
 use crate::resample::Resampler;
 use crate::{Error, Result};
 
@@ -161,7 +162,7 @@ impl Job {
         outcome: &mut Outcome,
     ) -> Step<()> {
         let Decoded { samples, sample_rate } = decoded;
-        if let Some(bad) = samples.iter().position(|y| !y.is_finite()) {
+        if let Some(bad) = first_non_finite(&samples) {
             return Err(Stop::Failed(format!("sample {bad} is {}: must be finite", samples[bad])));
         }
         let blocks = Blocks::Theirs { samples: samples.into_iter(), sample_rate };
