@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Write a file as a whole: whoever reads it, even after a crash, finds the old or the new one."""
+    """Write a file whole: even after a crash a reader finds the old or the new one."""
     temporary = path.with_name(f"{path.name}.tmp")
     temporary.write_bytes(data)
     make_durable(temporary)
