@@ -204,7 +204,8 @@ def test_memory_does_not_grow_with_the_data(tmp_path: Path) -> None:
     size = sum(file.stat().st_size for file in tmp_path.glob("store-20/shards/*.npy"))
     assert size > 600_000_000
     assert max(peaks) < 300_000
-    assert peaks[1] < peaks[0] + 60_000
+    # 64 MiB may be in flight, which the small run cannot fill; what is on top is the allocator's.
+    assert peaks[1] < peaks[0] + 64 * 1024 + 20_000
 
 
 def test_a_recording_of_three_hours_is_never_held_whole(tmp_path: Path) -> None:
