@@ -57,13 +57,13 @@ impl Dtype {
         }
     }
 
-    fn bytes(self, values: &[f32]) -> Vec<u8> {
+    fn values(self, values: Vec<f32>) -> Values {
         match self {
-            Self::Float32 => bytemuck::cast_slice(values).to_vec(),
+            Self::Float32 => Values::Float32(values),
             Self::Float16 => {
                 let mut halves = vec![half::f16::ZERO; values.len()];
-                halves.convert_from_f32_slice(values);
-                halves.iter().flat_map(|half| half.to_ne_bytes()).collect()
+                halves.convert_from_f32_slice(&values);
+                Values::Float16(halves)
             }
         }
     }
@@ -93,6 +93,11 @@ impl Settings {
 
     fn is_variable(&self) -> bool {
         self.clip_s == 0.0
+    }
+
+    /// Whether so many samples are to be left out; `power` is the sum of their squares.
+    fn is_silent(&self, power: impl FnOnce() -> f64, n_samples: usize) -> bool {
+        self.min_rms > 0.0 && (power() / n_samples as f64).sqrt() < f64::from(self.min_rms)
     }
 
     fn validate(&self, spec: &FeatureSpec) -> Result<()> {
@@ -170,9 +175,24 @@ pub struct Outcome {
     audio_hash: String,
 }
 
+/// Values as they go to disk.
+enum Values {
+    Float32(Vec<f32>),
+    Float16(Vec<half::f16>),
+}
+
+impl Values {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Float32(values) => bytemuck::cast_slice(values),
+            Self::Float16(values) => bytemuck::cast_slice(values),
+        }
+    }
+}
+
 /// Finished rows of the clips that start at `starts`.
 struct Rows {
-    bytes: Vec<u8>,
+    values: Values,
     starts: Vec<usize>,
 }
 
@@ -381,8 +401,9 @@ impl Job {
             let Some(&id) = self.recordings.get(position) else { return };
             let send = |message: Message| {
                 // The fixed part stands for the bookkeeping, so that failures are bounded as well.
-                let cost =
-                    256 + if let Message::Rows(rows) = &message { rows.bytes.len() } else { 0 };
+                let rows_len =
+                    if let Message::Rows(rows) = &message { rows.values.bytes().len() } else { 0 };
+                let cost = 256 + rows_len;
                 if self.order.send(position, message, cost) {
                     Ok(())
                 } else {

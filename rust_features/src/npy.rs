@@ -13,6 +13,9 @@ use crate::{Error, Result};
 /// NumPy wants a multiple of 64; 128 holds every shape that fits on a disk.
 const HEADER_LEN: usize = 128;
 
+/// Bytes after which what was written goes to the disk, so that little is left to wait for at the end.
+const SYNC_BYTES: usize = 8 << 20;
+
 /// A `.npy` file that grows. It has a temporary name until [`commit`](Self::commit): under its own
 /// name it is complete or absent.
 pub struct NpyWriter {
@@ -23,6 +26,7 @@ pub struct NpyWriter {
     row_shape: Vec<usize>,
     row_bytes: usize,
     n_rows: usize,
+    unsynced: usize,
     committed: bool,
 }
 
@@ -41,6 +45,7 @@ impl NpyWriter {
             row_shape: row_shape.to_owned(),
             row_bytes: item_bytes * row_shape.iter().product::<usize>(),
             n_rows: 0,
+            unsynced: 0,
             committed: false,
         };
         writer.write_header()?;
@@ -57,6 +62,11 @@ impl NpyWriter {
         debug_assert_eq!(rows.len() % self.row_bytes, 0);
         self.file.write_all(rows).map_err(io(&self.temporary))?;
         self.n_rows += rows.len() / self.row_bytes;
+        self.unsynced += rows.len();
+        if self.unsynced >= SYNC_BYTES {
+            self.file.sync_data().map_err(io(&self.temporary))?;
+            self.unsynced = 0;
+        }
         Ok(())
     }
 

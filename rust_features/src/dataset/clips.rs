@@ -8,6 +8,9 @@ use crate::stream::Stream;
 /// Rows are sent on in pieces of about this many bytes.
 const PIECE_BYTES: usize = 2 << 20;
 
+/// Samples that wait to be cut, at most, unless one clip is longer.
+const PENDING_LEN: usize = 2 << 20;
+
 /// Takes finished rows.
 pub(super) type Send<'s> = &'s mut dyn FnMut(Rows) -> Result<()>;
 
@@ -28,17 +31,11 @@ pub(super) struct Buffers {
     scratch: Scratch,
     pcm: Vec<f32>,
     batch: Vec<f32>,
-    features: Vec<f32>,
 }
 
 impl Buffers {
     pub fn new(extractor: &Extractor) -> Self {
-        Self {
-            scratch: extractor.scratch(),
-            pcm: Vec::new(),
-            batch: Vec::new(),
-            features: Vec::new(),
-        }
+        Self { scratch: extractor.scratch(), pcm: Vec::new(), batch: Vec::new() }
     }
 }
 
@@ -57,8 +54,10 @@ pub(super) struct Clips<'a> {
     pcm_start: usize,
     /// Where the next window starts.
     next: usize,
-    starts: Vec<usize>,
+    /// Clips extracted at once: many, so that the lanes of a vector are full.
     batch_clips: usize,
+    /// Samples worth cutting.
+    pending_len: usize,
     n_clips: usize,
     n_silent: usize,
 }
@@ -66,9 +65,9 @@ pub(super) struct Clips<'a> {
 impl<'a> Clips<'a> {
     pub fn new(extractor: &'a Extractor, settings: &'a Settings, buffers: &'a mut Buffers) -> Self {
         buffers.pcm.clear();
-        buffers.batch.clear();
         let (clip_len, hop) = settings.clip_and_hop(extractor.spec());
         let clip_bytes = 4 * extractor.n_frames(clip_len) * extractor.n_features();
+        let batch_clips = (PIECE_BYTES / clip_bytes.max(1)).clamp(1, 256);
         Self {
             extractor,
             settings,
@@ -77,48 +76,49 @@ impl<'a> Clips<'a> {
             buffers,
             pcm_start: 0,
             next: 0,
-            starts: Vec::new(),
-            batch_clips: (PIECE_BYTES / clip_bytes.max(1)).clamp(1, 256),
+            batch_clips,
+            pending_len: batch_clips.saturating_mul(clip_len).min(PENDING_LEN),
             n_clips: 0,
             n_silent: 0,
         }
     }
 
-    fn push_clip(&mut self, samples: std::ops::Range<usize>, send: Send) -> Result<()> {
-        let Buffers { pcm, batch, .. } = &mut *self.buffers;
-        let samples = &pcm[samples];
-        // Of a short recording only what was recorded counts: padding would dilute it.
-        if self.settings.min_rms > 0.0
-            && is_silent(power(samples), samples.len(), self.settings.min_rms)
-        {
-            self.n_silent += 1;
-            return Ok(());
+    /// Extracts all windows that are complete.
+    fn cut(&mut self, send: Send) -> Result<()> {
+        let end = self.pcm_start + self.buffers.pcm.len();
+        // Clips that follow one another lie in `pcm` already as a batch must.
+        let in_place = self.hop == self.clip_len && self.settings.min_rms == 0.0;
+        while self.next + self.clip_len <= end {
+            let ready = (end - self.clip_len - self.next) / self.hop + 1;
+            let n = ready.min(self.batch_clips);
+            let Buffers { scratch, pcm, batch } = &mut *self.buffers;
+            let pcm = &pcm[self.next - self.pcm_start..];
+            let mut starts = Vec::with_capacity(n);
+            let clips = if in_place {
+                starts.extend((0..n).map(|i| self.next + i * self.hop));
+                &pcm[..n * self.clip_len]
+            } else {
+                batch.clear();
+                for i in 0..n {
+                    let samples = &pcm[i * self.hop..][..self.clip_len];
+                    if self.settings.is_silent(|| power(samples), samples.len()) {
+                        self.n_silent += 1;
+                    } else {
+                        batch.extend_from_slice(samples);
+                        starts.push(self.next + i * self.hop);
+                    }
+                }
+                &batch[..]
+            };
+            self.n_clips += starts.len();
+            extract(self.extractor, self.settings, scratch, clips, starts, send)?;
+            self.next += n * self.hop;
         }
-        let end = batch.len() + self.clip_len;
-        batch.extend_from_slice(samples);
-        if self.settings.short == Short::Repeat {
-            while batch.len() < end {
-                let missing = end - batch.len();
-                batch.extend_from_slice(&samples[..missing.min(samples.len())]);
-            }
-        }
-        batch.resize(end, 0.0);
-        self.starts.push(self.next);
-        if self.starts.len() == self.batch_clips { self.flush(send) } else { Ok(()) }
-    }
-
-    fn flush(&mut self, send: Send) -> Result<()> {
-        if self.starts.is_empty() {
-            return Ok(());
-        }
-        let Buffers { scratch, batch, features, .. } = &mut *self.buffers;
-        let n_frames = self.extractor.n_frames(self.clip_len);
-        features.resize(self.starts.len() * n_frames * self.extractor.n_features(), 0.0);
-        self.extractor.extract_into(scratch, batch, self.clip_len, features)?;
-        batch.clear();
-        self.n_clips += self.starts.len();
-        let starts = std::mem::take(&mut self.starts);
-        send(Rows { bytes: self.settings.dtype.bytes(features), starts })
+        // As long as `next` is 0, the recording may turn out to be a short one, and is kept.
+        let used = (self.next - self.pcm_start).min(self.buffers.pcm.len());
+        self.buffers.pcm.drain(..used);
+        self.pcm_start += used;
+        Ok(())
     }
 }
 
@@ -128,34 +128,53 @@ impl Cut for Clips<'_> {
     }
 
     fn advance(&mut self, send: Send) -> Result<()> {
-        let end = self.pcm_start + self.buffers.pcm.len();
-        while self.next + self.clip_len <= end {
-            let at = self.next - self.pcm_start;
-            self.push_clip(at..at + self.clip_len, send)?;
-            self.next += self.hop;
-        }
-        // As long as `next` is 0, the recording may turn out to be a short one, and is kept.
-        let used = (self.next - self.pcm_start).min(self.buffers.pcm.len());
-        self.buffers.pcm.drain(..used);
-        self.pcm_start += used;
-        Ok(())
+        if self.buffers.pcm.len() < self.pending_len { Ok(()) } else { self.cut(send) }
     }
 
     fn finish(&mut self, send: Send) -> Result<Option<&'static str>> {
-        self.advance(send)?;
+        self.cut(send)?;
+        let Buffers { scratch, pcm, .. } = &mut *self.buffers;
         if self.next == 0 {
-            match self.settings.short {
-                Short::Drop => return Ok(Some("is shorter than one clip (--short drop)")),
-                Short::Pad | Short::Repeat => self.push_clip(0..self.buffers.pcm.len(), send)?,
+            // Only what was recorded counts: what fills the clip up would dilute it.
+            if self.settings.short == Short::Drop {
+                return Ok(Some("is shorter than one clip (--short drop)"));
+            } else if self.settings.is_silent(|| power(pcm), pcm.len()) {
+                self.n_silent = 1;
+            } else {
+                while self.settings.short == Short::Repeat && pcm.len() < self.clip_len {
+                    pcm.extend_from_within(..pcm.len().min(self.clip_len - pcm.len()));
+                }
+                pcm.resize(self.clip_len, 0.0);
+                self.n_clips = 1;
+                extract(self.extractor, self.settings, scratch, pcm, vec![0], send)?;
             }
         }
-        self.flush(send)?;
         Ok((self.n_clips == 0).then_some("all of it is quieter than --min-rms"))
     }
 
     fn n_clips(&self) -> (usize, usize) {
         (self.n_clips, self.n_silent)
     }
+}
+
+/// Extracts the features of clips that start at `starts`, and sends them.
+fn extract(
+    extractor: &Extractor,
+    settings: &Settings,
+    scratch: &mut Scratch,
+    clips: &[f32],
+    starts: Vec<usize>,
+    send: Send,
+) -> Result<()> {
+    if starts.is_empty() {
+        return Ok(());
+    }
+    let clip_len = clips.len() / starts.len();
+    // Made anew, as it goes to the writer.
+    let n_values = starts.len() * extractor.n_frames(clip_len) * extractor.n_features();
+    let mut features = vec![0.0; n_values];
+    extractor.extract_into(scratch, clips, clip_len, &mut features)?;
+    send(Rows { values: settings.dtype.values(features), starts })
 }
 
 /// Turns one recording into one clip of its own length, frame by frame.
@@ -203,9 +222,8 @@ impl<'a> Whole<'a> {
 
     fn flush(&mut self, send: Send) -> Result<()> {
         self.n_sent += self.rows.len();
-        let bytes = self.settings.dtype.bytes(&self.rows);
-        self.rows.clear();
-        send(Rows { bytes, starts: Vec::new() })
+        let values = self.settings.dtype.values(std::mem::take(&mut self.rows));
+        send(Rows { values, starts: Vec::new() })
     }
 }
 
@@ -222,9 +240,7 @@ impl Cut for Whole<'_> {
     fn finish(&mut self, send: Send) -> Result<Option<&'static str>> {
         self.push()?;
         self.stream.finish(self.extractor, &mut self.rows)?;
-        if self.settings.min_rms > 0.0
-            && is_silent(self.power, self.n_samples, self.settings.min_rms)
-        {
+        if self.settings.is_silent(|| self.power, self.n_samples) {
             self.n_silent = 1;
             return Ok(Some("all of it is quieter than --min-rms"));
         }
@@ -244,9 +260,4 @@ impl Cut for Whole<'_> {
 /// Sum of squares.
 fn power(samples: &[f32]) -> f64 {
     samples.iter().map(|&y| f64::from(y) * f64::from(y)).sum()
-}
-
-/// Whether the root mean square is below `min_rms`.
-fn is_silent(power: f64, n_samples: usize, min_rms: f32) -> bool {
-    (power / n_samples as f64).sqrt() < f64::from(min_rms)
 }

@@ -180,7 +180,7 @@ impl Job {
         outcome.sample_rate = Some(rate);
         outcome.channels = blocks.channels();
         let to_hz = self.extractor.spec().sample_rate;
-        let mut resampler = Resampler::new(rate, to_hz)?;
+        let mut resampler = if rate == to_hz { None } else { Some(Resampler::new(rate, to_hz)?) };
         let block_len =
             (RESAMPLED_BLOCK as u64 * u64::from(rate) / u64::from(to_hz)).max(1) as usize;
 
@@ -195,31 +195,41 @@ impl Job {
         };
         let mut hash = Xxh3::new();
         let mut n_samples = 0u64;
-        let mut native = Vec::new();
-        loop {
-            native.clear();
-            let more = blocks.read(&mut native)?;
-            hash.update(bytemuck::cast_slice(&native));
-            n_samples += native.len() as u64;
+        let mut note = |block: &[f32]| {
+            hash.update(bytemuck::cast_slice(block));
+            n_samples += block.len() as u64;
             outcome.duration_s = Some(n_samples as f64 / f64::from(rate));
-            self.counters
-                .audio_us
-                .fetch_add((native.len() as f64 * 1e6 / f64::from(rate)) as u64, Relaxed);
-            for block in native.chunks(block_len) {
-                resampler.process(block, clips.pcm());
-                clips.advance(&mut send_rows)?;
-                if self.cancelled.load(Relaxed) {
-                    return Err(Stop::Interrupted);
+            let audio_us = (block.len() as f64 * 1e6 / f64::from(rate)) as u64;
+            self.counters.audio_us.fetch_add(audio_us, Relaxed);
+        };
+        let going_on =
+            || if self.cancelled.load(Relaxed) { Err(Stop::Interrupted) } else { Ok(()) };
+        let mut native = Vec::new();
+        let mut more = true;
+        while more {
+            if let Some(resampler) = &mut resampler {
+                native.clear();
+                more = blocks.read(&mut native)?;
+                note(&native);
+                for block in native.chunks(block_len) {
+                    resampler.process(block, clips.pcm());
+                    clips.advance(&mut send_rows)?;
+                    going_on()?;
                 }
+            } else {
+                let start = clips.pcm().len();
+                more = blocks.read(clips.pcm())?;
+                note(&clips.pcm()[start..]);
+                clips.advance(&mut send_rows)?;
             }
-            if !more {
-                break;
-            }
+            going_on()?;
         }
         if n_samples == 0 {
             return Err(Stop::Failed("holds no samples".into()));
         }
-        resampler.finish(clips.pcm());
+        if let Some(resampler) = &mut resampler {
+            resampler.finish(clips.pcm());
+        }
         if let Some(reason) = clips.finish(&mut send_rows)? {
             outcome.status = "skipped";
             outcome.error = reason.into();

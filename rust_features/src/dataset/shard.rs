@@ -61,7 +61,7 @@ impl ShardWriter {
         } else {
             self.clips.extend(rows.starts.iter().flat_map(|&start| [id as i64, start as i64]));
         }
-        self.rows.append(&rows.bytes)
+        self.rows.append(rows.values.bytes())
     }
 
     /// Takes back what the current recording has written so far.

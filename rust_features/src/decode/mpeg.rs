@@ -24,6 +24,8 @@ const DECODER_DELAY: u64 = 529;
 pub(super) struct MpegAudio {
     window: Window,
     decoder: nanomp3::Decoder,
+    /// The frame decoded last.
+    pcm: Box<[f32; MAX_SAMPLES_PER_FRAME]>,
     sample_rate: u32,
     channels: usize,
     /// Samples still to leave out at the start.
@@ -60,8 +62,15 @@ impl MpegAudio {
                 remaining = remaining.saturating_sub(skip).saturating_sub(padding);
             }
         }
-        let decoder = nanomp3::Decoder::new();
-        Ok(Self { window, decoder, sample_rate, channels: channels.into(), skip, remaining })
+        Ok(Self {
+            window,
+            decoder: nanomp3::Decoder::new(),
+            pcm: Box::new([0.0; MAX_SAMPLES_PER_FRAME]),
+            sample_rate,
+            channels: channels.into(),
+            skip,
+            remaining,
+        })
     }
 
     /// Decodes one frame; false at the end of the stream.
@@ -71,8 +80,8 @@ impl MpegAudio {
         if bytes.is_empty() {
             return Ok(false);
         }
-        let mut pcm = [0.0f32; MAX_SAMPLES_PER_FRAME];
-        let (consumed, result) = self.decoder.decode(bytes, &mut pcm);
+        let pcm = &mut self.pcm[..];
+        let (consumed, result) = self.decoder.decode(bytes, pcm);
         match result {
             Ok(frame) => {
                 self.window.consume(consumed);
