@@ -181,12 +181,14 @@ def _torchaudio_mfcc() -> Contender:
     return _torch(torchaudio.transforms.MFCC(22_050, 20, melkwargs=_SLANEY))
 
 
-def _torchaudio_fbank() -> Contender:
+def _torchaudio_kaldi(feature: str, **settings: Any) -> Contender:
     from torchaudio.compliance import kaldi
+
+    compute = getattr(kaldi, feature)
 
     def one(y: Clips) -> Any:
         with torch.inference_mode():
-            return kaldi.fbank(torch.from_numpy(y)[None], num_mel_bins=80, window_type="povey")
+            return compute(torch.from_numpy(y)[None], window_type="povey", **settings)
 
     return Contender("torchaudio", _loop(one), np.stack)
 
@@ -256,13 +258,12 @@ def _by_hand(preset: str) -> Contender:
 # --- the reference libraries -------------------------------------------------------------------
 
 
-def _kaldi() -> Contender:
-    options = knf.FbankOptions()
+def _kaldi(online: Any, options: Any, n_mels: int) -> Contender:
     options.frame_opts.dither = 0
-    options.mel_opts.num_bins = 80
+    options.mel_opts.num_bins = n_mels
 
     def one(y: Clips) -> Any:
-        extractor = knf.OnlineFbank(options)
+        extractor = online(options)
         extractor.accept_waveform(16_000, y)
         extractor.input_finished()
         return [extractor.get_frame(t) for t in range(extractor.num_frames_ready)]
@@ -376,7 +377,21 @@ SETUPS = (
         ),
     ),
     Setup("mel, one signal of 10 minutes", "mel", 600.0, (_MEL[0], _MEL[2], *_MEL[4:])),
-    Setup("fbank, 1 s", "fbank", 1.0, (_kaldi(), _torchaudio_fbank(), _asrfront_fbank())),
+    Setup(
+        "fbank, 1 s", "fbank", 1.0,
+        (
+            _kaldi(knf.OnlineFbank, knf.FbankOptions(), 80),
+            _torchaudio_kaldi("fbank", num_mel_bins=80),
+            _asrfront_fbank(),
+        ),
+    ),
+    Setup(
+        "mfcc-kaldi, 1 s", "mfcc-kaldi", 1.0,
+        (
+            _kaldi(knf.OnlineMfcc, knf.MfccOptions(), 23),
+            _torchaudio_kaldi("mfcc", use_energy=True, energy_floor=0.0),
+        ),
+    ),
     Setup("whisper", "whisper", 0.5, (_transformers(), _asrfront_whisper())),
 )  # fmt: skip
 

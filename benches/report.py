@@ -120,6 +120,26 @@ def growth() -> str:
     return table(["clips", "of", "seconds of sound a second"], rows)
 
 
+def precision() -> str:
+    """Every set-up in single and in double precision, on one core."""
+    rows = []
+    for setup in SETUPS:
+        if setup.seconds > 60:
+            continue
+        spec = FeatureSpec.preset(setup.preset)
+        clips = setup.clips(128)
+        taken = seconds({
+            p: partial(Extractor(spec.replace(precision=p), threads=1).batch, clips)
+            for p in ("single", "double")
+        })  # fmt: skip
+        rows.append([
+            setup.title,
+            *(rate(128, taken[p]) for p in taken),
+            f"{ratio(taken['double'], taken['single']):.2f}",
+        ])  # fmt: skip
+    return table(["set-up", "single, clips/s", "double, clips/s", "ratio"], rows)
+
+
 def stages() -> str:
     """What each step of `mel` and `fbank` costs: the same spec with and without it."""
     rows = []
@@ -212,6 +232,7 @@ def main() -> None:
         "all-cores": lambda: all_features(CORES),
         "scaling": scaling,
         "growth": growth,
+        "precision": precision,
         "stages": stages,
         "files": lambda: files(options.every),
     }

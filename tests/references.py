@@ -6,7 +6,7 @@ Computed in float64 where the library allows it, on the very samples that the en
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -21,6 +21,8 @@ import torch
 import torchaudio
 from numpy.typing import NDArray
 from transformers import WhisperFeatureExtractor
+
+from audiocls import Extractor
 
 Array = NDArray[np.float64]
 
@@ -148,6 +150,23 @@ def errors(unit: str, got: Any, want: Any, range_db: float = RANGE_DB) -> tuple[
     return float(difference[below * 10 <= range_db].max()), float(power.max())
 
 
+def against_oracle(
+    spec: Any, reference: Reference, clips: Iterable[Any]
+) -> tuple[float, float, float]:
+    """Largest errors over the clips, all from the float64 oracle: of the engine's values and of
+    the library's, in `reference.unit`, and of the engine's power relative to its peak.
+    """
+    extractor, worst = Extractor(spec, threads=1), (0.0, 0.0, 0.0)
+    for y in clips:
+        if len(y) < reference.min_samples:
+            continue
+        want = oracle.features(spec, y)
+        got = reference.errors(extractor(y), want)
+        library = reference.errors(reference.features(y), want)
+        worst = (max(worst[0], got[0]), max(worst[1], library[0]), max(worst[2], got[1]))
+    return worst
+
+
 @dataclass(frozen=True)
 class Reference:
     """A preset's library.
@@ -250,4 +269,17 @@ def signals(n: int, rate: int) -> dict[str, NDArray[np.float32]]:
         "dc": np.full(n, 0.25),
         "square": np.sign(np.sin(2 * np.pi * 100 * t) + 1e-12),
     }
+    return {name: y.astype(np.float32) for name, y in made.items()}
+
+
+def tonal(n: int, rate: int) -> dict[str, NDArray[np.float32]]:
+    """Clips of `n` samples, float32, with peaks and deep gaps and not a trace of noise."""
+    t = np.arange(n) / rate
+    made = {f"tone {f} Hz": np.sin(2 * np.pi * f * t) for f in (100, 440, 734, 997, 2500, 5000)}
+    made["quiet tone"] = 0.1 * np.sin(2 * np.pi * 440 * t)
+    made["chirp"] = np.sin(2 * np.pi * (50 + 1000 * t / t[-1]) * t)
+    phase = 2 * np.pi * np.cumsum(120 + 15 * np.sin(2 * np.pi * 3 * t)) / rate
+    made["voice"] = sum(0.1 * np.sin(h * phase) / h for h in range(1, 30))
+    made["chord"] = sum(0.1 * np.sin(2 * np.pi * f * h * t + h) / h
+                        for f in (220, 277.2, 329.6) for h in range(1, 12))  # fmt: skip
     return {name: y.astype(np.float32) for name, y in made.items()}

@@ -70,6 +70,7 @@ def specs(draw: st.DrawFn, **fixed: Any) -> FeatureSpec:
     choose("remove_dc", st.booleans())
     choose("window", st.sampled_from(WINDOWS))
     choose("window_periodic", st.booleans())
+    choose("precision", st.sampled_from(["single", "double"]))
     power = choose("power", st.sampled_from([1, 2]))
     choose("scale_by_n_fft", st.booleans())
     if kind != "spectrogram":

@@ -82,7 +82,7 @@ impl Extractor {
             spec.window_periodic,
         ));
         let scaled = spec.scale_by_n_fft;
-        let fft = Fft::new(spec.n_fft, &weights);
+        let fft = Fft::new(spec.n_fft, &weights, spec.precision);
         let (rows, columns) = fft.shape();
         Ok(Self {
             isa,

@@ -5,11 +5,12 @@ mod lanes;
 
 use std::sync::Arc;
 
-use rustfft::FftPlanner;
-use rustfft::num_complex::Complex32;
+use realfft::num_complex::Complex64;
+use realfft::{RealFftPlanner, RealToComplex};
 
 use self::lanes::{LaneFft, LaneScratch};
-use crate::simd::{Block, MAX_LANES, Rows, Simd};
+use crate::simd::{Block, Rows, Simd};
+use crate::spec::Precision;
 
 /// What becomes of a bin X.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,17 +22,18 @@ pub enum Output {
 }
 
 /// The windowed transform of `n` points. The window may be shorter: the rest is zeros.
-pub struct Fft {
-    n: usize,
-    window: Vec<f32>,
-    way: Way,
+pub enum Fft {
+    /// Single precision and small factors: one frame a lane.
+    Lanes(LaneFft),
+    /// Double precision, and all other sizes: one frame after another, by realfft.
+    FrameByFrame(FrameFft),
 }
 
-enum Way {
-    /// Sizes with small factors: one frame a lane.
-    Lanes(LaneFft),
-    /// All others: one frame after another, by rustfft.
-    AnySize(Arc<dyn rustfft::Fft<f32>>),
+/// A transform in float64.
+pub struct FrameFft {
+    window: Vec<f64>,
+    n_bins: usize,
+    plan: Arc<dyn RealToComplex<f64>>,
 }
 
 /// Buffers of one worker.
@@ -39,53 +41,55 @@ pub enum FftScratch {
     /// For the sizes on lanes.
     Lanes(LaneScratch),
     /// For all others.
-    AnySize {
-        /// The frame, then its transform.
-        points: Vec<Complex32>,
-        /// What rustfft asks for.
-        inner: Vec<Complex32>,
-        /// `[bin][lane]`: real and imaginary part.
-        bins: Vec<[f32; 2]>,
-    },
+    FrameByFrame(FrameScratch),
+}
+
+/// Buffers for [`FrameFft`].
+pub struct FrameScratch {
+    points: Vec<f64>,
+    bins: Vec<Complex64>,
+    /// What realfft asks for.
+    inner: Vec<Complex64>,
 }
 
 impl Fft {
     /// Plans the transform.
-    pub fn new(n: usize, window: &[f64]) -> Self {
-        let window: Vec<f32> = window.iter().map(|&w| w as f32).collect();
-        let way = LaneFft::new(n, &window)
-            .map_or_else(|| Way::AnySize(FftPlanner::new().plan_fft_forward(n)), Way::Lanes);
-        Self { n, window, way }
+    pub fn new(n: usize, window: &[f64], precision: Precision) -> Self {
+        let single = (precision == Precision::Single).then(|| LaneFft::new(n, window)).flatten();
+        single.map_or_else(
+            || {
+                let plan = RealFftPlanner::new().plan_fft_forward(n);
+                Self::FrameByFrame(FrameFft { window: window.to_vec(), n_bins: n / 2 + 1, plan })
+            },
+            Self::Lanes,
+        )
     }
 
     /// Rows and columns of the matrix of bins.
     pub fn shape(&self) -> (usize, usize) {
-        match &self.way {
-            Way::Lanes(fft) => fft.shape(),
-            Way::AnySize(_) => (1, self.n / 2 + 1),
+        match self {
+            Self::Lanes(fft) => fft.shape(),
+            Self::FrameByFrame(fft) => (1, fft.n_bins),
         }
     }
 
     /// Where bin `k` lies in the matrix, counted row by row. Cells without a bin stay untouched.
     pub fn position(&self, k: usize) -> usize {
-        match &self.way {
-            Way::Lanes(fft) => fft.position(k),
-            Way::AnySize(_) => k,
+        match self {
+            Self::Lanes(fft) => fft.position(k),
+            Self::FrameByFrame(_) => k,
         }
     }
 
     /// Buffers for [`Fft::run`].
     pub fn scratch(&self) -> FftScratch {
-        match &self.way {
-            Way::Lanes(fft) => FftScratch::Lanes(fft.scratch()),
-            Way::AnySize(fft) => {
-                let zero = Complex32::new(0.0, 0.0);
-                FftScratch::AnySize {
-                    points: vec![zero; self.n],
-                    inner: vec![zero; fft.get_inplace_scratch_len()],
-                    bins: vec![[0.0; 2]; (self.n / 2 + 1) * MAX_LANES],
-                }
-            }
+        match self {
+            Self::Lanes(fft) => FftScratch::Lanes(fft.scratch()),
+            Self::FrameByFrame(FrameFft { plan, .. }) => FftScratch::FrameByFrame(FrameScratch {
+                points: plan.make_input_vec(),
+                bins: plan.make_output_vec(),
+                inner: plan.make_scratch_vec(),
+            }),
         }
     }
 
@@ -98,20 +102,21 @@ impl Fft {
         output: Output,
         out: &mut [Block],
     ) {
-        match (&self.way, scratch) {
-            (Way::Lanes(fft), FftScratch::Lanes(scratch)) => {
+        match (self, scratch) {
+            (Self::Lanes(fft), FftScratch::Lanes(scratch)) => {
                 fft.run(s, frames, scratch, output, out);
             }
-            (Way::AnySize(fft), FftScratch::AnySize { points, inner, bins }) => {
-                self.one_by_one::<S>(fft.as_ref(), frames, points, inner, bins);
+            (Self::FrameByFrame(fft), FftScratch::FrameByFrame(scratch)) => {
                 let out = s.floats_mut(s.cast_mut(out));
-                for (i, &[re, im]) in bins[..(self.n / 2 + 1) * S::LANES].iter().enumerate() {
-                    let (k, lane) = (i / S::LANES, i % S::LANES);
-                    match output {
-                        Output::Power => out[i] = re * re + im * im,
-                        Output::Complex => {
-                            out[2 * k * S::LANES + lane] = re;
-                            out[(2 * k + 1) * S::LANES + lane] = im;
+                for lane in 0..S::LANES.min(frames.n_rows()) {
+                    let bins = fft.run(frames.row(lane), scratch);
+                    for (k, bin) in bins.iter().enumerate() {
+                        match output {
+                            Output::Power => out[k * S::LANES + lane] = bin.norm_sqr() as f32,
+                            Output::Complex => {
+                                out[2 * k * S::LANES + lane] = bin.re as f32;
+                                out[(2 * k + 1) * S::LANES + lane] = bin.im as f32;
+                            }
                         }
                     }
                 }
@@ -119,37 +124,32 @@ impl Fft {
             _ => unreachable!("scratch of another transform"),
         }
     }
+}
 
-    fn one_by_one<S: Simd>(
-        &self,
-        fft: &dyn rustfft::Fft<f32>,
-        frames: &Rows,
-        points: &mut [Complex32],
-        inner: &mut [Complex32],
-        bins: &mut [[f32; 2]],
-    ) {
-        for lane in 0..S::LANES.min(frames.n_rows()) {
-            let (head, tail) = points.split_at_mut(self.window.len());
-            for ((p, x), w) in head.iter_mut().zip(frames.row(lane)).zip(&self.window) {
-                *p = Complex32::new(x * w, 0.0);
-            }
-            tail.fill(Complex32::new(0.0, 0.0));
-            fft.process_with_scratch(points, inner);
-            for (k, p) in points[..=self.n / 2].iter().enumerate() {
-                bins[k * S::LANES + lane] = [p.re, p.im];
-            }
+impl FrameFft {
+    fn run<'a>(&self, frame: &[f32], scratch: &'a mut FrameScratch) -> &'a [Complex64] {
+        let FrameScratch { points, bins, inner } = scratch;
+        let (head, tail) = points.split_at_mut(self.window.len());
+        for ((p, &x), w) in head.iter_mut().zip(frame).zip(&self.window) {
+            *p = f64::from(x) * w;
         }
+        tail.fill(0.0);
+        self.plan
+            .process_with_scratch(points, bins, inner)
+            .expect("buffers of the plan's own sizes");
+        bins
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simd::{Isa, Kernel};
+    use crate::simd::{Isa, Kernel, MAX_LANES};
     use std::f64::consts::TAU;
 
     struct Spectrum<'a> {
         fft: &'a Fft,
+        n: usize,
         frame: &'a [f32],
     }
 
@@ -163,7 +163,7 @@ mod tests {
             let scratch = &mut self.fft.scratch();
             self.fft.run(s, &frames, scratch, Output::Complex, &mut buffer);
             let cells = s.cast(&buffer).as_chunks::<2>().0;
-            let bins = 0..=self.fft.n / 2;
+            let bins = 0..=self.n / 2;
             bins.map(|k| {
                 let [re, im] = cells[self.fft.position(k)];
                 let (re, im) = ([re], [im]);
@@ -183,12 +183,10 @@ mod tests {
             64, 96, 120, 128, 160, 192, 200, 240, 256, 320, 384, 400, 480, 512, 640, 768, 800, 960,
             1024, 1280, 1536, 1600, 2048, 4096,
         ];
-        for n in on_lanes.into_iter().chain([2, 3, 7, 15, 32, 401, 1000, 2050]) {
+        for n in on_lanes.into_iter().chain([1, 2, 3, 7, 15, 32, 401, 1000, 2050]) {
             // A window shorter than the transform, so that the zeros beyond it count too.
             let span = n - n / 5;
             let window: Vec<f64> = (0..span).map(|i| 1.0 - i as f64 / n as f64).collect();
-            let fft = Fft::new(n, &window);
-            assert_eq!(matches!(fft.way, Way::Lanes(_)), on_lanes.contains(&n), "{n}");
             let mut x: Vec<f32> =
                 (0..span).map(|i| ((i * i * 7 + i * 13) % 1009) as f32 / 504.5 - 1.0).collect();
             x.extend([9e9; 4]);
@@ -196,17 +194,26 @@ mod tests {
                 .map(|k| {
                     (0..span).fold([0.0, 0.0], |[re, im], i| {
                         let angle = -TAU * ((i * k) % n) as f64 / n as f64;
-                        let v = f64::from(x[i]) * f64::from(window[i] as f32);
+                        let v = f64::from(x[i]) * window[i];
                         [re + v * angle.cos(), im + v * angle.sin()]
                     })
                 })
                 .collect();
             let peak = expected.iter().map(|[re, im]| re.hypot(*im)).fold(0.0, f64::max);
-            for isa in Isa::available() {
-                let got = isa.dispatch(Spectrum { fft: &fft, frame: &x });
-                for (k, (got, want)) in got.iter().zip(&expected).enumerate() {
-                    let error = (f64::from(got[0]) - want[0]).hypot(f64::from(got[1]) - want[1]);
-                    assert!(error < 1e-6 * peak, "n {n} {isa:?} bin {k}: {got:?} {want:?}");
+            for (precision, of_peak) in [(Precision::Single, 1e-6), (Precision::Double, 1e-12)] {
+                let fft = Fft::new(n, &window, precision);
+                let on_lanes = precision == Precision::Single && on_lanes.contains(&n);
+                assert_eq!(matches!(fft, Fft::Lanes(_)), on_lanes, "{n}");
+                for isa in Isa::available() {
+                    let got = isa.dispatch(Spectrum { fft: &fft, n, frame: &x });
+                    for (k, (got, want)) in got.iter().zip(&expected).enumerate() {
+                        for (got, want) in got.iter().zip(want) {
+                            // Double precision errs when the result is rounded, and there only.
+                            let error = (f64::from(*got) - want).abs();
+                            let bound = of_peak * peak + f64::from(f32::EPSILON) / 2.0 * want.abs();
+                            assert!(error <= bound, "n {n} {isa:?} bin {k}: {got} {want}");
+                        }
+                    }
                 }
             }
         }

@@ -68,7 +68,7 @@ fn inner_twiddles(rows: usize, (a, b): (usize, usize)) -> Vec<[f32; 2]> {
 
 impl LaneFft {
     /// The plan for size `n`, if lanes cover it.
-    pub fn new(n: usize, window: &[f32]) -> Option<Self> {
+    pub fn new(n: usize, window: &[f64]) -> Option<Self> {
         let sizes = REAL_SIZES.iter().flat_map(|r| COMPLEX_SIZES.iter().map(move |c| (*r, *c)));
         // Balanced factors keep both halves in registers and the scratch small.
         let (real, complex) = sizes
@@ -76,7 +76,9 @@ impl LaneFft {
             .min_by_key(|(r, c)| (2 * c.0 * c.1).abs_diff(r.0 * r.1))?;
         let (r, c) = (real.0 * real.1, complex.0 * complex.1);
         let mut padded = vec![0.0; n + 4];
-        padded[..window.len()].copy_from_slice(window);
+        for (padded, &w) in padded.iter_mut().zip(window) {
+            *padded = w as f32;
+        }
         Some(Self {
             real,
             complex,
