@@ -8,6 +8,7 @@ use rust_features::fft::{Fft, Output};
 use rust_features::log::ln;
 use rust_features::mel::FilterBank;
 use rust_features::simd::{Block, Isa, Kernel, MAX_LANES, Rows, Simd};
+use rust_features::spec::Precision;
 use rust_features::{Extractor, FeatureSpec};
 
 fn noise(n: usize) -> Vec<f32> {
@@ -66,7 +67,7 @@ fn stages(c: &mut Criterion) {
     let isas = Isa::available();
     let mut group = c.benchmark_group("fft");
     for n in [400, 512, 1024, 2048, 1000] {
-        let fft = Fft::new(n, &vec![0.5; n]);
+        let fft = Fft::new(n, &vec![0.5; n], Precision::Single);
         let samples = noise(n * MAX_LANES + 4);
         let (rows, columns) = fft.shape();
         let mut out = Block::zeros(rows * columns, MAX_LANES);

@@ -5,7 +5,9 @@
 //! one, after detection, so that the methods themselves are safe. A lane never sees another, so
 //! a frame's result does not depend on its lane or neighbours.
 
-#[cfg(any(test, not(target_arch = "x86_64")))]
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(any(test, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -127,7 +129,7 @@ impl<'a> Rows<'a> {
 
     /// Four samples of a lane.
     #[inline(always)]
-    #[cfg_attr(not(target_arch = "x86_64"), expect(unused))]
+    #[cfg_attr(not(any(target_arch = "x86_64", target_arch = "aarch64")), expect(unused))]
     fn quad(&self, lane: usize, at: usize) -> *const f32 {
         assert!(at + 4 <= self.length);
         // SAFETY: `new` has checked that `length` floats follow every start.
@@ -162,7 +164,7 @@ impl<'a> RowsMut<'a> {
 
     /// Room for four values of a lane, if it has a row.
     #[inline(always)]
-    #[cfg_attr(not(target_arch = "x86_64"), expect(unused))]
+    #[cfg_attr(not(any(target_arch = "x86_64", target_arch = "aarch64")), expect(unused))]
     fn quad(&mut self, lane: usize, at: usize) -> Option<*mut f32> {
         assert!(at + 4 <= self.width);
         // SAFETY: `at + 4 <= width` and `lane < n_rows` keep it inside `rows`.
@@ -232,8 +234,11 @@ pub enum Isa {
     /// 4 lanes: every x86-64.
     #[cfg(target_arch = "x86_64")]
     Sse2,
-    /// 4 lanes of plain Rust, which the compiler turns into what the machine has (NEON on Arm).
-    #[cfg(any(test, not(target_arch = "x86_64")))]
+    /// 4 lanes, with fused multiply-add: every 64-bit Arm.
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+    /// 4 lanes of plain Rust: all other machines.
+    #[cfg(any(test, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
     Portable,
 }
 
@@ -251,7 +256,9 @@ impl Isa {
             }
             all.push(Self::Sse2);
         }
-        #[cfg(any(test, not(target_arch = "x86_64")))]
+        #[cfg(target_arch = "aarch64")]
+        all.push(Self::Neon);
+        #[cfg(any(test, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
         all.push(Self::Portable);
         all
     }
@@ -279,7 +286,9 @@ impl Isa {
             Self::Avx2 => "avx2",
             #[cfg(target_arch = "x86_64")]
             Self::Sse2 => "sse2",
-            #[cfg(any(test, not(target_arch = "x86_64")))]
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => "neon",
+            #[cfg(any(test, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
             Self::Portable => "portable",
         }
     }
@@ -309,7 +318,9 @@ impl Isa {
             Self::Avx2 => unsafe { x86::avx2(kernel) },
             #[cfg(target_arch = "x86_64")]
             Self::Sse2 => x86::sse2(kernel),
-            #[cfg(any(test, not(target_arch = "x86_64")))]
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => neon::neon(kernel),
+            #[cfg(any(test, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
             Self::Portable => kernel.run(portable::Portable),
         }
     }
