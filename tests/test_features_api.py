@@ -317,6 +317,9 @@ def test_files(tmp_path: Path) -> None:
         assert np.array_equal(result, extractor(clip))
     assert len(next(extractor.files(str(p) for p in paths))) == 41
 
+    soundfile.write(tmp_path / "x.w64", clips[0], 16_000, subtype="FLOAT")  # by soundfile only
+    assert np.array_equal(next(extractor.files([tmp_path / "x.w64"])), extractor(clips[0]))
+
     soundfile.write(tmp_path / "short.wav", clips[0, :100], 16_000, subtype="FLOAT")
     (tmp_path / "broken.wav").write_bytes(b"")
     for name, error in (("short.wav", SettingError), ("broken.wav", OSError), ("no.wav", OSError)):

@@ -11,9 +11,12 @@ import pytest
 import soundfile
 from click.testing import CliRunner, Result
 from numpy.typing import NDArray
+from tiny_store import tiny_store
 
 import audiocls
 from audiocls.cli import main
+from audiocls.splits import make_split
+from audiocls.training import Settings, fit
 
 RATE = 16000
 
@@ -91,14 +94,64 @@ def test_copies_within_a_group_are_no_leak(tmp_path: Path) -> None:
     assert "2 groups of 2 to 2" in text
 
 
-def test_a_data_set_is_only_listed(data: Path) -> None:
-    done = info(data, "--json")
-    summary = json.loads(done.stdout)
+def test_of_a_data_set_the_headers_are_read(data: Path, store: Path) -> None:
+    summary = json.loads(info(data, "--json").stdout)
+    extracted = json.loads(info(store, "--json").stdout)
     assert summary["decoded"] is False
     assert summary["recordings"] == 8
-    assert "duration_s" not in summary
+    # Headers tell what decoding finds.
+    for key in ("failures", "sample_rates", "channels", "duration_s", "group_sizes"):
+        assert summary[key] == extracted[key], key
+    assert [c["seconds"] for c in summary["classes"]] == [
+        {c["label"]: c["seconds"] for c in extracted["classes"]}[c["label"]]
+        for c in summary["classes"]
+    ]
     text = info(data).stdout
     assert "known once the data set is extracted" in text
+    assert "16000 Hz (6), 22050 Hz (1)" in text
+    assert r"broken\n.wav: is empty (0 bytes)" in text
+
+
+def test_headers_of_a_table_and_of_what_only_soundfile_reads(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    file = tmp_path / "x.w64"
+    soundfile.write(file, noise(1.5, 0), RATE)
+    cells = [{"bytes": file.read_bytes(), "path": "x.w64"}, {"bytes": b"text", "path": "y"}]
+    pyarrow.parquet.write_table(
+        pa.table({"audio": cells, "label": ["a", "b"]}), tmp_path / "t.parquet"
+    )
+    summary = json.loads(info(tmp_path / "t.parquet", "--json").stdout)
+    assert summary["sample_rates"] == {"16000": 1}
+    assert summary["duration_s"]["total"] == 1.5
+    [(path, reason)] = summary["failures"]
+    assert path == "t.parquet/000000001"
+    assert reason.startswith("no audio format")
+
+
+def test_a_model(tmp_path: Path) -> None:
+    store = tiny_store()
+    settings = Settings("lstm", epochs=1)
+    split = make_split(store.recordings, seed=0)  # type: ignore[arg-type]
+    run = tmp_path / "run"
+    result = fit(store, "tiny", settings, split, run)  # type: ignore[arg-type]
+    for path in (run, run / "model"):
+        found = json.loads(info(path, "--json").stdout)
+        assert found["architecture"] == "lstm"
+        assert found["parameters"] == result["parameters"]
+        assert found["classes"] == ["drum", "flute", "viola"]
+        assert found["metrics"] == json.loads((run / "metrics.json").read_text())
+    text = info(run).stdout
+    assert f"lstm: {result['parameters']:,} parameters" in text
+    assert "test, by recording" in text
+    assert "viola" in text
+    assert info(run, "--plot", tmp_path / "x.png").exit_code == 2
+
+    (run / "metrics.json").unlink()
+    assert "no metrics.json" in info(run).stdout
+    (run / "model/weights.safetensors").write_bytes(b"")
+    assert info(run).exit_code == 1
 
 
 def test_the_table_shows_any_name_as_it_is(store: Path) -> None:

@@ -64,6 +64,35 @@ def test_a_folder_per_class(tmp_path: Path) -> None:
     assert all(r.n_bytes == 1 and r.mtime_ns > 0 for r in listing.recordings)
 
 
+def test_folders_that_are_all_parts_are_the_split(tmp_path: Path) -> None:
+    touch(tmp_path, "Train/dog/a.wav", "Train/dog/deep/b.wav", "val/cat/a.wav", "stray.wav")
+    touch(tmp_path, "validation/dog/c.wav", "test/no-class.wav", ".git/x/y.wav")
+    listing = list_recordings(tmp_path)
+    assert {r.path: (r.split, r.label, r.error) for r in listing.recordings} == {
+        "Train/dog/a.wav": ("Train", "dog", ""),
+        "Train/dog/deep/b.wav": ("Train", "dog", ""),
+        "val/cat/a.wav": ("val", "cat", ""),
+        "validation/dog/c.wav": ("validation", "dog", ""),
+        "test/no-class.wav": ("test", "", "is in no class folder"),
+        "stray.wav": ("", "", "is in no class folder"),
+    }
+    assert listing.notices == [
+        "folders Train, test, val, validation are taken as the split, those in them as the classes"
+    ]
+
+
+@pytest.mark.parametrize("other", ["train/x.wav", "steam/old/x.wav"])
+def test_a_class_may_be_called_train(tmp_path: Path, other: str) -> None:
+    touch(tmp_path, "train/a.wav", "test/b.wav", other)
+    listing = list_recordings(tmp_path)
+    assert {(r.split, r.label) for r in listing.recordings} <= {
+        ("", "train"),
+        ("", "test"),
+        ("", "steam"),
+    }
+    assert listing.notices == []
+
+
 def test_a_file_outside_every_class_folder_is_reported(tmp_path: Path) -> None:
     touch(tmp_path, "a/x.wav", "stray.wav")
     assert errors(tmp_path) == {"stray.wav": "is in no class folder"}

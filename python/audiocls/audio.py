@@ -63,6 +63,34 @@ def load_bytes(
         return _by_soundfile(io.BytesIO(data), name, rate, error)
 
 
+def probe(source: str | bytes, name: str = "recording") -> tuple[float, int, int]:
+    """Duration in seconds, rate in Hz and channels of a recording; from its header if that tells.
+
+    Args:
+        source: a path, or the bytes of a file, for which ``name`` stands in errors.
+
+    Raises:
+        OSError: as :func:`load`, as far as it shows without decoding.
+    """
+    try:
+        if isinstance(source, str):
+            n_samples, rate, channels = _native.probe(source)
+        else:
+            n_samples, rate, channels = _native.probe_bytes(source, name)
+    except OSError as error:
+        size = Path(source).stat().st_size if isinstance(source, str) else len(source)
+        if size == 0:
+            raise
+        try:
+            import soundfile
+
+            found = soundfile.info(source if isinstance(source, str) else io.BytesIO(source))
+        except (ImportError, RuntimeError):
+            raise error from None
+        n_samples, rate, channels = found.frames, found.samplerate, found.channels
+    return n_samples / rate, rate, channels
+
+
 def resample(samples: ArrayLike, from_hz: int, to_hz: int) -> NDArray[np.float32]:
     """Samples at another rate, to the quality of soxr HQ.
 

@@ -85,6 +85,35 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> tuple[nn.Modul
     return model.to(device).eval(), info
 
 
+def describe(path: str | Path) -> dict[str, Any]:
+    """What a run folder or its `model/` folder contains, as plain data: the model, and the
+    metrics.json beside it, None where the run was interrupted or only the model was kept.
+
+    Raises DataError as `load` does, and for damaged metrics.
+    """
+    model, info = load(path)
+    run = Path(path)
+    metrics_file = (run.parent if (run / "model.json").is_file() else run) / "metrics.json"
+    metrics = None
+    if metrics_file.is_file():
+        try:
+            metrics = json.loads(metrics_file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise DataError(f"{str(metrics_file)!r} is damaged: {error}") from None
+    return {
+        "path": str(path),
+        "architecture": info.architecture,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "input_shape": list(info.input_shape),
+        "classes": info.classes,
+        "spec": json.loads(info.spec.to_json()),
+        "clip_s": info.clip_s,
+        "hop_s": info.hop_s,
+        "versions": info.versions,
+        "metrics": metrics,
+    }
+
+
 def _read_info(path: Path) -> ModelInfo:
     from audiocls.features import FeatureSpec
 

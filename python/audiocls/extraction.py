@@ -13,8 +13,9 @@ import io
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from audiocls.errors import DataError, SettingError, unknown
 from audiocls.features import FeatureSpec
 from audiocls.files import make_durable, replace_file
 from audiocls.layouts import list_recordings
-from audiocls.recordings import Listing, Recording, escape, read_recordings, write_recordings
+from audiocls.recordings import Listing, Recording, escape, iterate_recordings, write_recordings
 from audiocls.store import FORMAT, VERSION, Store, open_store, read_about, shard_file
 
 # A shard ends after so many recordings or bytes of files. The rule looks at the listing only, so
@@ -193,25 +194,27 @@ def _check_same(out: Path, about: dict[str, Any], listing: Listing) -> None:
         raise SettingError(
             "--out", str(out), f"was made with {'; '.join(differences)}; {otherwise}"
         )
-    change = _change(read_recordings(out / "recordings.csv"), listing.recordings)
+    change = _change(out / "recordings.csv", listing.recordings)
     if change:
         raise DataError(f"{out}: was made from other data: {change}; {otherwise}")
 
 
-def _change(before: list[Recording], now: list[Recording]) -> str:
-    """What has changed between two listings, with one example of each kind; "" if nothing."""
+def _change(file: Path, now: list[Recording]) -> str:
+    """How a listing differs from an earlier one, with an example of each kind; "" if not at all."""
+    pairs = zip_longest(iterate_recordings(file), now)
+    if all(a and b and a.path == b.path and _known(a) == _known(b) for a, b in pairs):
+        return ""
 
-    def described(recordings: list[Recording]) -> dict[tuple[str, int], tuple[object, ...]]:
+    def described(recordings: Iterable[Recording]) -> dict[tuple[str, int], tuple[object, ...]]:
         # A table may list a path twice: the nth row of a path corresponds to the nth.
         rows: dict[tuple[str, int], tuple[object, ...]] = {}
         seen: dict[str, int] = {}
         for r in recordings:
             n = seen[r.path] = seen.get(r.path, -1) + 1
-            extra = tuple(sorted((k, v) for k, v in r.extra.items() if v))
-            rows[r.path, n] = (r.label, r.group, r.split, r.n_bytes, r.mtime_ns, extra)
+            rows[r.path, n] = _known(r)
         return rows
 
-    old, new = described(before), described(now)
+    old, new = described(iterate_recordings(file)), described(now)
     kinds = {
         "new": [key for key in new if key not in old],
         "gone": [key for key in old if key not in new],
@@ -222,6 +225,12 @@ def _change(before: list[Recording], now: list[Recording]) -> str:
         for kind, keys in kinds.items()
         if keys
     )
+
+
+def _known(r: Recording) -> tuple[object, ...]:
+    """What is known of a recording once it is listed."""
+    extra = tuple(sorted((k, v) for k, v in r.extra.items() if v))
+    return r.label, r.group, r.split, r.n_bytes, r.mtime_ns, extra
 
 
 # --- what is missing ---

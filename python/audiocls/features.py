@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audiocls import _native
+from audiocls.audio import load
 from audiocls.errors import SettingError, unknown
 
 Float32 = npt.NDArray[np.float32]
@@ -279,7 +280,7 @@ class Extractor:
         """Features of whole recordings, decoded and resampled, `threads` at a time.
 
         Args:
-            paths: recordings in any format that `audiocls.load` decodes itself.
+            paths: recordings in any format that `audiocls.load` takes.
 
         Yields:
             [frames, features] of each recording, in the order of `paths`.
@@ -291,7 +292,7 @@ class Extractor:
         one = Extractor(self.spec, threads=1, isa=self._isa) if self.threads > 1 else self
 
         def features(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
-            samples, _ = _native.load(path, self.spec.sample_rate)
+            samples, _ = load(path, self.spec.sample_rate)
             try:
                 return one(samples)
             except SettingError as error:

@@ -17,6 +17,7 @@ from typing import Any
 from audiocls.errors import DataError, SettingError
 from audiocls.recordings import (
     PATH_COLUMNS,
+    SPLIT_NAMES,
     Listing,
     Recording,
     as_text,
@@ -36,9 +37,10 @@ METADATA_NAMES = ("metadata.csv", "metadata.jsonl")
 def list_recordings(data: Any) -> Listing:
     """The recordings of `data`, in an order that depends on nothing but their paths.
 
-    `data` is a folder with one folder per class, a folder with `metadata.csv` or `metadata.jsonl`
-    (Hugging Face audiofolder), a CSV or JSON Lines manifest, a Parquet file or a folder of them,
-    or a Hugging Face `datasets.Dataset`. See docs/data-sets.md.
+    `data` is a folder with one folder per class, perhaps below folders `train`, `test`, …, a folder
+    with `metadata.csv` or `metadata.jsonl` (Hugging Face audiofolder), a CSV or JSON Lines
+    manifest, a Parquet file or a folder of them, or a Hugging Face `datasets.Dataset`. See
+    docs/data-sets.md.
 
     Raises SettingError if it is none of these, DataError if its metadata cannot be read.
     """
@@ -122,7 +124,24 @@ def _list_folder(root: Path) -> Listing:
                 add(relative, entry.path, status_or_none, error_text)
             else:
                 listing.n_ignored += 1
+    _take_split_folders(listing)
     return listing
+
+
+def _take_split_folders(listing: Listing) -> None:
+    """Where all folders are parts and the classes lie in them, the parts are the given split."""
+    folders = [r.path.split("/")[:-1] for r in listing.recordings]
+    tops = {inner[0] for inner in folders if inner}
+    # A class may be called "train": then its recordings lie in it directly.
+    nested = any(len(inner) > 1 for inner in folders)
+    if not nested or any(top.lower() not in SPLIT_NAMES for top in tops):
+        return
+    for recording, inner in zip(listing.recordings, folders, strict=True):
+        recording.split, recording.label = (*inner[:2], "", "")[:2]
+        if not recording.label:
+            _set_file(recording, None, recording.error or "is in no class folder")
+    names = ", ".join(sorted(tops))
+    listing.notices.append(f"folders {names} are taken as the split, those in them as the classes")
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -6,7 +6,7 @@ import csv
 import json
 import os
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,6 +49,19 @@ class Listing:
 
 
 PATH_COLUMNS = ("file_name", "path")
+# How data sets name their parts, in a column or as folders, in any case.
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+    "eval": "test",
+    "evaluation": "test",
+}
 # What a store says of a recording; a metadata column of that name is kept as `metadata_NAME`.
 RESULT_COLUMNS = (
     "id",
@@ -121,7 +134,11 @@ def write_recordings(file: Path, recordings: list[Recording]) -> None:
 
 def read_recordings(file: Path) -> list[Recording]:
     """The recordings that `write_recordings` wrote. Raises DataError if they cannot be read."""
-    recordings = []
+    return list(iterate_recordings(file))
+
+
+def iterate_recordings(file: Path) -> Iterator[Recording]:
+    """The same one by one, for where a million at once would take too much memory."""
     try:
         with file.open(newline="", encoding="utf-8") as text:
             reader = csv.reader(text, strict=True)
@@ -135,29 +152,26 @@ def read_recordings(file: Path) -> list[Recording]:
                 )
                 status, error, audio_hash, n_bytes, mtime = rest[:5]
                 path, label, group, split = map(unescape, (path, label, group, split))
-                recordings.append(
-                    Recording(
-                        id=int(i),
-                        path=path,
-                        label=label,
-                        group=path if group == path else group,  # one object: there may be many
-                        split=split,
-                        duration_s=float(duration) if duration else None,
-                        sample_rate=int(rate) if rate else None,
-                        channels=int(channels) if channels else None,
-                        n_clips=int(clips),
-                        n_silent=int(silent),
-                        status=status,
-                        error=unescape(error),
-                        audio_hash=audio_hash,
-                        n_bytes=int(n_bytes),
-                        mtime_ns=int(mtime),
-                        extra=dict(zip(extra, map(unescape, rest[5:]), strict=True)),
-                    )
+                yield Recording(
+                    id=int(i),
+                    path=path,
+                    label=label,
+                    group=path if group == path else group,  # one object: there may be many
+                    split=split,
+                    duration_s=float(duration) if duration else None,
+                    sample_rate=int(rate) if rate else None,
+                    channels=int(channels) if channels else None,
+                    n_clips=int(clips),
+                    n_silent=int(silent),
+                    status=status,
+                    error=unescape(error),
+                    audio_hash=audio_hash,
+                    n_bytes=int(n_bytes),
+                    mtime_ns=int(mtime),
+                    extra=dict(zip(extra, map(unescape, rest[5:]), strict=True)),
                 )
     except (ValueError, StopIteration, csv.Error) as error:
         raise DataError(f"{file}: is not a recordings.csv of this version ({error})") from None
-    return recordings
 
 
 def escape(text: str) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocls.errors import DataError, SettingError, unknown
+from audiocls.recordings import SPLIT_NAMES
 
 if TYPE_CHECKING:
     from audiocls.recordings import Recording
@@ -25,17 +26,7 @@ if TYPE_CHECKING:
 PARTS = ("train", "val", "test")
 TRAIN, VAL, TEST = range(3)
 SHARES = (0.70, 0.15, 0.15)
-# Names that data sets use in their `split` column.
-GIVEN = {
-    "train": TRAIN,
-    "training": TRAIN,
-    "val": VAL,
-    "valid": VAL,
-    "validation": VAL,
-    "dev": VAL,
-    "test": TEST,
-    "testing": TEST,
-}
+GIVEN = {name: PARTS.index(part) for name, part in SPLIT_NAMES.items()}
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
+import threading
 from collections import Counter, defaultdict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from audiocls.audio import probe
+from audiocls.errors import DataError
 from audiocls.layouts import list_recordings
-from audiocls.recordings import Recording, escape, similar_labels
+from audiocls.recordings import Listing, Recording, escape, similar_labels
 from audiocls.store import open_store
+
+# Recordings whose headers are asked for before progress is told: what waits is bounded.
+_AT_ONCE = 256
 
 
 @dataclass
@@ -37,8 +45,8 @@ class Duplicate:
 
 @dataclass
 class Summary:
-    """What `audiocls info` shows; `decoded` is false for a data set that was only listed, of which
-    clips, seconds, rates and duplicates are unknown."""
+    """What `audiocls info` shows of recordings; `decoded` is false for a data set: only its headers
+    were read, so that clips, silence and duplicates are unknown."""
 
     path: str
     decoded: bool
@@ -73,8 +81,9 @@ class Summary:
         return contents
 
 
-def summarise(path: str | Path) -> Summary:
-    """The summary of a feature store or, if there is none at `path`, of a data set.
+def summarise(path: str | Path, progress: Callable[[int, int], None] | None = None) -> Summary:
+    """The summary of a feature store or, if there is none at `path`, of a data set, whose headers
+    are read on all cores; `progress` is then called with how many, of how many.
 
     Raises what `open_store` and `list_recordings` raise.
     """
@@ -84,7 +93,38 @@ def summarise(path: str | Path) -> Summary:
         notices = similar_labels({r.label for r in store.recordings})
         return _of(str(path), store.recordings, notices, store.feature, store.about["shape"])
     listing = list_recordings(path)
+    _read_headers(listing, progress or (lambda done, total: None))
     return _of(str(path), listing.recordings, listing.notices)
+
+
+def _read_headers(listing: Listing, progress: Callable[[int, int], None]) -> None:
+    turn = threading.Lock()  # A table serves one thread at a time.
+
+    def read_header(i: int) -> None:
+        recording, file = listing.recordings[i], listing.files[i]
+        if recording.status == "failed":
+            return
+        name = file or recording.path
+        try:
+            if file is not None:
+                found = probe(file)
+            else:
+                assert listing.read is not None
+                with turn:
+                    data, name = listing.read(i)
+                found = probe(data, name)
+            recording.duration_s, recording.sample_rate, recording.channels = found
+        except (OSError, DataError) as error:
+            recording.status = "failed"
+            reason = error.strerror if isinstance(error, OSError) else None
+            recording.error = reason or str(error).removeprefix(f"{name}: ")
+
+    total = len(listing.recordings)
+    with ThreadPoolExecutor() as pool:
+        for start in range(0, total, _AT_ONCE):
+            for _ in pool.map(read_header, range(start, min(start + _AT_ONCE, total))):
+                pass
+            progress(min(start + _AT_ONCE, total), total)
 
 
 def _of(
@@ -181,8 +221,6 @@ def draw(summary: Summary, file: Path) -> None:
     if summary.durations_s:
         durations.hist(summary.durations_s, bins=50, color="#4878a8")
         durations.set_yscale("log")
-    else:
-        durations.text(0.5, 0.5, "known once extracted", ha="center", transform=durations.transAxes)
     durations.set_xlabel("seconds a recording")
     durations.set_ylabel("recordings")
     for axes in (balance, durations):

@@ -40,6 +40,8 @@ trait Blocks: Send {
     fn sample_rate(&self) -> u32;
     /// Channels in the recording (the samples are always mono).
     fn channels(&self) -> usize;
+    /// Samples still to come, where the header says so and is to be believed.
+    fn n_samples(&self) -> Option<u64>;
 }
 
 /// A recording being decoded, block by block.
@@ -138,6 +140,24 @@ impl Decoder {
     /// Channels in the recording; the samples that [`Decoder::read`] gives are their mean.
     pub fn channels(&self) -> usize {
         self.blocks.channels()
+    }
+
+    /// Samples still to come: by the header, or by decoding them where it does not tell.
+    ///
+    /// # Errors
+    /// As [`Decoder::read`].
+    pub fn count(mut self) -> Result<u64> {
+        match self.blocks.n_samples() {
+            Some(0) => Err(decode_error(&self.name, "holds no samples".into())),
+            Some(n) => Ok(n),
+            None => {
+                let mut block = Vec::new();
+                while self.read(&mut block)? {
+                    block.clear();
+                }
+                Ok(self.n_samples)
+            }
+        }
     }
 
     /// Appends the next block of mono samples to `out` (it may be empty); false, and nothing appended,

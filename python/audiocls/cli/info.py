@@ -1,15 +1,18 @@
-"""`audiocls info`: what a data set or a feature store contains."""
+"""`audiocls info`: what a data set, a feature store or a model contains."""
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from audiocls.cli import Command
+from audiocls.errors import SettingError
 
 if TYPE_CHECKING:
     from audiocls.summary import Summary
@@ -30,22 +33,93 @@ _SHOWN = 10
 def command(path: Path, as_json: bool, plot: Path | None) -> None:
     """Show what PATH contains: classes and their balance, failures, rates, groups, leaks.
 
-    PATH is a data set, which is only listed, or a feature store, of which everything is known.
+    PATH is a data set, of which only the headers are read; a feature store, of which everything is
+    known; or a run folder or its model.
 
     \b
     Example:
       audiocls info recordings/
       audiocls info features/mel --plot balance.png
+      audiocls info runs/mel-resnet-0
     """
     from audiocls.summary import draw, summarise
 
-    summary = summarise(path)
+    if any((path / name).is_file() for name in ("model.json", "model/model.json")):
+        if plot is not None:
+            rule = "a model has none; its run folder holds curves.png and confusion.png"
+            raise SettingError("--plot", str(plot), rule)
+        from audiocls.checkpoint import describe
+
+        model = describe(path)
+        if as_json:
+            click.echo(json.dumps(model, indent=1, ensure_ascii=True))
+        else:
+            _print_model(model)
+        return
+    with _shown_progress() as progress:
+        summary = summarise(path, progress)
     if plot is not None:
         draw(summary, plot)
     if as_json:
         click.echo(json.dumps(summary.as_dict(), indent=1, ensure_ascii=True))
     else:
         _print(summary)
+
+
+@contextlib.contextmanager
+def _shown_progress() -> Iterator[Callable[[int, int], None] | None]:
+    """A bar on a terminal, nothing elsewhere: headers are read fast."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("headers", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _print_model(model: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False, soft_wrap=True)
+    spec, (frames, features) = model["spec"], model["input_shape"]
+    lines = [
+        f"{model['architecture']}: {model['parameters']:,} parameters",
+        f"takes {frames} frames × {features} features ({spec['kind']} at {spec['sample_rate']} Hz) "
+        f"of {model['clip_s']:g} s, every {model['hop_s']:g} s",
+        "made by " + ", ".join(f"{name} {version}" for name, version in model["versions"].items()),
+        f"{len(model['classes'])} classes: {', '.join(map(_printable, model['classes']))}",
+    ]
+    for line in lines:
+        console.print(Text(line))
+    metrics = model["metrics"]
+    if metrics is None:
+        console.print("no metrics.json: the run was not finished, or only its model was kept")
+        return
+    console.print()
+    parts = Table(box=None, header_style="bold")
+    for name in ("part", "accuracy", "balanced", "macro F1", "ece", "examples"):
+        parts.add_column(name, justify="left" if name == "part" else "right")
+    for part in ("train", "val", "test", "test_recording"):
+        m = metrics[part]
+        scores = [f"{m[key]:.3f}" for key in ("accuracy", "balanced_accuracy", "macro_f1", "ece")]
+        parts.add_row(part.replace("_", ", by "), *scores, f"{m['n']:,}")
+    console.print(parts)
+    console.print()
+    classes = Table(box=None, header_style="bold")
+    for name in ("class, test part", "clips", "precision", "recall", "F1"):
+        classes.add_column(name, justify="left" if name.startswith("class") else "right")
+    for label, m in metrics["test"]["per_class"].items():
+        found = (m[key] for key in ("precision", "recall", "f1"))
+        scores = ["–" if score is None else f"{score:.3f}" for score in found]
+        classes.add_row(Text(_printable(label)), f"{m['n']:,}", *scores)
+    console.print(classes)
+    for warning in metrics["warnings"]:
+        console.print(Text(f"note: {_printable(warning)}"))
 
 
 def _print(summary: Summary) -> None:
@@ -57,12 +131,13 @@ def _print(summary: Summary) -> None:
     console = Console(highlight=False, soft_wrap=True)
     table = Table(box=None, header_style="bold")
     table.add_column("class")
-    known = ("clips", "seconds") if summary.decoded else ()
+    known = ("clips", "seconds") if summary.decoded else ("seconds",)
     for name in ("recordings", "failed", "groups", *known):
         table.add_column(name, justify="right")
     for c in summary.classes:
         cells = [c.recordings, c.failed or "", c.groups]
-        cells += [c.clips, f"{c.seconds:.1f}"] if summary.decoded else []
+        cells += [c.clips] if summary.decoded else []
+        cells += [f"{c.seconds:.1f}"]
         table.add_row(Text(_printable(c.label) or "(no label)"), *map(str, cells))
     console.print(table)
 
@@ -73,10 +148,10 @@ def _print(summary: Summary) -> None:
     line(f"\n{len(summary.classes)} classes; the largest has {summary.imbalance:.1f} × the {what}")
     line(f"{summary.recordings} recordings, {summary.failed} failed, {summary.skipped} skipped")
     if summary.decoded:
-        shape = " × ".join(map(str, summary.shape))
-        line(f"{summary.feature}: {shape}; {sum(summary.durations_s):.1f} s of audio")
-        line(f"sample rates: {_listed(summary.sample_rates, 'Hz')}")
-        line(f"channels: {_listed(summary.channels)}")
+        line(f"{summary.feature}: {' × '.join(map(str, summary.shape))}")
+    line(f"{sum(summary.durations_s):.1f} s of audio")
+    line(f"sample rates: {_listed(summary.sample_rates, 'Hz')}")
+    line(f"channels: {_listed(summary.channels)}")
     if summary.silent_clips:
         line(f"{summary.silent_clips} silent clips left out")
     if summary.splits:
@@ -102,7 +177,10 @@ def _print(summary: Summary) -> None:
     ):
         _print_list(title, [" = ".join(d.paths) for d in found], line)
     if not summary.decoded:
-        line("seconds, rates and duplicates are known once the data set is extracted")
+        line(
+            "only headers were read: damage, silence and duplicates are known once the data set is "
+            "extracted"
+        )
 
 
 def _print_list(title: str, items: list[str], line: Callable[[str], None]) -> None:

@@ -30,6 +30,7 @@ pub(super) struct Container {
     track: u32,
     sample_rate: u32,
     channels: usize,
+    n_samples: Option<u64>,
     interleaved: Vec<f32>,
 }
 
@@ -38,7 +39,13 @@ impl Container {
         let stream = MediaSourceStream::new(Box::new(source), Default::default());
         let format = open(stream, kind).map_err(|e| e.to_string())?;
         let (decoder, track, sample_rate, channels) = decoder_for(&*format)?;
-        Ok(Self { format, decoder, track, sample_rate, channels, interleaved: Vec::new() })
+        // The other formats count encoder delay differently from what their decoders give.
+        let n_samples = match kind {
+            Kind::Flac => format.tracks().iter().find(|t| t.id == track).and_then(|t| t.num_frames),
+            _ => None,
+        };
+        let interleaved = Vec::new();
+        Ok(Self { format, decoder, track, sample_rate, channels, n_samples, interleaved })
     }
 }
 
@@ -130,5 +137,9 @@ impl Blocks for Container {
 
     fn channels(&self) -> usize {
         self.channels
+    }
+
+    fn n_samples(&self) -> Option<u64> {
+        self.n_samples
     }
 }

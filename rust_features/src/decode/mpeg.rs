@@ -132,6 +132,10 @@ impl Blocks for MpegAudio {
     fn channels(&self) -> usize {
         self.channels
     }
+
+    fn n_samples(&self) -> Option<u64> {
+        (self.remaining < u64::MAX).then_some(self.remaining)
+    }
 }
 
 /// A part of the stream that moves forward.

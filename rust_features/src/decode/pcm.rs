@@ -5,6 +5,8 @@
 
 use std::io::{Read, Seek, SeekFrom};
 
+use symphonia::core::io::MediaSource;
+
 use super::chunks::{Layout, Sample};
 use super::source::Source;
 use super::{Blocks, MAX_CHANNELS, Reason};
@@ -27,7 +29,9 @@ impl Pcm {
             return Err(format!("{n} channels is invalid: must be between 1 and {MAX_CHANNELS}"));
         }
         source.seek(SeekFrom::Start(layout.start)).map_err(|e| e.to_string())?;
-        Ok(Self { source, left: layout.len, layout, bytes: Vec::new() })
+        // Claims are cut down to what is there.
+        let there = source.byte_len().map_or(u64::MAX, |len| len.saturating_sub(layout.start));
+        Ok(Self { source, left: layout.len.min(there), layout, bytes: Vec::new() })
     }
 }
 
@@ -50,6 +54,10 @@ impl Blocks for Pcm {
 
     fn channels(&self) -> usize {
         self.layout.channels
+    }
+
+    fn n_samples(&self) -> Option<u64> {
+        Some(self.left / (self.layout.channels * self.layout.sample.len()) as u64)
     }
 }
 

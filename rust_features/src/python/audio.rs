@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
 
+use crate::decode::Decoder;
 use crate::load::Samples;
 use crate::{Error, Result};
 
@@ -15,6 +16,8 @@ const SIGNAL_PERIOD: Duration = Duration::from_millis(100);
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(load, module)?)?;
     module.add_function(wrap_pyfunction!(load_bytes, module)?)?;
+    module.add_function(wrap_pyfunction!(probe, module)?)?;
+    module.add_function(wrap_pyfunction!(probe_bytes, module)?)?;
     module.add_function(wrap_pyfunction!(resample, module)?)?;
     Ok(())
 }
@@ -43,6 +46,24 @@ fn load_bytes<'py>(
     let data = data.to_vec();
     let (samples, rate) = py.detach(|| read(Samples::from_bytes(data, name, sample_rate)?))?;
     Ok((samples.into_pyarray(py), rate))
+}
+
+/// Samples, rate in Hz and channels of a recording, from its header where that tells.
+#[pyfunction]
+fn probe(py: Python<'_>, path: PathBuf) -> PyResult<(u64, u32, usize)> {
+    Ok(py.detach(|| measure(Decoder::open(path)?))?)
+}
+
+/// The same from the bytes of a file; `name` stands for the path in errors.
+#[pyfunction]
+fn probe_bytes(py: Python<'_>, data: &[u8], name: PathBuf) -> PyResult<(u64, u32, usize)> {
+    let data = data.to_vec();
+    Ok(py.detach(|| measure(Decoder::from_bytes(data, name)?))?)
+}
+
+fn measure(decoder: Decoder) -> Result<(u64, u32, usize)> {
+    let (rate, channels) = (decoder.sample_rate(), decoder.channels());
+    Ok((decoder.count()?, rate, channels))
 }
 
 /// float32 samples at `from_hz` → float32 samples at `to_hz`.

@@ -14,6 +14,13 @@ impl From<Error> for PyErr {
     fn from(error: Error) -> Self {
         match error {
             Error::Setting { name, value, rule } => setting_error(&name, &value, &rule),
+            // Of these three Python makes FileNotFoundError, PermissionError and so on.
+            Error::Io { path, source } if source.raw_os_error().is_some() => {
+                let code = source.raw_os_error();
+                let text = source.to_string();
+                let reason = text.split(" (os error").next().unwrap_or_default().to_owned();
+                PyOSError::new_err((code, reason, path))
+            }
             Error::Decode { .. } | Error::Io { .. } => PyOSError::new_err(error.to_string()),
             Error::Interrupted => PyKeyboardInterrupt::new_err(()),
         }
