@@ -61,6 +61,24 @@ def test_splits_are_identical_across_features_and_models(
     assert any("1 recording(s) are not in every store" in w for w in metrics["warnings"])
 
 
+def test_leaks_are_sought_once_a_store_and_split(
+    tmp_path: Path, stores: dict[str, TinyStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sought = []
+
+    def leak_warnings(store: Any, split: Any) -> list[str]:
+        sought.append((id(store), split.to_csv()))
+        return [f"leak {len(sought)}"]
+
+    monkeypatch.setattr(training, "leak_warnings", leak_warnings)
+    done = run(tmp_path, models=("lstm", "newcnn"), seeds=2)
+    assert len(sought) == len(set(sought)) == 2 * 2
+    for row in done.rows:
+        metrics = json.loads((tmp_path / row["run"] / "metrics.json").read_text())
+        number = 1 + 2 * row["seed"] + "ab".index(row["feature"])
+        assert metrics["warnings"][-1] == f"leak {number}"
+
+
 def test_results(tmp_path: Path, stores: dict[str, TinyStore]) -> None:
     done = run(tmp_path)
     with done.results.open() as file:

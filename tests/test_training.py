@@ -163,6 +163,16 @@ def test_statistics_come_from_the_training_part_only(tmp_path: Path) -> None:
     np.testing.assert_allclose(documents[0]["std"], expected.std(axis=(0, 1)), rtol=1e-5)
 
 
+def test_statistics_of_many_clips() -> None:
+    store = tiny_store({"a": 1, "b": 1})
+    rng = np.random.default_rng(0)
+    store.features = rng.normal(1000 * np.arange(5), 1 + np.arange(5), (2500, 3, 5))
+    clips = rng.permutation(2500)[:2300]
+    mean, std = training.statistics(store, clips)  # type: ignore[arg-type]
+    np.testing.assert_allclose(mean, store.features[clips].mean(axis=(0, 1)), rtol=1e-6)
+    np.testing.assert_allclose(std, store.features[clips].std(axis=(0, 1)), rtol=1e-6)
+
+
 def test_a_constant_feature_stays_finite(tmp_path: Path) -> None:
     store = tiny_store()
     store.features[:, :, 4] = -80

@@ -128,12 +128,16 @@ def compare(
         todo.append((folder, name, own, done))
 
     cells = []
+    leaks: dict[tuple[str, int, str | None], list[str]] = {}
     for number, (folder, name, own, done) in enumerate(todo, 1):
         result = done
         if result is None:
             progress = announce(folder.name, number, len(todo)) if announce else None
             split = splits[own.seed, own.fold]
-            result = training.fit(stores[name], name, own, split, folder, progress)
+            key = (name, own.seed, own.fold)
+            if key not in leaks:
+                leaks[key] = training.leak_warnings(stores[name], split)
+            result = training.fit(stores[name], name, own, split, folder, progress, leaks[key])
         cells.append(Cell(name, own.model, own.seed, own.fold, folder, result))
         rows = [row_of(cell) for cell in cells]
         write_results(out / "results.csv", rows)

@@ -176,8 +176,12 @@ def fit(
     split: Split,
     folder: Path,
     progress: Progress | None = None,
+    leaks: list[str] | None = None,
 ) -> dict[str, Any]:
-    """Train on an open store with a given split; see `train`. Earlier run files are replaced."""
+    """Train on an open store with a given split; see `train`. Earlier run files are replaced.
+
+    leaks: what `leak_warnings` says of this store and split, if it has been asked before.
+    """
     device = pick_device(settings.device)
     frames, n_features = input_shape(store)
     # The global generators are the caller's: they are as before when this returns.
@@ -193,7 +197,7 @@ def fit(
     if untrained := [c for i, c in enumerate(store.classes) if i not in trained]:
         raise DataError(f"no clip of class {', '.join(untrained)} in the training part")
     mean, std = statistics(store, clips[TRAIN])
-    warnings = split.warnings + leak_warnings(store, split)
+    warnings = split.warnings + (leak_warnings(store, split) if leaks is None else leaks)
 
     # All clips of the split on the device, in the store's own precision.
     used = np.flatnonzero(part >= 0)
@@ -360,11 +364,18 @@ def statistics(
     Returns two float32 [features], computed in float64; a constant feature has deviation 1, so
     that it becomes 0 and stays finite.
     """
-    blocks = [clips[i : i + 1024] for i in range(0, len(clips), 1024)]
-    n = len(clips) * store.features.shape[1]
-    mean = sum(store.features[b].sum(axis=(0, 1), dtype=np.float64) for b in blocks) / n
-    square = sum(((store.features[b] - mean) ** 2).sum(axis=(0, 1)) for b in blocks) / n
-    std = np.sqrt(square)
+    # The store is read once: blocks are joined as by Chan, Golub & LeVeque 1979, eq. 2.1.
+    _, n_frames, n_features = store.features.shape
+    n, mean, square = 0, np.zeros(n_features), np.zeros(n_features)
+    for i in range(0, len(clips), 1024):
+        block = store.features[clips[i : i + 1024]].astype(np.float64)
+        frames = len(block) * n_frames
+        away = block.mean(axis=(0, 1)) - mean
+        block -= mean + away
+        square += (block**2).sum(axis=(0, 1)) + away**2 * n * frames / (n + frames)
+        mean += away * frames / (n + frames)
+        n += frames
+    std = np.sqrt(square / n)
     constant = std <= 1e-6 * np.maximum(1.0, np.abs(mean))
     return mean.astype(np.float32), np.where(constant, 1.0, std).astype(np.float32)
 

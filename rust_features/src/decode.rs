@@ -40,8 +40,8 @@ trait Blocks: Send {
     fn sample_rate(&self) -> u32;
     /// Channels in the recording (the samples are always mono).
     fn channels(&self) -> usize;
-    /// Samples still to come, where the header says so and is to be believed.
-    fn n_samples(&self) -> Option<u64>;
+    /// Samples to come, where that can be told without decoding; nothing may be read afterwards.
+    fn count(&mut self) -> std::result::Result<Option<u64>, Reason>;
 }
 
 /// A recording being decoded, block by block.
@@ -142,22 +142,23 @@ impl Decoder {
         self.blocks.channels()
     }
 
-    /// Samples still to come: by the header, or by decoding them where it does not tell.
+    /// Samples of the recording: by its headers, or by decoding it where they do not tell.
     ///
     /// # Errors
     /// As [`Decoder::read`].
     pub fn count(mut self) -> Result<u64> {
-        match self.blocks.n_samples() {
-            Some(0) => Err(decode_error(&self.name, "holds no samples".into())),
-            Some(n) => Ok(n),
-            None => {
-                let mut block = Vec::new();
-                while self.read(&mut block)? {
-                    block.clear();
-                }
-                Ok(self.n_samples)
-            }
+        let told = caught(|| match self.blocks.count()? {
+            Some(0) => Err("holds no samples".into()),
+            told => Ok(told),
+        });
+        if let Some(n) = told.map_err(|reason| decode_error(&self.name, reason))? {
+            return Ok(n);
         }
+        let mut block = Vec::new();
+        while self.read(&mut block)? {
+            block.clear();
+        }
+        Ok(self.n_samples)
     }
 
     /// Appends the next block of mono samples to `out` (it may be empty); false, and nothing appended,

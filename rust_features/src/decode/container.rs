@@ -139,7 +139,7 @@ impl Blocks for Container {
         self.channels
     }
 
-    fn n_samples(&self) -> Option<u64> {
-        self.n_samples
+    fn count(&mut self) -> Result<Option<u64>, Reason> {
+        Ok(self.n_samples)
     }
 }

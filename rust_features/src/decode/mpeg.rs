@@ -133,8 +133,28 @@ impl Blocks for MpegAudio {
         self.channels
     }
 
-    fn n_samples(&self) -> Option<u64> {
-        (self.remaining < u64::MAX).then_some(self.remaining)
+    fn count(&mut self) -> Result<Option<u64>, Reason> {
+        if self.remaining < u64::MAX {
+            return Ok(Some(self.remaining));
+        }
+        // Without a tag the frames' headers tell, one by one.
+        let mut n_samples = 0;
+        loop {
+            self.window.refill()?;
+            let (bytes, ended) = (self.window.bytes(), self.window.ended);
+            let mut used = 0;
+            for frame in nanomp3::frames(bytes) {
+                if !ended && bytes.len() - frame.offset < LOW_LEN {
+                    break; // To be seen again with what follows it.
+                }
+                n_samples += frame.samples as u64;
+                used = frame.offset + frame.data.len();
+            }
+            self.window.consume(used);
+            if ended || (used == 0 && !self.window.skip_junk()?) {
+                return Ok(Some(n_samples));
+            }
+        }
     }
 }
 

@@ -56,8 +56,8 @@ impl Blocks for Pcm {
         self.layout.channels
     }
 
-    fn n_samples(&self) -> Option<u64> {
-        Some(self.left / (self.layout.channels * self.layout.sample.len()) as u64)
+    fn count(&mut self) -> Result<Option<u64>, Reason> {
+        Ok(Some(self.left / (self.layout.channels * self.layout.sample.len()) as u64))
     }
 }
 
