@@ -1,4 +1,4 @@
-"""AAC and ALAC, which libsndfile does not read: equal to FFmpeg's decoder (package av)."""
+"""AAC, ALAC and Matroska, which libsndfile does not read: equal to FFmpeg's decoder (package av)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import soundfile
 from numpy.typing import NDArray
 
 import audiocls
@@ -46,3 +47,35 @@ def test_equals_ffmpeg(tmp_path: Path, codec: str, ending: str, n_channels: int)
     assert rate == RATE
     assert samples.shape == expected.shape
     np.testing.assert_allclose(samples, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_channels", [1, 2])
+@pytest.mark.parametrize("codec", ["pcm_s16le", "pcm_s24le", "pcm_f32le", "alac"])
+def test_matroska_equals_ffmpeg(tmp_path: Path, codec: str, n_channels: int) -> None:
+    path = tmp_path / "noise.mka"
+    noise = np.random.default_rng(0).uniform(-0.9, 0.9, (n_channels, RATE))
+    encode(path, codec, noise.astype(np.float32))
+    expected = decode_with_ffmpeg(path)
+    samples, rate = audiocls.load(path)
+    assert rate == RATE
+    assert samples.shape == expected.shape == (RATE,)
+    np.testing.assert_allclose(samples, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("ending", "inner"), [("mka", "flac"), ("mka", "ogg"), ("webm", "ogg")])
+def test_matroska_holds_what_the_plain_file_does(tmp_path: Path, ending: str, inner: str) -> None:
+    plain, wrapped = tmp_path / f"x.{inner}", tmp_path / f"x.{ending}"
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (RATE, 2))
+    soundfile.write(plain, noise, RATE)
+    with av.open(str(plain)) as source, av.open(str(wrapped), "w") as target:
+        stream = target.add_stream_from_template(source.streams.audio[0])
+        for packet in source.demux(audio=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    samples, rate = audiocls.load(wrapped)
+    expected, _ = audiocls.load(plain)
+    assert rate == RATE
+    # Matroska does not tell how much of the last block of Vorbis is padding.
+    assert len(expected) <= len(samples) <= len(expected) + (8192 if inner == "ogg" else 0)
+    np.testing.assert_allclose(samples[: len(expected)], expected, atol=1e-5)
