@@ -11,29 +11,42 @@ use std::sync::{Arc, LazyLock};
 use super::blocks::{BlockPlan, Blocks};
 use super::gcd;
 use super::kernel::Kernel;
+use crate::simd::{self, Isa, MAX_LANES, Rows, Simd};
 
 const ROWS: usize = 1024;
 
 /// Taps of a filter. The first stands 7 samples before the whole part of the output's place.
 const TAPS: usize = 16;
 
+/// Samples that take both steps at a time.
+const PIECE_LEN: usize = 4096;
+
 /// Silence before the recording, in samples between the two steps: the first output's taps reach there,
 /// and the filter of the blocks rings there.
 const LEAD: usize = TAPS / 2;
 
-/// A row of [`TAPS`] for each fraction of a sample, 0 and 1 included.
-static TABLE: LazyLock<Vec<f32>> = LazyLock::new(|| {
+/// The taps for one fraction of a sample, and what is to be added to each on the way to the next row.
+struct Row {
+    taps: [f32; TAPS],
+    slopes: [f32; TAPS],
+}
+
+/// A row for each fraction of a sample, from 0 to below 1.
+static TABLE: LazyLock<Vec<Row>> = LazyLock::new(|| {
     let kernel = Kernel::between(0.25, 0.75);
-    let tap = |row: usize, i: usize| {
-        kernel.at(i as f64 + 1.0 - LEAD as f64 - row as f64 / ROWS as f64) as f32
+    let taps = |row: usize| -> [f32; TAPS] {
+        let first = 1.0 - LEAD as f64 - row as f64 / ROWS as f64;
+        std::array::from_fn(|i| kernel.at(first + i as f64) as f32)
     };
-    (0..=ROWS)
-        .flat_map(|row| (0..TAPS).map(move |i| (row, i)))
-        .map(|(row, i)| tap(row, i))
-        .collect()
+    let row = |row| {
+        let (taps, next) = (taps(row), taps(row + 1));
+        Row { taps, slopes: std::array::from_fn(|i| next[i] - taps[i]) }
+    };
+    (0..ROWS).map(row).collect()
 });
 
 pub(super) struct TablePlan {
+    isa: Isa,
     from: u64,
     to: u64,
     blocks: Arc<BlockPlan>,
@@ -58,6 +71,7 @@ impl TablePlan {
         let shared = gcd(between, parts);
         let (between, parts) = (between / shared, parts / shared);
         Self {
+            isa: Isa::best(),
             from: from.into(),
             to: to.into(),
             blocks: Arc::new(BlockPlan::new(block_from, block_to, band)),
@@ -98,8 +112,11 @@ impl Table {
 
     pub fn process(&mut self, samples: &[f32], out: &mut Vec<f32>) {
         self.n_in += samples.len() as u64;
-        self.blocks.process(samples, &mut self.pending);
-        self.interpolate(u64::MAX, out);
+        // In pieces, so that what lies between the steps stays in the cache.
+        for piece in samples.chunks(PIECE_LEN) {
+            self.blocks.process(piece, &mut self.pending);
+            self.interpolate(u64::MAX, out);
+        }
     }
 
     pub fn finish(&mut self, out: &mut Vec<f32>) {
@@ -123,39 +140,60 @@ impl Table {
 
     /// Appends every output up to number `limit` whose taps are all there.
     fn interpolate(&mut self, limit: u64, out: &mut Vec<f32>) {
-        let (plan, table) = (&*self.plan, &**TABLE);
-        // Not the constant: a loop of known length is unrolled into scalar code, 3 times slower.
-        let n_taps = table.len() / (ROWS + 1);
-        let rows_per_part = ROWS as f64 / plan.parts as f64;
-        let mut at = self.skip;
-        while self.n_out < limit
-            && let Some(samples) = self.pending.get(at..at + n_taps)
-        {
-            let place = self.rest as f64 * rows_per_part;
-            let row = (place as usize).min(ROWS - 1);
-            let weight = (place - row as f64) as f32;
-            let (a, b) = table[row * n_taps..][..2 * n_taps].split_at(n_taps);
-            out.push(weighted_sum(samples, a, b, weight));
-            self.n_out += 1;
-            self.rest += plan.step_rest;
-            let carry = self.rest >= plan.parts;
-            self.rest -= if carry { plan.parts } else { 0 };
-            at += plan.step + usize::from(carry);
-        }
-        self.skip = at.saturating_sub(self.pending.len());
-        self.pending.drain(..at.min(self.pending.len()));
+        self.plan.isa.dispatch(Interpolate { table: self, limit, out });
     }
 }
 
-/// Σ x·(a + w·(b − a)), where a and b are two adjacent rows of the table.
-fn weighted_sum(samples: &[f32], a: &[f32], b: &[f32], weight: f32) -> f32 {
-    let mut sums = [0.0f32; 8];
-    let (a, b) = (a.as_chunks::<8>().0, b.as_chunks::<8>().0);
-    for ((x, a), b) in samples.as_chunks::<8>().0.iter().zip(a).zip(b) {
-        for lane in 0..8 {
-            sums[lane] += x[lane] * (a[lane] + weight * (b[lane] - a[lane]));
+/// [`Table::interpolate`] for an instruction set, as many outputs at once as it has lanes.
+struct Interpolate<'a> {
+    table: &'a mut Table,
+    limit: u64,
+    out: &'a mut Vec<f32>,
+}
+
+impl simd::Kernel for Interpolate<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { table, limit, out } = self;
+        let plan = &*table.plan;
+        let rows: &[Row] = &TABLE;
+        let rows_per_part = ROWS as f64 / plan.parts as f64;
+        // Of each output the samples times their taps, yet to be added up.
+        let mut products = [0.0f32; MAX_LANES * TAPS];
+        let starts: [usize; MAX_LANES] = std::array::from_fn(|lane| lane * TAPS);
+        let mut at = table.skip;
+        let mut n = S::LANES;
+        while n == S::LANES {
+            n = 0;
+            while n < S::LANES
+                && table.n_out < limit
+                && let Some(samples) = table.pending.get(at..at + TAPS)
+            {
+                let place = table.rest as f64 * rows_per_part;
+                let row = (place as usize).min(ROWS - 1);
+                let (weight, row) = (s.splat((place - row as f64) as f32), &rows[row]);
+                for i in (0..TAPS).step_by(S::LANES) {
+                    let tap = s.mul_add(weight, s.load(&row.slopes[i..]), s.load(&row.taps[i..]));
+                    s.store(&mut products[n * TAPS + i..], s.mul(s.load(&samples[i..]), tap));
+                }
+                n += 1;
+                table.n_out += 1;
+                table.rest += plan.step_rest;
+                let carry = table.rest >= plan.parts;
+                table.rest -= if carry { plan.parts } else { 0 };
+                at += plan.step + usize::from(carry);
+            }
+            let columns = Rows::new(&products, &starts[..S::LANES], TAPS);
+            let mut sum = s.splat(0.0);
+            for i in (0..TAPS).step_by(4) {
+                let [a, b, c, d] = s.load4(&columns, i);
+                sum = s.add(sum, s.add(s.add(a, b), s.add(c, d)));
+            }
+            out.extend_from_slice(&s.floats(&[sum])[..n]);
         }
+        table.skip = at.saturating_sub(table.pending.len());
+        table.pending.drain(..at.min(table.pending.len()));
     }
-    let [s0, s1, s2, s3, s4, s5, s6, s7] = sums;
-    ((s0 + s4) + (s2 + s6)) + ((s1 + s5) + (s3 + s7))
 }
