@@ -1,4 +1,4 @@
-"""AAC, ALAC and Matroska, which libsndfile does not read: equal to FFmpeg's decoder (package av)."""
+"""AAC, ALAC, Matroska, which libsndfile does not read: equal to FFmpeg's decoder (package av)."""
 
 from __future__ import annotations
 
