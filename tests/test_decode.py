@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import math
 import os
@@ -303,3 +304,16 @@ def test_the_empty_recording_is_named(philharmonia: Path) -> None:
     empty = philharmonia / "saxophone" / "saxophone_Fs3_15_fortissimo_normal.mp3"
     with pytest.raises(OSError, match=r"Fs3_15_fortissimo_normal.mp3: is empty \(0 bytes\)"):
         audiocls.load(empty)
+
+
+def test_errors_of_the_system_are_pythons_own(tmp_path: Path) -> None:
+    missing = tmp_path / "missing \udcff.wav"
+    with pytest.raises(FileNotFoundError) as caught:
+        _native.load(missing)
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOENT, str(missing))
+    assert caught.value.strerror == "No such file or directory"
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError):
+        _native.FileLock(tmp_path / "file" / "lock")
+    with pytest.raises(IsADirectoryError):
+        _native.FileLock(tmp_path)

@@ -19,7 +19,7 @@ impl From<Error> for PyErr {
                 let code = source.raw_os_error();
                 let text = source.to_string();
                 let reason = text.split(" (os error").next().unwrap_or_default().to_owned();
-                PyOSError::new_err((code, reason, path))
+                PyOSError::new_err((code, reason, path.into_os_string()))
             }
             Error::Decode { .. } | Error::Io { .. } => PyOSError::new_err(error.to_string()),
             Error::Interrupted => PyKeyboardInterrupt::new_err(()),
