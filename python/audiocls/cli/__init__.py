@@ -41,8 +41,9 @@ class Command(click.Command):
             if isinstance(error, KeyboardInterrupt):
                 click.echo("interrupted; everything finished so far is kept", err=True)
                 sys.exit(130)
-            of_system = isinstance(error, OSError) and error.strerror and error.filename
-            text = f"{error.filename}: {error.strerror}" if of_system else error
+            text = str(error)
+            if isinstance(error, OSError) and error.filename and error.strerror:
+                text = f"{error.filename}: {error.strerror}"
             click.echo(f"audiocls {ctx.info_name}: {text}", err=True)
             sys.exit(2 if isinstance(error, SettingError) else 1)
 
