@@ -95,7 +95,7 @@ with audiocls {version} on {machine}, instruction set {isa}.
 
 So: where the last thousandth of a decibel in the gaps of pure tones matters, use
 `FeatureSpec.preset(name, precision="double")` or `audiocls extract --set precision=double`. It
-takes about three times as long (docs/performance.md), which is still faster than the libraries.
+takes 1.3 to 1.7 times as long (docs/engine.md), which is still faster than the libraries.
 
 ## What is tested
 

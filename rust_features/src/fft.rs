@@ -8,7 +8,7 @@ use std::sync::Arc;
 use realfft::num_complex::Complex64;
 use realfft::{RealFftPlanner, RealToComplex};
 
-use self::lanes::{LaneFft, LaneScratch};
+use self::lanes::{F32, F64, LaneFft, LaneScratch};
 use crate::simd::{Block, Rows, Simd};
 use crate::spec::Precision;
 
@@ -23,13 +23,13 @@ pub enum Output {
 
 /// The windowed transform of `n` points. The window may be shorter: the rest is zeros.
 pub enum Fft {
-    /// Single precision and small factors: one frame a lane.
-    Lanes(LaneFft),
-    /// Double precision, and all other sizes: one frame after another, by realfft.
+    /// Sizes with small factors: one frame a lane.
+    Lanes(LaneFft, Precision),
+    /// All others: one frame after another in float64, by realfft.
     FrameByFrame(FrameFft),
 }
 
-/// A transform in float64.
+/// A transform of any size, in float64.
 pub struct FrameFft {
     window: Vec<f64>,
     n_bins: usize,
@@ -55,20 +55,17 @@ pub struct FrameScratch {
 impl Fft {
     /// Plans the transform.
     pub fn new(n: usize, window: &[f64], precision: Precision) -> Self {
-        let single = (precision == Precision::Single).then(|| LaneFft::new(n, window)).flatten();
-        single.map_or_else(
-            || {
-                let plan = RealFftPlanner::new().plan_fft_forward(n);
-                Self::FrameByFrame(FrameFft { window: window.to_vec(), n_bins: n / 2 + 1, plan })
-            },
-            Self::Lanes,
-        )
+        if let Some(fft) = LaneFft::new(n, window) {
+            return Self::Lanes(fft, precision);
+        }
+        let plan = RealFftPlanner::new().plan_fft_forward(n);
+        Self::FrameByFrame(FrameFft { window: window.to_vec(), n_bins: n / 2 + 1, plan })
     }
 
     /// Rows and columns of the matrix of bins.
     pub fn shape(&self) -> (usize, usize) {
         match self {
-            Self::Lanes(fft) => fft.shape(),
+            Self::Lanes(fft, _) => fft.shape(),
             Self::FrameByFrame(fft) => (1, fft.n_bins),
         }
     }
@@ -76,7 +73,7 @@ impl Fft {
     /// Where bin `k` lies in the matrix, counted row by row. Cells without a bin stay untouched.
     pub fn position(&self, k: usize) -> usize {
         match self {
-            Self::Lanes(fft) => fft.position(k),
+            Self::Lanes(fft, _) => fft.position(k),
             Self::FrameByFrame(_) => k,
         }
     }
@@ -84,7 +81,7 @@ impl Fft {
     /// Buffers for [`Fft::run`].
     pub fn scratch(&self) -> FftScratch {
         match self {
-            Self::Lanes(fft) => FftScratch::Lanes(fft.scratch()),
+            Self::Lanes(fft, _) => FftScratch::Lanes(fft.scratch()),
             Self::FrameByFrame(FrameFft { plan, .. }) => FftScratch::FrameByFrame(FrameScratch {
                 points: plan.make_input_vec(),
                 bins: plan.make_output_vec(),
@@ -103,8 +100,11 @@ impl Fft {
         out: &mut [Block],
     ) {
         match (self, scratch) {
-            (Self::Lanes(fft), FftScratch::Lanes(scratch)) => {
-                fft.run(s, frames, scratch, output, out);
+            (Self::Lanes(fft, Precision::Single), FftScratch::Lanes(scratch)) => {
+                fft.run::<F32, S>(s, frames, scratch, output, out);
+            }
+            (Self::Lanes(fft, Precision::Double), FftScratch::Lanes(scratch)) => {
+                fft.run::<F64, S>(s, frames, scratch, output, out);
             }
             (Self::FrameByFrame(fft), FftScratch::FrameByFrame(scratch)) => {
                 let out = s.floats_mut(s.cast_mut(out));
@@ -202,8 +202,7 @@ mod tests {
             let peak = expected.iter().map(|[re, im]| re.hypot(*im)).fold(0.0, f64::max);
             for (precision, of_peak) in [(Precision::Single, 1e-6), (Precision::Double, 1e-12)] {
                 let fft = Fft::new(n, &window, precision);
-                let on_lanes = precision == Precision::Single && on_lanes.contains(&n);
-                assert_eq!(matches!(fft, Fft::Lanes(_)), on_lanes, "{n}");
+                assert_eq!(matches!(fft, Fft::Lanes(..)), on_lanes.contains(&n), "{n}");
                 for isa in Isa::available() {
                     let got = isa.dispatch(Spectrum { fft: &fft, n, frame: &x });
                     for (k, (got, want)) in got.iter().zip(&expected).enumerate() {

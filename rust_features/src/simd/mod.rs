@@ -14,10 +14,41 @@ mod x86;
 
 use crate::{Error, Result};
 
-/// Vectors of `LANES` float32. All arithmetic is lane by lane.
-pub trait Simd: Copy {
-    /// A vector.
+/// Vectors of numbers of one precision. All arithmetic is lane by lane.
+pub trait Arithmetic: Copy {
+    /// A number.
+    type Scalar: Copy;
+    /// A vector: a number in every lane.
     type V: Copy;
+
+    /// All lanes `x`.
+    fn splat(self, x: Self::Scalar) -> Self::V;
+    /// All lanes `x`, rounded.
+    fn constant(self, x: f64) -> Self::V;
+    /// a + b.
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    /// a − b.
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
+    /// a · b.
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    /// a · b + c, rounded once where the machine can.
+    fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// c − a · b, rounded once where the machine can.
+    fn neg_mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// The vectors that fill an aligned buffer.
+    #[inline(always)]
+    fn cast_mut(self, buffer: &mut [Block]) -> &mut [Self::V] {
+        let n = size_of_val(buffer) / size_of::<Self::V>();
+        // SAFETY: a Block is aligned for every V, and any bits are a valid V; the borrow is
+        // exclusive.
+        unsafe { std::slice::from_raw_parts_mut(buffer.as_mut_ptr().cast(), n) }
+    }
+}
+
+/// Vectors of `LANES` float32.
+pub trait Simd: Arithmetic<Scalar = f32> {
+    /// As many lanes of float64.
+    type Double: Arithmetic<Scalar = f64>;
     /// Floats in a vector, a multiple of 4, at most [`MAX_LANES`].
     const LANES: usize;
     /// Whether `mul_add` and `neg_mul_add` round once.
@@ -27,20 +58,14 @@ pub trait Simd: Copy {
     /// optimise at a time, and its registers are its own.
     fn call<K: Kernel>(self, kernel: K) -> K::Output;
 
-    /// All lanes `x`.
-    fn splat(self, x: f32) -> Self::V;
-    /// a + b.
-    fn add(self, a: Self::V, b: Self::V) -> Self::V;
-    /// a − b.
-    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
-    /// a · b.
-    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    /// The same lanes in float64.
+    fn double(self) -> Self::Double;
+    /// float32 → float64.
+    fn widen(self, x: Self::V) -> <Self::Double as Arithmetic>::V;
+    /// float64 → float32, rounded.
+    fn narrow(self, x: <Self::Double as Arithmetic>::V) -> Self::V;
     /// a / b.
     fn div(self, a: Self::V, b: Self::V) -> Self::V;
-    /// a · b + c, rounded once where the machine can.
-    fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
-    /// c − a · b, rounded once where the machine can.
-    fn neg_mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// The greater.
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
     /// Square root.
@@ -58,13 +83,6 @@ pub trait Simd: Copy {
         let per_block = MAX_LANES / Self::LANES;
         // SAFETY: a Block is MAX_LANES floats, aligned for every V, and any bits are a valid V.
         unsafe { std::slice::from_raw_parts(floats.as_ptr().cast(), floats.len() * per_block) }
-    }
-    /// The vectors that fill an aligned buffer.
-    fn cast_mut(self, floats: &mut [Block]) -> &mut [Self::V] {
-        let per_block = MAX_LANES / Self::LANES;
-        let n = floats.len() * per_block;
-        // SAFETY: as in `cast`; the borrow is exclusive.
-        unsafe { std::slice::from_raw_parts_mut(floats.as_mut_ptr().cast(), n) }
     }
     /// The lanes as floats.
     fn floats(self, vectors: &[Self::V]) -> &[f32] {

@@ -2,7 +2,7 @@
 
 use std::arch::aarch64::*;
 
-use super::{Kernel, Rows, RowsMut, Simd};
+use super::{Arithmetic, Kernel, Rows, RowsMut, Simd};
 
 /// Runs the kernel with NEON.
 #[inline(never)]
@@ -14,15 +14,91 @@ pub fn neon<K: Kernel>(kernel: K) -> K::Output {
 #[derive(Clone, Copy)]
 pub struct Neon(());
 
-/// The methods that are one instruction each.
-macro_rules! plain {
-    ($($name:ident($($x:ident),+): $instruction:ident;)+) => {$(
-        #[inline(always)]
-        fn $name(self, $($x: float32x4_t),+) -> float32x4_t {
-            // SAFETY: NEON is part of the target.
-            unsafe { $instruction($($x),+) }
-        }
-    )+};
+/// The same lanes in float64.
+#[derive(Clone, Copy)]
+pub struct NeonDouble;
+
+impl Arithmetic for Neon {
+    type Scalar = f32;
+    type V = float32x4_t;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> float32x4_t {
+        // SAFETY: NEON is part of the target.
+        unsafe { vdupq_n_f32(x) }
+    }
+    #[inline(always)]
+    fn constant(self, x: f64) -> float32x4_t {
+        self.splat(x as f32)
+    }
+    #[inline(always)]
+    fn add(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        // SAFETY: as above.
+        unsafe { vaddq_f32(a, b) }
+    }
+    #[inline(always)]
+    fn sub(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        // SAFETY: as above.
+        unsafe { vsubq_f32(a, b) }
+    }
+    #[inline(always)]
+    fn mul(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        // SAFETY: as above.
+        unsafe { vmulq_f32(a, b) }
+    }
+    #[inline(always)]
+    fn mul_add(self, a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
+        // SAFETY: as above.
+        unsafe { vfmaq_f32(c, a, b) }
+    }
+    #[inline(always)]
+    fn neg_mul_add(self, a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
+        // SAFETY: as above.
+        unsafe { vfmsq_f32(c, a, b) }
+    }
+}
+
+/// Two registers hold as many lanes as one of float32.
+type Pair = [float64x2_t; 2];
+
+impl Arithmetic for NeonDouble {
+    type Scalar = f64;
+    type V = Pair;
+
+    #[inline(always)]
+    fn splat(self, x: f64) -> Pair {
+        // SAFETY: NEON is part of the target.
+        unsafe { [vdupq_n_f64(x); 2] }
+    }
+    #[inline(always)]
+    fn constant(self, x: f64) -> Pair {
+        self.splat(x)
+    }
+    #[inline(always)]
+    fn add(self, a: Pair, b: Pair) -> Pair {
+        // SAFETY: as above.
+        unsafe { [vaddq_f64(a[0], b[0]), vaddq_f64(a[1], b[1])] }
+    }
+    #[inline(always)]
+    fn sub(self, a: Pair, b: Pair) -> Pair {
+        // SAFETY: as above.
+        unsafe { [vsubq_f64(a[0], b[0]), vsubq_f64(a[1], b[1])] }
+    }
+    #[inline(always)]
+    fn mul(self, a: Pair, b: Pair) -> Pair {
+        // SAFETY: as above.
+        unsafe { [vmulq_f64(a[0], b[0]), vmulq_f64(a[1], b[1])] }
+    }
+    #[inline(always)]
+    fn mul_add(self, a: Pair, b: Pair, c: Pair) -> Pair {
+        // SAFETY: as above.
+        unsafe { [vfmaq_f64(c[0], a[0], b[0]), vfmaq_f64(c[1], a[1], b[1])] }
+    }
+    #[inline(always)]
+    fn neg_mul_add(self, a: Pair, b: Pair, c: Pair) -> Pair {
+        // SAFETY: as above.
+        unsafe { [vfmsq_f64(c[0], a[0], b[0]), vfmsq_f64(c[1], a[1], b[1])] }
+    }
 }
 
 /// The 4 × 4 transpose: vector s of the result holds element s of each of the four inputs.
@@ -46,39 +122,41 @@ fn transpose4([a, b, c, d]: [float32x4_t; 4]) -> [float32x4_t; 4] {
 }
 
 impl Simd for Neon {
-    type V = float32x4_t;
+    type Double = NeonDouble;
     const LANES: usize = 4;
     const FUSED: bool = true;
 
     fn call<K: Kernel>(self, kernel: K) -> K::Output {
         neon(kernel)
     }
-    plain! {
-        add(a, b): vaddq_f32;
-        sub(a, b): vsubq_f32;
-        mul(a, b): vmulq_f32;
-        div(a, b): vdivq_f32;
-        sqrt(a): vsqrtq_f32;
+    #[inline(always)]
+    fn double(self) -> NeonDouble {
+        NeonDouble
     }
     #[inline(always)]
-    fn splat(self, x: f32) -> float32x4_t {
+    fn widen(self, x: float32x4_t) -> Pair {
         // SAFETY: NEON is part of the target.
-        unsafe { vdupq_n_f32(x) }
+        unsafe { [vcvt_f64_f32(vget_low_f32(x)), vcvt_high_f64_f32(x)] }
+    }
+    #[inline(always)]
+    fn narrow(self, [low, high]: Pair) -> float32x4_t {
+        // SAFETY: as above.
+        unsafe { vcvt_high_f32_f64(vcvt_f32_f64(low), high) }
+    }
+    #[inline(always)]
+    fn div(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        // SAFETY: as above.
+        unsafe { vdivq_f32(a, b) }
+    }
+    #[inline(always)]
+    fn sqrt(self, a: float32x4_t) -> float32x4_t {
+        // SAFETY: as above.
+        unsafe { vsqrtq_f32(a) }
     }
     #[inline(always)]
     fn max(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
         // As elsewhere b if either is not a number, which `vmaxq_f32` would hand on.
         self.select_lt(b, a, a, b)
-    }
-    #[inline(always)]
-    fn mul_add(self, a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
-        // SAFETY: as above.
-        unsafe { vfmaq_f32(c, a, b) }
-    }
-    #[inline(always)]
-    fn neg_mul_add(self, a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
-        // SAFETY: as above.
-        unsafe { vfmsq_f32(c, a, b) }
     }
     #[inline(always)]
     fn select_lt(

@@ -1,22 +1,69 @@
 //! Plain Rust: what the others must equal, and what machines without them run.
 
-use super::{Kernel, Rows, RowsMut, Simd};
+use super::{Arithmetic, Kernel, Rows, RowsMut, Simd};
 
 /// Four lanes of plain Rust.
 #[derive(Clone, Copy)]
 pub struct Portable;
+/// The same in float64.
+#[derive(Clone, Copy)]
+pub struct PortableDouble;
 
 #[derive(Clone, Copy)]
 #[repr(C, align(16))]
 pub struct F32x4([f32; 4]);
+
+#[derive(Clone, Copy)]
+#[repr(C, align(32))]
+pub struct F64x4([f64; 4]);
 
 #[inline(always)]
 fn zip(a: F32x4, b: F32x4, f: impl Fn(f32, f32) -> f32) -> F32x4 {
     F32x4(std::array::from_fn(|i| f(a.0[i], b.0[i])))
 }
 
+macro_rules! arithmetic {
+    ($S:ty, $scalar:ty, $V:ident) => {
+        impl Arithmetic for $S {
+            type Scalar = $scalar;
+            type V = $V;
+
+            #[inline(always)]
+            fn splat(self, x: $scalar) -> $V {
+                $V([x; 4])
+            }
+            #[inline(always)]
+            fn constant(self, x: f64) -> $V {
+                self.splat(x as $scalar)
+            }
+            #[inline(always)]
+            fn add(self, a: $V, b: $V) -> $V {
+                $V(std::array::from_fn(|i| a.0[i] + b.0[i]))
+            }
+            #[inline(always)]
+            fn sub(self, a: $V, b: $V) -> $V {
+                $V(std::array::from_fn(|i| a.0[i] - b.0[i]))
+            }
+            #[inline(always)]
+            fn mul(self, a: $V, b: $V) -> $V {
+                $V(std::array::from_fn(|i| a.0[i] * b.0[i]))
+            }
+            #[inline(always)]
+            fn mul_add(self, a: $V, b: $V, c: $V) -> $V {
+                self.add(self.mul(a, b), c)
+            }
+            #[inline(always)]
+            fn neg_mul_add(self, a: $V, b: $V, c: $V) -> $V {
+                self.sub(c, self.mul(a, b))
+            }
+        }
+    };
+}
+arithmetic!(Portable, f32, F32x4);
+arithmetic!(PortableDouble, f64, F64x4);
+
 impl Simd for Portable {
-    type V = F32x4;
+    type Double = PortableDouble;
     const LANES: usize = 4;
     const FUSED: bool = false;
 
@@ -25,32 +72,20 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn splat(self, x: f32) -> F32x4 {
-        F32x4([x; 4])
+    fn double(self) -> PortableDouble {
+        PortableDouble
     }
     #[inline(always)]
-    fn add(self, a: F32x4, b: F32x4) -> F32x4 {
-        zip(a, b, |a, b| a + b)
+    fn widen(self, x: F32x4) -> F64x4 {
+        F64x4(x.0.map(f64::from))
     }
     #[inline(always)]
-    fn sub(self, a: F32x4, b: F32x4) -> F32x4 {
-        zip(a, b, |a, b| a - b)
-    }
-    #[inline(always)]
-    fn mul(self, a: F32x4, b: F32x4) -> F32x4 {
-        zip(a, b, |a, b| a * b)
+    fn narrow(self, x: F64x4) -> F32x4 {
+        F32x4(x.0.map(|x| x as f32))
     }
     #[inline(always)]
     fn div(self, a: F32x4, b: F32x4) -> F32x4 {
         zip(a, b, |a, b| a / b)
-    }
-    #[inline(always)]
-    fn mul_add(self, a: F32x4, b: F32x4, c: F32x4) -> F32x4 {
-        self.add(self.mul(a, b), c)
-    }
-    #[inline(always)]
-    fn neg_mul_add(self, a: F32x4, b: F32x4, c: F32x4) -> F32x4 {
-        self.sub(c, self.mul(a, b))
     }
     #[inline(always)]
     fn max(self, a: F32x4, b: F32x4) -> F32x4 {

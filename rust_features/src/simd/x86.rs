@@ -6,7 +6,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Kernel, Rows, RowsMut, Simd};
+use super::{Arithmetic, Kernel, Rows, RowsMut, Simd};
 
 /// Runs the kernel with AVX-512.
 ///
@@ -43,33 +43,113 @@ pub struct Avx2(());
 /// Made only by [`sse2`].
 #[derive(Clone, Copy)]
 pub struct Sse2(());
+/// Made only from one of them.
+#[derive(Clone, Copy)]
+pub struct Double<S>(S);
 
-/// The methods that are one instruction each.
+/// The arithmetic that is one instruction a register. `$f` makes a vector of what is done to its
+/// registers: one of float32, or two of float64.
 macro_rules! plain {
-    ($V:ty, $splat:ident, $add:ident, $sub:ident, $mul:ident, $div:ident, $max:ident, $sqrt:ident) => {
+    ($scalar:ty, $V:ty, $map:ident, $splat:ident, $add:ident, $sub:ident, $mul:ident) => {
+        type Scalar = $scalar;
+        type V = $V;
         #[inline(always)]
-        fn splat(self, x: f32) -> $V {
+        fn splat(self, x: $scalar) -> $V {
             // SAFETY: `self` proves that the machine has the instruction.
-            unsafe { $splat(x) }
+            unsafe { $map!($splat, x;) }
+        }
+        #[inline(always)]
+        fn constant(self, x: f64) -> $V {
+            self.splat(x as $scalar)
         }
         #[inline(always)]
         fn add(self, a: $V, b: $V) -> $V {
             // SAFETY: as above.
-            unsafe { $add(a, b) }
+            unsafe { $map!($add, ; a, b) }
         }
         #[inline(always)]
         fn sub(self, a: $V, b: $V) -> $V {
             // SAFETY: as above.
-            unsafe { $sub(a, b) }
+            unsafe { $map!($sub, ; a, b) }
         }
         #[inline(always)]
         fn mul(self, a: $V, b: $V) -> $V {
             // SAFETY: as above.
-            unsafe { $mul(a, b) }
+            unsafe { $map!($mul, ; a, b) }
+        }
+    };
+}
+
+/// Multiply-add, rounded once.
+macro_rules! fused {
+    ($V:ty, $map:ident, $fmadd:ident, $fnmadd:ident) => {
+        #[inline(always)]
+        fn mul_add(self, a: $V, b: $V, c: $V) -> $V {
+            // SAFETY: `self` proves that the machine has the instruction.
+            unsafe { $map!($fmadd, ; a, b, c) }
         }
         #[inline(always)]
-        fn div(self, a: $V, b: $V) -> $V {
+        fn neg_mul_add(self, a: $V, b: $V, c: $V) -> $V {
             // SAFETY: as above.
+            unsafe { $map!($fnmadd, ; a, b, c) }
+        }
+    };
+}
+
+/// Multiply-add, rounded twice.
+macro_rules! separate {
+    ($V:ty) => {
+        #[inline(always)]
+        fn mul_add(self, a: $V, b: $V, c: $V) -> $V {
+            self.add(self.mul(a, b), c)
+        }
+        #[inline(always)]
+        fn neg_mul_add(self, a: $V, b: $V, c: $V) -> $V {
+            self.sub(c, self.mul(a, b))
+        }
+    };
+}
+
+/// An instruction on a register.
+macro_rules! one {
+    ($f:ident, $($x:ident)?; $($v:ident),*) => { $f($($x)? $($v),*) };
+}
+/// An instruction on each of two registers.
+macro_rules! two {
+    ($f:ident, $($x:ident)?; $($v:ident),*) => { [$f($($x)? $($v[0]),*), $f($($x)? $($v[1]),*)] };
+}
+
+impl Arithmetic for Sse2 {
+    plain!(f32, __m128, one, _mm_set1_ps, _mm_add_ps, _mm_sub_ps, _mm_mul_ps);
+    separate!(__m128);
+}
+impl Arithmetic for Double<Sse2> {
+    plain!(f64, [__m128d; 2], two, _mm_set1_pd, _mm_add_pd, _mm_sub_pd, _mm_mul_pd);
+    separate!([__m128d; 2]);
+}
+impl Arithmetic for Avx2 {
+    plain!(f32, __m256, one, _mm256_set1_ps, _mm256_add_ps, _mm256_sub_ps, _mm256_mul_ps);
+    fused!(__m256, one, _mm256_fmadd_ps, _mm256_fnmadd_ps);
+}
+impl Arithmetic for Double<Avx2> {
+    plain!(f64, [__m256d; 2], two, _mm256_set1_pd, _mm256_add_pd, _mm256_sub_pd, _mm256_mul_pd);
+    fused!([__m256d; 2], two, _mm256_fmadd_pd, _mm256_fnmadd_pd);
+}
+impl Arithmetic for Avx512 {
+    plain!(f32, __m512, one, _mm512_set1_ps, _mm512_add_ps, _mm512_sub_ps, _mm512_mul_ps);
+    fused!(__m512, one, _mm512_fmadd_ps, _mm512_fnmadd_ps);
+}
+impl Arithmetic for Double<Avx512> {
+    plain!(f64, [__m512d; 2], two, _mm512_set1_pd, _mm512_add_pd, _mm512_sub_pd, _mm512_mul_pd);
+    fused!([__m512d; 2], two, _mm512_fmadd_pd, _mm512_fnmadd_pd);
+}
+
+/// The other methods that are one instruction each.
+macro_rules! more {
+    ($V:ty, $div:ident, $max:ident, $sqrt:ident) => {
+        #[inline(always)]
+        fn div(self, a: $V, b: $V) -> $V {
+            // SAFETY: `self` proves that the machine has the instruction.
             unsafe { $div(a, b) }
         }
         #[inline(always)]
@@ -82,21 +162,9 @@ macro_rules! plain {
             // SAFETY: as above.
             unsafe { $sqrt(a) }
         }
-    };
-}
-
-/// Fused multiply-add.
-macro_rules! fused {
-    ($V:ty, $fmadd:ident, $fnmadd:ident) => {
         #[inline(always)]
-        fn mul_add(self, a: $V, b: $V, c: $V) -> $V {
-            // SAFETY: `self` proves that the machine has the instruction.
-            unsafe { $fmadd(a, b, c) }
-        }
-        #[inline(always)]
-        fn neg_mul_add(self, a: $V, b: $V, c: $V) -> $V {
-            // SAFETY: as above.
-            unsafe { $fnmadd(a, b, c) }
+        fn double(self) -> Double<Self> {
+            Double(self)
         }
     };
 }
@@ -176,31 +244,24 @@ fn quarters(rows: &Rows, j: usize, at: usize) -> __m512 {
 }
 
 impl Simd for Sse2 {
-    type V = __m128;
+    type Double = Double<Self>;
     const LANES: usize = 4;
     const FUSED: bool = false;
 
     fn call<K: Kernel>(self, kernel: K) -> K::Output {
         sse2(kernel)
     }
-    plain!(
-        __m128,
-        _mm_set1_ps,
-        _mm_add_ps,
-        _mm_sub_ps,
-        _mm_mul_ps,
-        _mm_div_ps,
-        _mm_max_ps,
-        _mm_sqrt_ps
-    );
+    more!(__m128, _mm_div_ps, _mm_max_ps, _mm_sqrt_ps);
 
     #[inline(always)]
-    fn mul_add(self, a: __m128, b: __m128, c: __m128) -> __m128 {
-        self.add(self.mul(a, b), c)
+    fn widen(self, x: __m128) -> [__m128d; 2] {
+        // SAFETY: `self` proves that the machine has the instructions.
+        unsafe { [_mm_cvtps_pd(x), _mm_cvtps_pd(_mm_movehl_ps(x, x))] }
     }
     #[inline(always)]
-    fn neg_mul_add(self, a: __m128, b: __m128, c: __m128) -> __m128 {
-        self.sub(c, self.mul(a, b))
+    fn narrow(self, [low, high]: [__m128d; 2]) -> __m128 {
+        // SAFETY: as above.
+        unsafe { _mm_movelh_ps(_mm_cvtpd_ps(low), _mm_cvtpd_ps(high)) }
     }
     #[inline(always)]
     fn select_lt(self, a: __m128, b: __m128, x: __m128, y: __m128) -> __m128 {
@@ -248,7 +309,7 @@ impl Simd for Sse2 {
 }
 
 impl Simd for Avx2 {
-    type V = __m256;
+    type Double = Double<Self>;
     const LANES: usize = 8;
     const FUSED: bool = true;
 
@@ -256,18 +317,21 @@ impl Simd for Avx2 {
         // SAFETY: `self` proves that the machine has the features.
         unsafe { avx2(kernel) }
     }
-    plain!(
-        __m256,
-        _mm256_set1_ps,
-        _mm256_add_ps,
-        _mm256_sub_ps,
-        _mm256_mul_ps,
-        _mm256_div_ps,
-        _mm256_max_ps,
-        _mm256_sqrt_ps
-    );
-    fused!(__m256, _mm256_fmadd_ps, _mm256_fnmadd_ps);
+    more!(__m256, _mm256_div_ps, _mm256_max_ps, _mm256_sqrt_ps);
 
+    #[inline(always)]
+    fn widen(self, x: __m256) -> [__m256d; 2] {
+        // SAFETY: `self` proves that the machine has the instructions.
+        unsafe {
+            let (low, high) = (_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
+            [_mm256_cvtps_pd(low), _mm256_cvtps_pd(high)]
+        }
+    }
+    #[inline(always)]
+    fn narrow(self, [low, high]: [__m256d; 2]) -> __m256 {
+        // SAFETY: as above.
+        unsafe { _mm256_set_m128(_mm256_cvtpd_ps(high), _mm256_cvtpd_ps(low)) }
+    }
     #[inline(always)]
     fn select_lt(self, a: __m256, b: __m256, x: __m256, y: __m256) -> __m256 {
         // SAFETY: `self` proves that the machine has the instructions.
@@ -314,7 +378,7 @@ impl Simd for Avx2 {
 }
 
 impl Simd for Avx512 {
-    type V = __m512;
+    type Double = Double<Self>;
     const LANES: usize = 16;
     const FUSED: bool = true;
 
@@ -322,18 +386,24 @@ impl Simd for Avx512 {
         // SAFETY: `self` proves that the machine has the features.
         unsafe { avx512(kernel) }
     }
-    plain!(
-        __m512,
-        _mm512_set1_ps,
-        _mm512_add_ps,
-        _mm512_sub_ps,
-        _mm512_mul_ps,
-        _mm512_div_ps,
-        _mm512_max_ps,
-        _mm512_sqrt_ps
-    );
-    fused!(__m512, _mm512_fmadd_ps, _mm512_fnmadd_ps);
+    more!(__m512, _mm512_div_ps, _mm512_max_ps, _mm512_sqrt_ps);
 
+    #[inline(always)]
+    fn widen(self, x: __m512) -> [__m512d; 2] {
+        // SAFETY: `self` proves that the machine has the instructions.
+        unsafe {
+            let (low, high) = (_mm512_castps512_ps256(x), _mm512_extractf32x8_ps::<1>(x));
+            [_mm512_cvtps_pd(low), _mm512_cvtps_pd(high)]
+        }
+    }
+    #[inline(always)]
+    fn narrow(self, [low, high]: [__m512d; 2]) -> __m512 {
+        // SAFETY: as above.
+        unsafe {
+            let low = _mm512_castps256_ps512(_mm512_cvtpd_ps(low));
+            _mm512_insertf32x8::<1>(low, _mm512_cvtpd_ps(high))
+        }
+    }
     #[inline(always)]
     fn select_lt(self, a: __m512, b: __m512, x: __m512, y: __m512) -> __m512 {
         // SAFETY: `self` proves that the machine has the instructions.
