@@ -39,7 +39,9 @@ def measured(name: str, reference: Reference, recordings: list[np.ndarray]) -> s
     tones = references.tonal(int(0.7 * rate), rate).values()
     notes = [y[: 2 * rate] for y in recordings]
     for hard in (tones, notes):
-        single, library, _ = references.against_oracle(spec, reference, hard)
+        single, library, _ = references.against_oracle(
+            spec.replace(precision="single"), reference, hard
+        )
         double = references.against_oracle(spec.replace(precision="double"), reference, hard)[0]
         cells += [f"{e:.1e}" if hard else "–" for e in (library, single, double)]
     return "| " + " | ".join(cells) + " |"
@@ -90,10 +92,12 @@ with audiocls {version} on {machine}, instruction set {isa}.
   80 dB deep and more, and there a float32 transform, which errs by about 1e-7 of the peak, is some
   thousandths of a decibel off: this one as much as pocketfft's (`scipy.fft` in float32) or
   Kaldi's. The columns are distances from a float64 oracle, of the library itself, of `precision`
-  "single", the default, and of "double", which computes window, transform and power in float64.
+  "single" and of "double", which computes window, transform and power in float64.
   Bins count that lie within 80 dB of the clip's maximum; cepstra mix all bins, however deep.
 
-So: where the last thousandth of a decibel in the gaps of pure tones matters, use
+`mfcc` and `mfcc-kaldi`, whose coefficients mix all bins, are double as they come, the other
+presets single: `mel-16k` and `whisper` then keep the promise on the signals of the first columns,
+but not on every tone. Where that thousandth of a decibel in the gaps of pure tones matters, use
 `FeatureSpec.preset(name, precision="double")` or `audiocls extract --set precision=double`. It
 takes 1.3 to 1.7 times as long (docs/engine.md), which is still faster than the libraries.
 

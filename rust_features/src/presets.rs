@@ -1,7 +1,7 @@
 //! The named specs. Each equals the library that owns its convention; docs/parity.md holds proof.
 
 use crate::spec::{
-    Energy, FeatureSpec, Kind, Log, LogFloorRule, MelNorm, MelScale, MelShape, Padding,
+    Energy, FeatureSpec, Kind, Log, LogFloorRule, MelNorm, MelScale, MelShape, Padding, Precision,
     PreemphasisOn, Window,
 };
 use crate::{Error, Result};
@@ -38,6 +38,8 @@ impl FeatureSpec {
                 n_mfcc: 13,
                 lifter: 22.0,
                 energy: Energy::Raw,
+                // Each coefficient mixes all bands, those in the gaps between tones too.
+                precision: Precision::Double,
                 ..kaldi(23)
             },
             "whisper" => whisper(),
@@ -91,6 +93,8 @@ fn python_speech_features() -> FeatureSpec {
         n_fft: 512,
         padding: Padding::Tail,
         window: Window::Rectangular,
+        // Each coefficient mixes all bands, those in the gaps between tones too.
+        precision: Precision::Double,
         scale_by_n_fft: true,
         n_mels: 26,
         mel_scale: MelScale::Htk,
