@@ -146,39 +146,40 @@ fn for_each<T: Send>(
     poll: &mut dyn FnMut() -> Result<()>,
 ) -> Result<()> {
     let threads = threads.min(items.len());
-    if threads <= 1 {
-        let mut scratch = pool.take(extractor);
-        let mut polled = Instant::now();
-        for item in items {
-            work(&mut scratch, item)?;
-            if polled.elapsed() > POLL {
-                poll()?;
-                polled = Instant::now();
-            }
-        }
-        pool.give(scratch);
-        return Ok(());
-    }
     let items = Mutex::new(items);
     let stop = AtomicBool::new(false);
+    // Takes items until there are no more; `between` runs after each.
+    let run = |between: &mut dyn FnMut() -> Result<()>| {
+        let mut scratch = pool.take(extractor);
+        let mut result = Ok(());
+        while result.is_ok() && !stop.load(Ordering::Relaxed) {
+            let next = items.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some(item) = next else { break };
+            result = work(&mut scratch, item).and_then(|()| between());
+        }
+        pool.give(scratch);
+        if result.is_err() {
+            stop.store(true, Ordering::Relaxed);
+        }
+        result
+    };
     let (done, results) = channel();
     std::thread::scope(|scope| {
-        for _ in 0..threads {
-            let (done, items, stop) = (done.clone(), &items, &stop);
-            scope.spawn(move || {
-                let mut scratch = pool.take(extractor);
-                let mut result = Ok(());
-                while result.is_ok() && !stop.load(Ordering::Relaxed) {
-                    let next = items.lock().unwrap_or_else(PoisonError::into_inner).next();
-                    let Some(item) = next else { break };
-                    result = work(&mut scratch, item);
-                }
-                pool.give(scratch);
-                // The receiver is gone only if the calling thread has stopped waiting.
-                let _ = done.send(result);
-            });
+        for _ in 1..threads {
+            let (done, run) = (done.clone(), &run);
+            // The receiver is gone only if the calling thread has stopped waiting.
+            scope.spawn(move || done.send(run(&mut || Ok(()))));
         }
         drop(done);
+        // The calling thread works as well: it is awake already, and for a small batch that counts.
+        let mut polled = Instant::now();
+        run(&mut || {
+            if polled.elapsed() < POLL {
+                return Ok(());
+            }
+            polled = Instant::now();
+            poll()
+        })?;
         loop {
             let result = match results.recv_timeout(POLL) {
                 Ok(result) => result,
