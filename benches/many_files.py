@@ -24,7 +24,7 @@ RATE, LENGTH, CLASSES = 16_000, 1_600, 10
 RUN = """
 import json, os, resource, signal, sys, time
 import audiocls
-from audiocls.layouts import list_recordings
+from audiocls.data.listing import list_recordings
 
 what, data, out = sys.argv[1:]
 total, started = 0, time.perf_counter()

@@ -16,8 +16,8 @@ from click.testing import CliRunner, Result
 
 from audiocls.checkpoint import load
 from audiocls.cli import main
-from audiocls.store import open_store
-from audiocls.synth import write_dataset
+from audiocls.data.store import open_store
+from audiocls.data.synth import write_dataset
 
 GROUPS = r"([^/]+)/[^/]+?_([A-G]s?[0-9])_"
 

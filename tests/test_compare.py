@@ -15,7 +15,7 @@ import pytest
 import torch
 from tiny_store import TinyStore, tiny_store
 
-import audiocls.store
+import audiocls.data.store
 from audiocls import training
 from audiocls.compare import COLUMNS, Comparison, compare
 from audiocls.errors import DataError, SettingError
@@ -33,7 +33,7 @@ def stores(monkeypatch: pytest.MonkeyPatch) -> dict[str, TinyStore]:
     keep = b.clip_recording != 5
     b.features, b.clip_recording = b.features[keep], b.clip_recording[keep]
     made = {"a": a, "b": b}
-    monkeypatch.setattr(audiocls.store, "open_store", lambda path: made[Path(path).name])
+    monkeypatch.setattr(audiocls.data.store, "open_store", lambda path: made[Path(path).name])
     return made
 
 

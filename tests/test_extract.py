@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import audiocls
-from audiocls import extraction
 from audiocls.cli import main
+from audiocls.data import extraction
 from audiocls.errors import DataError, SettingError
 
 RATE = 16000

@@ -241,7 +241,7 @@ def test_a_file_that_vanishes_or_changes_after_it_was_listed(
         (tmp_path / "data" / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "data" / file).write_bytes(encoded("WAV"))
 
-    from audiocls import extraction
+    from audiocls.data import extraction
 
     list_recordings = extraction.list_recordings
 

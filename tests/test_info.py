@@ -15,8 +15,8 @@ from tiny_store import tiny_store
 
 import audiocls
 from audiocls.cli import main
-from audiocls.splits import make_split
 from audiocls.training import Settings, fit
+from audiocls.training.splits import make_split
 
 RATE = 16000
 

@@ -15,9 +15,8 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiocls.errors import DataError, SettingError
-from audiocls.layouts import list_recordings
-from audiocls.recordings import (
+from audiocls.data.listing import list_recordings
+from audiocls.data.recordings import (
     Recording,
     escape,
     read_recordings,
@@ -25,6 +24,7 @@ from audiocls.recordings import (
     unescape,
     write_recordings,
 )
+from audiocls.errors import DataError, SettingError
 
 
 def touch(root: Path, *names: str) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tiny_store import Recording, tiny_store
 
 from audiocls.errors import DataError, SettingError
-from audiocls.splits import PARTS, TEST, TRAIN, VAL, Split, groups_of, make_split
+from audiocls.training.splits import PARTS, TEST, TRAIN, VAL, Split, groups_of, make_split
 
 # As the real recordings: pitches are groups of unequal size, classes far from equal.
 SIZES = {"banjo": 58, "bass-clarinet": 762, "cello": 720, "guitar": 95, "tuba": 700}

@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 import audiocls
-from audiocls import extraction
+from audiocls.data import extraction
+from audiocls.data.store import Store, open_store
 from audiocls.errors import DataError, SettingError
-from audiocls.store import Store, open_store
 
 RATE = 16000
 SPEC = audiocls.FeatureSpec.preset("mel-16k")
@@ -119,7 +119,7 @@ def test_rows_taken_are_the_callers_own(store: Store) -> None:
 
 
 def test_few_shards_are_open_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("audiocls.store._OPEN_SHARDS", 1)
+    monkeypatch.setattr("audiocls.data.store._OPEN_SHARDS", 1)
     fresh = open_store(store.path)
     assert np.array_equal(fresh.features[np.arange(len(fresh))[::-1]], store.numpy()[::-1])
 

@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from audiocls.cli import main
+from audiocls.data.synth import INSTRUMENTS, SAMPLE_RATE, note, write_dataset
 from audiocls.errors import SettingError
-from audiocls.synth import INSTRUMENTS, SAMPLE_RATE, note, write_dataset
 
 
 def test_fourteen_classes_imbalanced_with_dirty_files(tmp_path: Path) -> None:

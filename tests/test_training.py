@@ -15,8 +15,8 @@ from tiny_store import TinyStore, tiny_store
 
 from audiocls import checkpoint, training
 from audiocls.errors import DataError, SettingError
-from audiocls.leakage import near_duplicates
-from audiocls.splits import TEST, TRAIN, VAL, make_split
+from audiocls.training.leakage import near_duplicates
+from audiocls.training.splits import TEST, TRAIN, VAL, make_split
 
 torch.set_num_threads(1)
 

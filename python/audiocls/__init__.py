@@ -9,35 +9,29 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from audiocls.audio import load
-    from audiocls.extraction import extract
-    from audiocls.features import Extractor, FeatureSpec, StreamingExtractor, presets
-    from audiocls.models import build_model
-    from audiocls.store import Store, open_store
+    from audiocls.audio import load as load
+    from audiocls.data.extraction import extract as extract
+    from audiocls.data.store import Store as Store
+    from audiocls.data.store import open_store as open_store
+    from audiocls.features import Extractor as Extractor
+    from audiocls.features import StreamingExtractor as StreamingExtractor
+    from audiocls.models import build_model as build_model
+    from audiocls.spec import FeatureSpec as FeatureSpec
+    from audiocls.spec import presets as presets
 
 _HOME = {
     "Extractor": "features",
-    "FeatureSpec": "features",
-    "Store": "store",
+    "FeatureSpec": "spec",
+    "Store": "data.store",
     "StreamingExtractor": "features",
     "build_model": "models",
-    "extract": "extraction",
+    "extract": "data.extraction",
     "load": "audio",
-    "open_store": "store",
-    "presets": "features",
+    "open_store": "data.store",
+    "presets": "spec",
 }
 
-__all__ = [
-    "Extractor",
-    "FeatureSpec",
-    "Store",
-    "StreamingExtractor",
-    "build_model",
-    "extract",
-    "load",
-    "open_store",
-    "presets",
-]
+__all__ = [*_HOME]
 
 
 def __getattr__(name: str) -> Any:
@@ -48,3 +42,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'audiocls' has no attribute {name!r}")
     return getattr(importlib.import_module(f"audiocls.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*_HOME, "__version__"]

@@ -20,7 +20,7 @@ from audiocls.files import replace_file
 from audiocls.models import MODELS, build_model
 
 if TYPE_CHECKING:
-    from audiocls.features import FeatureSpec
+    from audiocls.spec import FeatureSpec
 
 FORMAT = 1
 
@@ -52,7 +52,7 @@ def save(folder: Path, weights: dict[str, Tensor], info: ModelInfo) -> None:
         "architecture": info.architecture,
         "input_shape": list(info.input_shape),
         "classes": info.classes,
-        "spec": json.loads(info.spec.to_json()),
+        "spec": info.spec.to_dict(),
         "clip_s": info.clip_s,
         "hop_s": info.hop_s,
         "mean": [float(x) for x in info.mean],
@@ -106,7 +106,7 @@ def describe(path: str | Path) -> dict[str, Any]:
         "parameters": sum(p.numel() for p in model.parameters()),
         "input_shape": list(info.input_shape),
         "classes": info.classes,
-        "spec": json.loads(info.spec.to_json()),
+        "spec": info.spec.to_dict(),
         "clip_s": info.clip_s,
         "hop_s": info.hop_s,
         "versions": info.versions,
@@ -115,7 +115,7 @@ def describe(path: str | Path) -> dict[str, Any]:
 
 
 def _read_info(path: Path) -> ModelInfo:
-    from audiocls.features import FeatureSpec
+    from audiocls.spec import FeatureSpec
 
     try:
         document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -132,7 +132,7 @@ def _read_info(path: Path) -> ModelInfo:
             architecture=document["architecture"],
             input_shape=(int(frames), int(features)),
             classes=[str(c) for c in document["classes"]],
-            spec=FeatureSpec.from_json(json.dumps(document["spec"])),
+            spec=FeatureSpec.from_dict(document["spec"]),
             clip_s=float(document["clip_s"]),
             hop_s=float(document["hop_s"]),
             mean=np.asarray(document["mean"], np.float32),

@@ -17,11 +17,11 @@ from audiocls.errors import DataError, SettingError
 from audiocls.files import replace_file
 from audiocls.models import build_model
 from audiocls.report import Cell, write_report
-from audiocls.splits import Split, make_split, usable
+from audiocls.training.splits import Split, make_split, usable
 
 if TYPE_CHECKING:
-    from audiocls.recordings import Recording
-    from audiocls.store import Store
+    from audiocls.data.recordings import Recording
+    from audiocls.data.store import Store
 
 # Called before a cell is trained: its name, its number from 1, how many there are in all.
 Announce = Callable[[str, int, int], training.Progress]
@@ -79,7 +79,7 @@ def compare(
     other settings, recordings or splits (`restart` does all again), and before anything is trained
     for settings that cannot be.
     """
-    from audiocls.store import open_store
+    from audiocls.data.store import open_store
 
     common = settings or training.Settings("")
     if seeds < 1:

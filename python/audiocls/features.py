@@ -1,16 +1,13 @@
-"""What to compute from a waveform, and its computation: numpy in, numpy out, all of it in Rust."""
+"""From a waveform to its features: numpy in, numpy out, all of it in Rust."""
 
 from __future__ import annotations
 
 import collections
-import dataclasses
-import json
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,143 +15,9 @@ import numpy.typing as npt
 from audiocls import _native
 from audiocls.audio import load
 from audiocls.errors import SettingError, unknown
+from audiocls.spec import FeatureSpec
 
 Float32 = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True, kw_only=True)
-class FeatureSpec:
-    """One feature, completely. Fields stand in the order in which they act.
-
-    The defaults are the preset `spectrogram`: every later step is off. A setting of a step that
-    is off must be left at its default.
-
-    Raises:
-        SettingError: a field or combination is invalid; names field, value and rule.
-    """
-
-    kind: Literal["stft", "spectrogram", "mel", "mfcc"] = "spectrogram"
-    """The last step computed."""
-    sample_rate: int = 22_050
-    """Samples a second of the input."""
-    preemphasis: float = 0.0
-    """c in y[n] = x[n] − c·x[n−1]; 0 switches it off."""
-    preemphasis_on: Literal["signal", "frame"] = "signal"
-    """What it filters: the signal (python_speech_features) or each frame (Kaldi)."""
-    frame_length: int = 2048
-    """Samples a frame."""
-    hop_length: int = 512
-    """Samples from one frame to the next."""
-    n_fft: int = 2048
-    """Points of the Fourier transform; a shorter frame is padded with zeros: on both sides if
-    frames are centred (`padding` zero or reflect), else at its end."""
-    padding: Literal["none", "tail", "zero", "reflect"] = "zero"
-    """What stands around the signal. none: only whole frames (Kaldi). tail: zeros after the end
-    until the last frame is whole (python_speech_features). zero, reflect: n_fft / 2 zeros or
-    mirrored samples on both sides, so that frames are centred (librosa; torchaudio)."""
-    drop_last_frame: bool = False
-    """Leaves the last frame out (Whisper)."""
-    remove_dc: bool = False
-    """Subtracts its mean from every frame."""
-    window: Literal[
-        "hann", "hamming", "blackman", "blackman_harris", "bartlett", "povey", "rectangular"
-    ] = "hann"
-    """The window each frame is multiplied with; povey is Hann to the power 0.85 (Kaldi)."""
-    window_periodic: bool = True
-    """Periodic or symmetric window."""
-    precision: Literal["single", "double"] = "single"
-    """Arithmetic of window, Fourier transform and power. single: float32, several times faster;
-    what lies 80 dB below a pure note is some thousandths of a decibel off. double: float64, right
-    to the last digits of the float32 result."""
-    power: int = 2
-    """1: magnitude, 2: power."""
-    scale_by_n_fft: bool = False
-    """Divides the spectrum by n_fft."""
-    n_mels: int = 0
-    """Number of mel filters."""
-    mel_scale: Literal["slaney", "htk"] = "slaney"
-    """slaney: linear below 1 kHz (librosa); htk: 2595·log10(1 + f / 700) (also Kaldi)."""
-    mel_norm: Literal["none", "slaney"] = "none"
-    """Height of the filters: peak 1, or area 1 over Hz."""
-    mel_shape: Literal["hz", "mel", "bins"] = "hz"
-    """Over which axis a filter is a triangle: Hz (librosa, torchaudio), mel (Kaldi), FFT bins with
-    corners rounded down to whole bins (python_speech_features)."""
-    fmin_hz: float = 0.0
-    """Lower end of the lowest filter."""
-    fmax_hz: float | None = None
-    """Upper end of the highest filter; None: half the sample rate."""
-    log: Literal["none", "db", "natural", "log10"] = "none"
-    """The logarithm; db: 10·log10 of power, 20·log10 of magnitude."""
-    log_floor: float = 1e-10
-    """The value below which `log_floor_rule` acts."""
-    log_floor_rule: Literal["max", "replace_zeros"] = "max"
-    """max: raises to the floor; replace_zeros: replaces only exact zeros by it."""
-    top_db: float | None = None
-    """Raises what is more decibels below the clip's own maximum. Needs the whole clip."""
-    scale: float = 1.0
-    """Factor after the logarithm."""
-    offset: float = 0.0
-    """Added after `scale`."""
-    n_mfcc: int = 0
-    """Number of cepstral coefficients."""
-    lifter: float = 0.0
-    """L in 1 + L/2·sin(πk/L), by which coefficient k is multiplied; 0: none."""
-    energy: Literal["none", "spectrum", "raw"] = "none"
-    """What replaces the first coefficient: nothing, the log of the sum of the power spectrum
-    (python_speech_features), or of the sum of squares before pre-emphasis and window (Kaldi)."""
-    deltas: int = 0
-    """1 appends the slope of every feature over time, 2 also the slope of the slope."""
-    delta_width: int = 9
-    """Frames over which a slope is fitted, odd."""
-    normalize: Literal["none", "mean", "mean_var"] = "none"
-    """What each feature has subtracted (and is divided by) over the frames of a clip, at last."""
-
-    def __post_init__(self) -> None:
-        checked = json.loads(_checked(json.dumps(dataclasses.asdict(self), default=_plain)))
-        for name, value in checked.items():
-            object.__setattr__(self, name, value)
-
-    @classmethod
-    def preset(cls, name: str, **overrides: Any) -> FeatureSpec:
-        """The preset of that name, with some fields replaced.
-
-        Raises:
-            SettingError: no such preset or field, or an invalid value.
-        """
-        named = presets()
-        if name not in named:
-            raise unknown("feature", name, named)
-        return named[name].replace(**overrides)
-
-    def replace(self, **overrides: Any) -> FeatureSpec:
-        """A spec with some fields replaced.
-
-        Raises:
-            SettingError: no such field, or an invalid value.
-        """
-        fields = [field.name for field in dataclasses.fields(self)]
-        for name in overrides:
-            if name not in fields:
-                raise unknown("field", name, fields)
-        return dataclasses.replace(self, **overrides)
-
-    def to_json(self) -> str:
-        """All fields as one line of JSON."""
-        return json.dumps(dataclasses.asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> FeatureSpec:
-        """The inverse of `to_json`.
-
-        Raises:
-            SettingError: an unknown field or an invalid value.
-        """
-        return cls(**json.loads(_checked(text)))
-
-
-def presets() -> dict[str, FeatureSpec]:
-    """Every preset by its name; each equals the library that owns its convention."""
-    return {name: FeatureSpec(**json.loads(spec)) for name, spec in _native.presets()}
 
 
 class Extractor:
@@ -181,7 +44,7 @@ class Extractor:
         self, spec: FeatureSpec | str, threads: int | None = None, *, isa: str | None = None
     ) -> None:
         self.spec = FeatureSpec.preset(spec) if isinstance(spec, str) else spec
-        self.threads = len(os.sched_getaffinity(0)) if threads is None else threads
+        self.threads = usable_cores() if threads is None else threads
         if isinstance(self.threads, bool) or self.threads < 1:
             raise SettingError("threads", threads, "must be >= 1")
         if isa is not None and isa not in instruction_sets():
@@ -364,6 +227,12 @@ class StreamingExtractor:
         return values.view(self._extractor.dtype).reshape(-1, self._extractor.n_features)
 
 
+def usable_cores() -> int:
+    """Cores that this process may use: fewer than the machine has, in a container or under taskset,
+    where the system can tell."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def instruction_sets() -> list[str]:
     """What this machine can run, fastest first: for `Extractor(isa=…)`."""
     return _native.instruction_sets()
@@ -394,17 +263,6 @@ def _check_out(out: npt.NDArray[Any], shape: tuple[int, ...], dtype: np.dtype[An
         raise SettingError("out.shape", out.shape, f"must be {shape}")
     if not (out.flags.c_contiguous and out.flags.aligned and out.flags.writeable):
         raise SettingError("out", "array", "must be C-contiguous, aligned and writable")
-
-
-def _plain(value: object) -> object:
-    """numpy scalars as JSON."""
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError
-
-
-def _checked(text: str) -> str:
-    return _native.check_spec(text)
 
 
 def _unpickle(spec: FeatureSpec, threads: int, isa: str | None) -> Extractor:

@@ -16,7 +16,7 @@ from audiocls.cli import Command
 from audiocls.errors import SettingError
 
 if TYPE_CHECKING:
-    from audiocls.extraction import Progress
+    from audiocls.data.extraction import Progress
 
 # Where stderr is no terminal, a line now and then instead of a bar.
 _LINE_EVERY_S = 10.0
@@ -71,8 +71,8 @@ def command(
       audiocls extract recordings/ --feature mel
       audiocls extract recordings/ --feature mel --set n_mels=64 --out features/mel-64
     """
-    from audiocls.extraction import extract
-    from audiocls.features import FeatureSpec
+    from audiocls.data.extraction import extract
+    from audiocls.spec import FeatureSpec
 
     spec = FeatureSpec.preset(feature, **dict(map(_override, overrides)))
     started = time.monotonic()

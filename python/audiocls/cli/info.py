@@ -15,7 +15,7 @@ from audiocls.cli import Command
 from audiocls.errors import SettingError
 
 if TYPE_CHECKING:
-    from audiocls.summary import Summary
+    from audiocls.data.summary import Summary
 
 # Of a long list, the table shows the beginning; --json has everything.
 _SHOWN = 10
@@ -42,7 +42,7 @@ def command(path: Path, as_json: bool, plot: Path | None) -> None:
       audiocls info features/mel --plot balance.png
       audiocls info runs/mel-resnet-0
     """
-    from audiocls.summary import draw, summarise
+    from audiocls.data.summary import draw, summarise
 
     if any((path / name).is_file() for name in ("model.json", "model/model.json")):
         if plot is not None:

@@ -19,7 +19,8 @@ def command(as_json: bool) -> None:
     import dataclasses
     import json
 
-    from audiocls.features import Extractor, presets
+    from audiocls.features import Extractor
+    from audiocls.spec import presets
 
     if as_json:
         click.echo(json.dumps({n: dataclasses.asdict(s) for n, s in presets().items()}, indent=2))

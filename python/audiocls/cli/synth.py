@@ -29,7 +29,7 @@ def command(folder: Path, clips_per_class: int, classes: int, seed: int, as_json
       audiocls synth data/
       audiocls extract data/ --feature mel
     """
-    from audiocls.synth import write_dataset
+    from audiocls.data.synth import write_dataset
 
     counts = write_dataset(folder, clips_per_class, classes, seed)
     if as_json:

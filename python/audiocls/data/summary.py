@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from audiocls.audio import probe
+from audiocls.data.listing import list_recordings
+from audiocls.data.recordings import Listing, Recording, escape, similar_labels
+from audiocls.data.store import open_store
 from audiocls.errors import DataError
-from audiocls.layouts import list_recordings
-from audiocls.recordings import Listing, Recording, escape, similar_labels
-from audiocls.store import open_store
 
 # Recordings whose headers are asked for before progress is told: what waits is bounded.
 _AT_ONCE = 256

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from audiocls.data.recordings import Recording, read_recordings
 from audiocls.errors import DataError, SettingError
-from audiocls.features import FeatureSpec
-from audiocls.recordings import Recording, read_recordings
+from audiocls.spec import FeatureSpec
 
 if TYPE_CHECKING:
     import torch
@@ -158,7 +158,7 @@ class Store:
     def __init__(self, path: Path, about: dict[str, Any]) -> None:
         self.path = path
         self.about = about  # store.json
-        self.spec = FeatureSpec.from_json(json.dumps(about["spec"]))
+        self.spec = FeatureSpec.from_dict(about["spec"])
         self.feature: str = about["feature"]
         self.clip_s: float = about["clip_s"]  # 0: every recording is one clip of its own length
         self.hop_s: float = about["hop_s"]

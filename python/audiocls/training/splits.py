@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from audiocls.data.recordings import SPLIT_NAMES
 from audiocls.errors import DataError, SettingError, unknown
-from audiocls.recordings import SPLIT_NAMES
 
 if TYPE_CHECKING:
-    from audiocls.recordings import Recording
+    from audiocls.data.recordings import Recording
 
 PARTS = ("train", "val", "test")
 TRAIN, VAL, TEST = range(3)

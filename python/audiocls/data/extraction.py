@@ -24,12 +24,19 @@ from numpy.typing import NDArray
 
 from audiocls import _native
 from audiocls.audio import decode_with_soundfile
+from audiocls.data.listing import list_recordings
+from audiocls.data.recordings import (
+    Listing,
+    Recording,
+    escape,
+    iterate_recordings,
+    write_recordings,
+)
+from audiocls.data.store import FORMAT, VERSION, Store, open_store, read_about, shard_file
 from audiocls.errors import DataError, SettingError, unknown
-from audiocls.features import FeatureSpec
+from audiocls.features import usable_cores
 from audiocls.files import make_durable, replace_file
-from audiocls.layouts import list_recordings
-from audiocls.recordings import Listing, Recording, escape, iterate_recordings, write_recordings
-from audiocls.store import FORMAT, VERSION, Store, open_store, read_about, shard_file
+from audiocls.spec import FeatureSpec
 
 # A shard ends after so many recordings or bytes of files. The rule looks at the listing only, so
 # that a shard has the same contents whichever run makes it; an interruption costs one at most.
@@ -69,7 +76,7 @@ def extract(
 ) -> Store:
     """Extracts the features of all recordings of `data` into the store `out`, and opens it.
 
-    `data` is anything that `audiocls.layouts.list_recordings` takes; `feature` a preset or a spec
+    `data` is anything that `data.listing.list_recordings` takes; `feature` a preset or a spec
     (called `name`, by default "custom"); `out` defaults to features/NAME. Clips of `clip_s` seconds
     start every `hop_s` seconds; with `clip_s=0` each recording is one clip of its own length. A
     last window that is not full is left out; a recording shorter than one clip is padded with
@@ -107,7 +114,7 @@ def extract(
         "version": VERSION,
         "engine": _native.__version__,
         "feature": name,
-        "spec": json.loads(spec.to_json()),
+        "spec": spec.to_dict(),
         **settings,
         "data": escape(str(Path(listing.root).absolute()))
         if isinstance(data, (str, os.PathLike))
@@ -292,7 +299,7 @@ def _extract_missing(
         ],
         folder=out / "shards",
         shards=missing,
-        threads=threads or _usable_cores(),
+        threads=threads or usable_cores(),
         read=read,
         decode=decode,
     )
@@ -310,11 +317,6 @@ def _extract_missing(
         with contextlib.suppress(KeyboardInterrupt, OSError):
             run.join()
         raise
-
-
-def _usable_cores() -> int:
-    # Fewer than the machine has, in a container or under taskset; not every system can tell.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 # --- the end ---

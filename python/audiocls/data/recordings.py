@@ -40,12 +40,17 @@ class Listing:
     """The recordings of a data set, and where their bytes are."""
 
     root: str  # what paths are relative to; the data set itself
-    recordings: list[Recording]
-    files: list[str | None]  # of each recording; None: `read` supplies its bytes
+    recordings: list[Recording] = field(default_factory=list)
+    files: list[str | None] = field(default_factory=list)  # None: `read` supplies its bytes
     notices: list[str] = field(default_factory=list)  # what the user should know
     n_ignored: int = 0  # files that are no recordings
     # Id → bytes of a recording and a name for them; to be called by one thread at a time.
     read: Callable[[int], tuple[bytes, str]] | None = None
+
+    def add(self, recording: Recording, file: str | None) -> None:
+        """The next recording, and where its bytes are."""
+        self.recordings.append(recording)
+        self.files.append(file)
 
 
 PATH_COLUMNS = ("file_name", "path")

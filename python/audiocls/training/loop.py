@@ -29,13 +29,13 @@ from torch.nn.functional import cross_entropy
 from audiocls import checkpoint, metrics, plots
 from audiocls.errors import DataError, SettingError, unknown
 from audiocls.files import replace_file
-from audiocls.leakage import near_duplicates
 from audiocls.models import MODELS, build_model, count_parameters
-from audiocls.sampling import SAMPLERS, Sampler
-from audiocls.splits import PARTS, TEST, TRAIN, VAL, Split, make_split
+from audiocls.training.leakage import near_duplicates
+from audiocls.training.sampling import SAMPLERS, Sampler
+from audiocls.training.splits import PARTS, TEST, TRAIN, VAL, Split, make_split
 
 if TYPE_CHECKING:
-    from audiocls.store import Store
+    from audiocls.data.store import Store
 
 WEIGHT_DECAY = 0.01
 WARM_UP = 0.1  # share of the steps in which the learning rate rises
@@ -111,7 +111,7 @@ def train(
     Returns the content of metrics.json. Raises SettingError or DataError before anything is
     written; on KeyboardInterrupt the best model so far is kept, and the error passed on.
     """
-    from audiocls.store import open_store
+    from audiocls.data.store import open_store
 
     settings = Settings(model, epochs, batch_size, lr, sampler, group_by, fold, device, seed)
     settings.validate()

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocls.splits import TEST, TRAIN
+from audiocls.training.splits import TEST, TRAIN
 
 if TYPE_CHECKING:
-    from audiocls.store import Store
+    from audiocls.data.store import Store
 
 # Of 7,050 real recordings of notes, two of one pitch and instrument reach 0.988 and others, but for
 # copies and near-silence, too; copies give 1.0, good MP3 and Ogg re-encodes 0.99 and more.

@@ -1,0 +1,1 @@
+"""From folders of recordings to a feature store: list, extract, open, summarise."""

@@ -1,0 +1,70 @@
+"""A data set in one of the usual layouts → its recordings, each with a label and a group.
+
+What can be seen without opening a file is found here; a recording that cannot be used for such a
+reason stays in the list, so that it is reported like one that cannot be decoded.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+from audiocls.data.listing.folder import list_folder
+from audiocls.data.listing.huggingface import list_dataset
+from audiocls.data.listing.manifest import list_manifest
+from audiocls.data.listing.parquet import list_parquet
+from audiocls.data.recordings import Listing, similar_labels
+from audiocls.errors import SettingError
+
+METADATA_NAMES = ("metadata.csv", "metadata.jsonl")
+
+
+def list_recordings(data: Any) -> Listing:
+    """The recordings of `data`, in an order that depends on nothing but their paths.
+
+    `data` is a folder with one folder per class, perhaps below folders `train`, `test`, …, a folder
+    with `metadata.csv` or `metadata.jsonl` (Hugging Face audiofolder), a CSV or JSON Lines
+    manifest, a Parquet file or a folder of them, or a Hugging Face `datasets.Dataset`. See
+    docs/data-sets.md.
+
+    Raises SettingError if it is none of these, DataError if its metadata cannot be read.
+    """
+    if not isinstance(data, (str, os.PathLike)):
+        listing = list_dataset(data)
+    else:
+        listing = _list_path(Path(data))
+    if listing.read is None:  # Rows of a table keep their order: they may share a path.
+        order = sorted(
+            range(len(listing.recordings)),
+            key=lambda i: os.fsencode(listing.recordings[i].path),
+        )
+        listing.recordings = [listing.recordings[i] for i in order]
+        listing.files = [listing.files[i] for i in order]
+    for i, recording in enumerate(listing.recordings):
+        recording.id = i
+    listing.notices += similar_labels({recording.label for recording in listing.recordings})
+    return listing
+
+
+def _list_path(path: Path) -> Listing:
+    try:
+        is_folder = stat.S_ISDIR(path.stat().st_mode)
+    except FileNotFoundError:
+        raise SettingError("DATA", str(path), "there is no such file or folder") from None
+    except OSError as error:
+        raise SettingError("DATA", str(path), f"cannot be read: {error.strerror}") from None
+    if is_folder:
+        for name in METADATA_NAMES:
+            if (path / name).is_file():
+                return list_manifest(path / name)
+        listing = list_folder(path)
+        if listing.recordings or not list(path.glob("*.parquet")):
+            return listing
+    elif path.suffix.lower() in (".csv", ".jsonl"):
+        return list_manifest(path)
+    elif path.suffix.lower() != ".parquet":
+        rule = "must be a folder, or a .csv, .jsonl or .parquet file"
+        raise SettingError("DATA", str(path), rule)
+    return list_parquet(path)

@@ -1,0 +1,85 @@
+"""A folder with one folder per class, perhaps below folders `train`, `test`, …"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from audiocls.data.listing.on_disk import file_status, set_file
+from audiocls.data.recordings import SPLIT_NAMES, Listing, Recording
+
+# A file is a recording if its name says so, whatever the case; its format is found by content.
+AUDIO_SUFFIXES = frozenset((
+    "aac", "aif", "aifc", "aiff", "au", "caf", "flac", "m4a", "m4b", "mka", "mp2", "mp3", "mp4",
+    "oga", "ogg", "opus", "rf64", "snd", "w64", "wav", "wave", "weba", "webm",
+))  # fmt: skip
+
+
+def list_folder(root: Path) -> Listing:
+    """The recordings below `root`; what cannot be one for a reason seen from outside is failed."""
+    listing = Listing(str(root))
+
+    def add(relative: str, file: str, status: os.stat_result | None, error: str) -> None:
+        label = relative.split("/", 1)[0] if "/" in relative else ""
+        recording = Recording(0, relative, label, relative)
+        set_file(recording, status, error or ("" if label else "is in no class folder"))
+        listing.add(recording, file)
+
+    # A stack of its own: folders may be nested more deeply than Python calls.
+    folders: list[tuple[str, str, frozenset[tuple[int, int]]]] = [("", str(root), frozenset())]
+    while folders:
+        prefix, folder, above = folders.pop()
+        try:
+            status = Path(folder).stat()
+            entries = list(os.scandir(folder))
+        except OSError as error:
+            add(prefix.rstrip("/") or ".", folder, None, f"folder cannot be read: {error.strerror}")
+            continue
+        above |= {(status.st_dev, status.st_ino)}
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            relative = prefix + entry.name
+            is_audio = entry.name.rpartition(".")[2].lower() in AUDIO_SUFFIXES
+            if _is_folder(entry):
+                if is_audio:
+                    add(relative, entry.path, None, "is a folder, not a recording")
+                if entry.is_symlink() and _identity(entry) in above:
+                    listing.notices.append(f"{relative} leads back to a folder above it: left out")
+                else:
+                    folders.append((f"{relative}/", entry.path, above))
+            elif is_audio:
+                status_or_none, error_text = file_status(entry.path)
+                add(relative, entry.path, status_or_none, error_text)
+            else:
+                listing.n_ignored += 1
+    _take_split_folders(listing)
+    return listing
+
+
+def _take_split_folders(listing: Listing) -> None:
+    """Where all folders are parts and the classes lie in them, the parts are the given split."""
+    folders = [r.path.split("/")[:-1] for r in listing.recordings]
+    tops = {inner[0] for inner in folders if inner}
+    # A class may be called "train": then its recordings lie in it directly.
+    nested = any(len(inner) > 1 for inner in folders)
+    if not nested or any(top.lower() not in SPLIT_NAMES for top in tops):
+        return
+    for recording, inner in zip(listing.recordings, folders, strict=True):
+        recording.split, recording.label = (*inner[:2], "", "")[:2]
+        if not recording.label:
+            set_file(recording, None, recording.error or "is in no class folder")
+    names = ", ".join(sorted(tops))
+    listing.notices.append(f"folders {names} are taken as the split, those in them as the classes")
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a loop of symbolic links
+        return False
+
+
+def _identity(entry: os.DirEntry[str]) -> tuple[int, int]:
+    status = entry.stat()
+    return status.st_dev, status.st_ino

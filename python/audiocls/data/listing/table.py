@@ -1,0 +1,43 @@
+"""What tables with an audio column have in common, whatever holds their rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from audiocls.data.recordings import Recording, as_text, recording_of_row
+from audiocls.errors import DataError
+
+_LABEL_COLUMNS = ("label", "labels", "class", "category")
+
+
+def label_column_of(name: str, audio: list[str], columns: list[str]) -> str:
+    """The label column, once it is clear that there is one, and one audio column."""
+    label = [column for column in _LABEL_COLUMNS if column in columns]
+    if len(audio) != 1 or not label:
+        missing = "label column" if len(audio) == 1 else "audio column, or several"
+        raise DataError(f"{name}: has no {missing}; its columns are {', '.join(columns)}")
+    return label[0]
+
+
+def row_recording(
+    path: str, row: dict[str, Any], label_column: str, names: list[str] | None, split: str
+) -> Recording:
+    """The recording that a row describes; integer labels are indices into `names`."""
+    label = row.pop(label_column)
+    if names is not None and isinstance(label, int):
+        label = names[label] if 0 <= label < len(names) else None
+    cells = {name: as_text(value) for name, value in row.items()}
+    cells["label"] = as_text(label)
+    cells["split"] = cells.get("split", "") or split
+    return recording_of_row(path, cells)
+
+
+def cell_bytes(value: Any) -> tuple[bytes, str]:
+    """The bytes of an audio cell and a name for them."""
+    if isinstance(value, bytes):
+        return value, "audio"
+    if not isinstance(value, dict) or not (value.get("bytes") or value.get("path")):
+        raise DataError("the audio cell is empty")
+    name = Path(value.get("path") or "audio").name
+    return value.get("bytes") or Path(value["path"]).read_bytes(), name
