@@ -181,6 +181,21 @@ def test_numpy_alone_reads_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> 
     assert names["labels"] == [moved.classes[i] for i in moved.labels]
 
 
+def test_any_text_of_the_data_set_is_read_back(tmp_path: Path) -> None:
+    """A bare carriage return ends a line of CSV, and a lone surrogate has no UTF-8."""
+    write(tmp_path / "data/x\r.wav", noise(1.0, 0))
+    odd = 'a\r\n\x00\x0b\x1c\x85\u2028\ufeff\ud800\\",é'
+    row = {"path": "x\r.wav", "label": odd, "group": odd, "split": odd, odd: odd}
+    (tmp_path / "data/metadata.jsonl").write_text(json.dumps(row))
+    audiocls.extract(tmp_path / "data", "mel-16k", tmp_path / "store")
+    store = open_store(tmp_path / "store")
+    [recording] = store.recordings
+    assert (recording.path, recording.label, recording.group) == ("x\r.wav", odd, odd)
+    assert (recording.split, recording.extra) == (odd, {odd: odd})
+    assert store.classes == [odd]
+    assert store.labels.tolist() == [0, 0]
+
+
 def test_what_is_no_store(store: Store, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path, message in (

@@ -1,24 +1,120 @@
-"""Files that are complete or absent, whatever happens while they are written."""
+"""Files that are complete or absent, whatever happens while they are written: CSV, JSON, any."""
 
 from __future__ import annotations
 
+import contextlib
+import csv
+import io
+import itertools
+import json
 import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, BinaryIO
+
+from audiocls.errors import DataError
+
+# A metadata cell may be long, and Python's limit is 128 kB. The most that fits every C long.
+_LONGEST_CELL = 2**31 - 1
+
+# What ends a line somewhere, moves a terminal's cursor or has no UTF-8, and what escapes it.
+_UNSAFE = re.compile(r"[\\\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff]")
+_ESCAPED = re.compile(r"\\([\\nrt]|x[0-9a-f]{2}|u[0-9a-f]{4}|)")
+_SHORT = {"\\": "\\", "\n": "n", "\r": "r", "\t": "t"}
+_PLAIN = {short: c for c, short in _SHORT.items()}
 
 
 def replace_file(path: Path, data: bytes) -> None:
     """Write a file whole: even after a crash a reader finds the old or the new one."""
+    with _replacing(path) as file:
+        file.write(data)
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Write plain data as JSON, whole as `replace_file` does; in ASCII, so that any string fits
+    (two surrogates that make a pair come back as the character that they are)."""
+    replace_file(path, (json.dumps(document, indent=1) + "\n").encode())
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a table as UTF-8, a line a row, whole as `replace_file` does.
+
+    None becomes an empty cell; strings are written as `escape` says, so that `read_csv` gives back
+    any text.
+    """
+    with _replacing(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        for row in itertools.chain([header], rows):
+            writer.writerow([escape(c) if isinstance(c, str) else c for c in row])
+        text.detach()  # flushed; the file is closed where it was opened
+
+
+def read_csv(path: Path) -> Iterator[list[str]]:
+    """The rows of a table that `write_csv` wrote, its header first. Raises DataError where it is
+    damaged, OSError if it cannot be read."""
+    csv.field_size_limit(_LONGEST_CELL)
+    with path.open(newline="", encoding="utf-8") as text:
+        reader = csv.reader(text, strict=True)
+        try:
+            for row in reader:
+                yield [unescape(cell) for cell in row]
+        except (ValueError, csv.Error) as error:
+            raise DataError(f"{path}: line {reader.line_num} is damaged ({error})") from None
+
+
+def escape(text: str) -> str:
+    r"""`text` as one line of valid UTF-8: a backslash becomes `\\`, a byte that is not UTF-8
+    `\xHH`, a control character, line separator, byte order mark or lone surrogate `\n`, `\r`, `\t`
+    or `\uHHHH`."""
+
+    def escaped(match: re.Match[str]) -> str:
+        c = match[0]
+        if c in _SHORT:
+            return "\\" + _SHORT[c]
+        return f"\\x{ord(c) - 0xDC00:02x}" if "\udc80" <= c <= "\udcff" else f"\\u{ord(c):04x}"
+
+    return _UNSAFE.sub(escaped, text)
+
+
+def unescape(text: str) -> str:
+    """The inverse of `escape`. Raises ValueError for a backslash that escapes nothing."""
+
+    def plain(match: re.Match[str]) -> str:
+        code = match[1]
+        if code in _PLAIN:
+            return _PLAIN[code]
+        if not code:
+            raise ValueError(f"a backslash escapes nothing in {text!r}")
+        return chr(int(code[1:], 16) + 0xDC00 * (code[0] == "x"))
+
+    return _ESCAPED.sub(plain, text) if "\\" in text else text
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file that takes the place of `path` when it is whole and on the disk."""
     temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_bytes(data)
-    make_durable(temporary)
-    temporary.replace(path)
-    if os.name == "posix":
-        make_durable(path.parent)  # the name is in the folder
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)  # the name is in the folder
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a full disk says which file it had no room for
+        raise
 
 
-def make_durable(path: Path) -> None:
-    """Wait until a file or folder is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":
+        return  # Windows cannot open a folder, and needs no such step.
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -8,7 +8,6 @@ format.
 from __future__ import annotations
 
 import contextlib
-import csv
 import io
 import json
 import os
@@ -28,14 +27,13 @@ from audiocls.data.listing import list_recordings
 from audiocls.data.recordings import (
     Listing,
     Recording,
-    escape,
     iterate_recordings,
     write_recordings,
 )
 from audiocls.data.store import FORMAT, VERSION, Store, open_store, read_about, shard_file
 from audiocls.errors import DataError, SettingError, unknown
 from audiocls.features import usable_cores
-from audiocls.files import make_durable, replace_file
+from audiocls.files import escape, write_csv, write_json
 from audiocls.spec import FeatureSpec
 
 # A shard ends after so many recordings or bytes of files. The rule looks at the listing only, so
@@ -161,7 +159,7 @@ def _opened(out: Path, about: dict[str, Any], listing: Listing, restart: bool) -
             for leftover in (out / "shards").glob("*.tmp"):
                 leftover.unlink()
             write_recordings(out / "recordings.csv", listing.recordings)
-            replace_file(out / "unfinished.json", _json(about))
+            write_json(out / "unfinished.json", about)
         yield
     finally:
         del lock
@@ -338,11 +336,9 @@ def _finish(out: Path, about: dict[str, Any], listing: Listing, shape: list[int]
 
     recordings = listing.recordings
     failed = [r for r in recordings if r.status == "failed"]
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([("path", "reason"), *((escape(r.path), escape(r.error)) for r in failed)])
     if failed:
-        replace_file(out / "failures.csv", text.getvalue().encode())
+        rows = ((r.path, r.error) for r in failed)
+        write_csv(out / "failures.csv", ("path", "reason"), rows)
     if not any(r.n_clips for r in recordings):
         where = f"; see {out / 'failures.csv'}" if failed else ""
         example = next(r for r in recordings if r.error)
@@ -351,9 +347,7 @@ def _finish(out: Path, about: dict[str, Any], listing: Listing, shape: list[int]
             f"{escape(example.path)}: {example.error}{where}"
         )
 
-    write_recordings(out / "recordings.csv.tmp", recordings)
-    make_durable(out / "recordings.csv.tmp")
-    (out / "recordings.csv.tmp").replace(out / "recordings.csv")
+    write_recordings(out / "recordings.csv", recordings)
     about = {
         **about,
         "classes": sorted({r.label for r in recordings if r.n_clips}),
@@ -366,11 +360,7 @@ def _finish(out: Path, about: dict[str, Any], listing: Listing, shape: list[int]
         "shape": [sum(s["rows"] for s in shards), *shape],
         "shards": shards,
     }
-    replace_file(out / "store.json", _json(about))
+    write_json(out / "store.json", about)
     (out / "unfinished.json").unlink()
     for number in range(len(shards)):
         shard_file(out, number, "recordings.jsonl").unlink()
-
-
-def _json(about: dict[str, Any]) -> bytes:
-    return (json.dumps(about, indent=1, ensure_ascii=True) + "\n").encode()

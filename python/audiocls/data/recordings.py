@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import unicodedata
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from audiocls.errors import DataError
+from audiocls.files import read_csv, write_csv
 
 
 @dataclass(slots=True)
@@ -126,15 +126,11 @@ _COLUMNS = ("id", "path", "label", "group", "split", *RESULT_COLUMNS[1:])
 def write_recordings(file: Path, recordings: list[Recording]) -> None:
     """Writes recordings.csv: UTF-8, a row a recording, further metadata columns last."""
     extra = sorted({name for recording in recordings for name in recording.extra})
-    with file.open("w", newline="", encoding="utf-8") as text:
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow([*_COLUMNS, *map(escape, extra)])
-        for recording in recordings:
-            cells = [getattr(recording, name) for name in _COLUMNS]
-            cells += [recording.extra.get(name, "") for name in extra]
-            writer.writerow(
-                ["" if c is None else escape(c) if isinstance(c, str) else c for c in cells]
-            )
+    rows = (
+        [*(getattr(r, name) for name in _COLUMNS), *(r.extra.get(name, "") for name in extra)]
+        for r in recordings
+    )
+    write_csv(file, [*_COLUMNS, *extra], rows)
 
 
 def read_recordings(file: Path) -> list[Recording]:
@@ -144,56 +140,36 @@ def read_recordings(file: Path) -> list[Recording]:
 
 def iterate_recordings(file: Path) -> Iterator[Recording]:
     """The same one by one, for where a million at once would take too much memory."""
-    try:
-        with file.open(newline="", encoding="utf-8") as text:
-            reader = csv.reader(text, strict=True)
-            header = next(reader)
-            if tuple(header[: len(_COLUMNS)]) != _COLUMNS:
-                raise ValueError("unknown columns")
-            extra = [unescape(name) for name in header[len(_COLUMNS) :]]
-            for cells in reader:
-                (i, path, label, group, split, duration, rate, channels, clips, silent, *rest) = (
-                    cells
-                )
-                status, error, audio_hash, n_bytes, mtime = rest[:5]
-                path, label, group, split = map(unescape, (path, label, group, split))
-                yield Recording(
-                    id=int(i),
-                    path=path,
-                    label=label,
-                    group=path if group == path else group,  # one object: there may be many
-                    split=split,
-                    duration_s=float(duration) if duration else None,
-                    sample_rate=int(rate) if rate else None,
-                    channels=int(channels) if channels else None,
-                    n_clips=int(clips),
-                    n_silent=int(silent),
-                    status=status,
-                    error=unescape(error),
-                    audio_hash=audio_hash,
-                    n_bytes=int(n_bytes),
-                    mtime_ns=int(mtime),
-                    extra=dict(zip(extra, map(unescape, rest[5:]), strict=True)),
-                )
-    except (ValueError, StopIteration, csv.Error) as error:
-        raise DataError(f"{file}: is not a recordings.csv of this version ({error})") from None
+    rows = read_csv(file)
+    header = next(rows, [])
+    if tuple(header[: len(_COLUMNS)]) != _COLUMNS:
+        raise DataError(f"{file}: is not a recordings.csv of this version (unknown columns)")
+    extra = header[len(_COLUMNS) :]
+    for cells in rows:
+        try:
+            yield _recording(cells, extra)
+        except ValueError as error:
+            raise DataError(f"{file}: is not a recordings.csv of this version ({error})") from None
 
 
-def escape(text: str) -> str:
-    r"""`text` as valid UTF-8 text: a byte that is not UTF-8 becomes `\xHH`, a backslash `\\`."""
-    if "\\" not in text and text.isprintable():
-        return text
-    text = text.replace("\\", "\\\\")
-    text = "".join(f"\\x{ord(c) - 0xDC00:02x}" if "\udc80" <= c <= "\udcff" else c for c in text)
-    return text.encode("utf-8", "replace").decode()  # a lone surrogate can come from JSON only
-
-
-def unescape(text: str) -> str:
-    """The inverse of `escape`."""
-    if "\\" not in text:
-        return text
-    parts = text.split("\\\\")
-    for i, part in enumerate(parts):
-        head, *escaped = part.split("\\x")
-        parts[i] = head + "".join(chr(0xDC00 + int(e[:2], 16)) + e[2:] for e in escaped)
-    return "\\".join(parts)
+def _recording(cells: list[str], extra: list[str]) -> Recording:
+    (i, path, label, group, split, duration, rate, channels, clips, silent, *rest) = cells
+    status, error, audio_hash, n_bytes, mtime = rest[:5]
+    return Recording(
+        id=int(i),
+        path=path,
+        label=label,
+        group=path if group == path else group,  # one object: there may be many
+        split=split,
+        duration_s=float(duration) if duration else None,
+        sample_rate=int(rate) if rate else None,
+        channels=int(channels) if channels else None,
+        n_clips=int(clips),
+        n_silent=int(silent),
+        status=status,
+        error=error,
+        audio_hash=audio_hash,
+        n_bytes=int(n_bytes),
+        mtime_ns=int(mtime),
+        extra=dict(zip(extra, rest[5:], strict=True)),
+    )

@@ -14,9 +14,10 @@ from typing import Any
 
 from audiocls.audio import probe
 from audiocls.data.listing import list_recordings
-from audiocls.data.recordings import Listing, Recording, escape, similar_labels
+from audiocls.data.recordings import Listing, Recording, similar_labels
 from audiocls.data.store import open_store
 from audiocls.errors import DataError
+from audiocls.files import escape
 
 # Recordings whose headers are asked for before progress is told: what waits is bounded.
 _AT_ONCE = 256
