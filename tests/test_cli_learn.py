@@ -14,7 +14,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from audiocls.checkpoint import load
+from audiocls import Classifier
 from audiocls.cli import main
 from audiocls.data.store import open_store
 from audiocls.data.synth import write_dataset
@@ -52,7 +52,7 @@ def test_train_takes_the_newest_store_and_prints_its_metrics(there: Path) -> Non
     folder = there / "runs/mfcc-lstm-0"
     assert metrics == json.loads((folder / "metrics.json").read_text())
     assert run.stderr.count("val balanced accuracy") == 2, "a line an epoch"
-    _, info = load(folder)
+    info = Classifier.load(folder).description
     store = open_store(there / "features/mfcc")
     assert info.spec == store.spec
     assert (info.clip_s, info.hop_s, info.input_shape) == (0.5, 0.5, (49, 13))
@@ -167,5 +167,4 @@ def test_ctrl_c_keeps_the_best_model_so_far(there: Path) -> None:
     assert code == 130
     assert "everything finished so far is kept" in rest
     assert not (there / "stopped/metrics.json").exists()
-    model, _ = load(there / "stopped")
-    assert model.training is False
+    assert Classifier.load(there / "stopped").training is False

@@ -6,6 +6,7 @@ import base64
 import csv
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,14 @@ import pytest
 import torch
 from tiny_store import TinyStore, tiny_store
 
-import audiocls.data.store
 from audiocls import training
 from audiocls.compare import COLUMNS, Comparison, compare
 from audiocls.errors import DataError, SettingError
-from audiocls.report import Cell, Spread, per_class, summarise
+from audiocls.report import Cell, Spread, per_class, ranked
+from audiocls.training.epoch import Progress
 
 torch.set_num_threads(1)
-SETTINGS = training.Settings("", epochs=2, batch_size=16, group_by="player")
+RECIPE = training.Recipe(epochs=2, batch_size=16)
 
 
 @pytest.fixture
@@ -31,23 +32,21 @@ def stores(monkeypatch: pytest.MonkeyPatch) -> dict[str, TinyStore]:
     a, b = tiny_store(), tiny_store(frames=8, features=6, seed=1)
     b.recordings[5].n_clips = 0
     keep = b.clip_recording != 5
-    b.features, b.clip_recording = b.features[keep], b.clip_recording[keep]
+    b.features, b._clips = b.features[keep], b._clips[keep]
     made = {"a": a, "b": b}
-    monkeypatch.setattr(audiocls.data.store, "open_store", lambda path: made[Path(path).name])
+    monkeypatch.setattr("audiocls.compare.open_store", lambda path: made[Path(path).name])
     return made
 
 
 def run(folder: Path, features: str = "ab", models: tuple[str, ...] = ("lstm",), **kwargs: Any):
-    settings = kwargs.pop("settings", SETTINGS)
-    return compare(
-        [f"features/{f}" for f in features], models, settings=settings, out=folder, **kwargs
-    )
+    given = {"recipe": RECIPE, "group_by": "player", "device": "cpu"} | kwargs
+    return compare([f"features/{f}" for f in features], models, out=folder, **given)
 
 
 def test_splits_are_identical_across_features_and_models(
     tmp_path: Path, stores: dict[str, TinyStore]
 ) -> None:
-    done = run(tmp_path, models=("lstm", "newcnn"), seeds=2, settings=SETTINGS)
+    done = run(tmp_path, models=("lstm", "newcnn"), seeds=2)
     by_seed: dict[int, set[bytes]] = {}
     for row in done.rows:
         split = (tmp_path / row["run"] / "split.csv").read_bytes()
@@ -67,10 +66,10 @@ def test_leaks_are_sought_once_a_store_and_split(
     sought = []
 
     def leak_warnings(store: Any, split: Any) -> list[str]:
-        sought.append((id(store), split.to_csv()))
+        sought.append((id(store), repr(split.table())))
         return [f"leak {len(sought)}"]
 
-    monkeypatch.setattr(training, "leak_warnings", leak_warnings)
+    monkeypatch.setattr("audiocls.compare.leak_warnings", leak_warnings)
     done = run(tmp_path, models=("lstm", "newcnn"), seeds=2)
     assert len(sought) == len(set(sought)) == 2 * 2
     for row in done.rows:
@@ -108,7 +107,7 @@ def test_finished_cells_are_not_done_again(
 ) -> None:
     trained: list[str] = []
 
-    def announce(name: str, number: int, of: int) -> training.Progress:
+    def announce(name: str, number: int, of: int) -> Progress:
         trained.append(name)
         if len(trained) == 2:
             raise KeyboardInterrupt
@@ -122,27 +121,27 @@ def test_finished_cells_are_not_done_again(
     assert trained == ["a-lstm-0", "b-lstm-0", "b-lstm-0"]
 
     before = whole.results.read_bytes(), whole.report.read_bytes()
-    monkeypatch.setattr(training, "fit", None)
+    monkeypatch.setattr("audiocls.compare.fit", None)
     again = run(tmp_path)
     assert (again.results.read_bytes(), again.report.read_bytes()) == before
 
 
 def test_what_changed_since_is_noticed(tmp_path: Path, stores: dict[str, TinyStore]) -> None:
     run(tmp_path)
-    changed = training.Settings("", epochs=3, batch_size=16, group_by="player")
-    with pytest.raises(
-        SettingError, match=r"--epochs was 2, is 3 now \(cell a-lstm-0\); --restart"
-    ):
-        run(tmp_path, settings=changed)
+    changed = training.Recipe(epochs=3, batch_size=16)
+    with pytest.raises(SettingError, match=r"`epochs` was 2, is 3 now \(run a-lstm-0\); `restart`"):
+        run(tmp_path, recipe=changed)
     # Without `b`, recording 5 is no longer left out, and the split another one.
-    with pytest.raises(SettingError, match="recordings that all stores share have changed"):
+    with pytest.raises(SettingError, match="the recordings have changed, and so the split"):
         run(tmp_path, "a")
     stores["a"].recordings[0].n_clips += 1
+    del stores["a"].identity
     with pytest.raises(SettingError, match="feature store has changed"):
         run(tmp_path)
     stores["a"].recordings[0].n_clips -= 1
+    del stores["a"].identity
     before = json.loads((tmp_path / "cells/a-lstm-0/metrics.json").read_text())["settings"]
-    run(tmp_path, settings=changed, restart=True)
+    run(tmp_path, recipe=changed, restart=True)
     after = json.loads((tmp_path / "cells/a-lstm-0/metrics.json").read_text())["settings"]
     assert (before["epochs"], after["epochs"]) == (2, 3)
 
@@ -156,8 +155,8 @@ def test_what_cannot_be_compared_is_said_before_training(
         ("a", ("lstm", "lstm"), {}, "named twice"),
         ("", ("lstm",), {}, "at least one"),
         ("a", (), {}, "at least one"),
-        ("a", ("lstm",), {"seeds": 0}, "--seeds"),
-        ("a", ("lstm",), {"folds": 1}, "--folds"),
+        ("a", ("lstm",), {"seeds": 0}, "seeds"),
+        ("a", ("lstm",), {"folds": 1}, "folds"),
     ):
         with pytest.raises(SettingError, match=message):
             run(tmp_path / "out", features, models, **kwargs)
@@ -219,7 +218,7 @@ def test_the_report_is_one_page_with_everything_in_it(
         head, _, data = reference.partition(",")
         assert head == "data:image/png;base64"
         assert base64.b64decode(data).startswith(b"\x89PNG")
-    for row in summarise([_cell(row, tmp_path) for row in done.rows]):
+    for row in ranked([_cell(row, tmp_path) for row in done.rows]):
         assert str(row.scores["balanced_accuracy"]) in page.text
     assert "not in every store" in page.text
     assert torch.__version__ in page.text
@@ -238,14 +237,21 @@ def test_names_of_classes_cannot_break_the_page(
     assert "<script>alert(1)</script>" in page.text
 
 
-def test_the_model_shown_is_the_best_on_validation_not_on_test() -> None:
-    def cell(model: str, val: float, test: float) -> Cell:
-        scores = {"accuracy": test, "balanced_accuracy": test, "macro_f1": test}
-        metrics = {"val": {"balanced_accuracy": val}, "test": scores, "test_recording": scores}
-        return Cell("f", model, 0, None, Path(), metrics | {"parameters": 1, "training_s": 1.0})
+def test_the_model_shown_is_the_best_on_validation_not_on_test(
+    tmp_path: Path, stores: dict[str, TinyStore]
+) -> None:
+    [row] = run(tmp_path, "a").rows
+    cell = _cell(row, tmp_path)
 
-    order = summarise([cell("x", 0.7, 0.9), cell("y", 0.8, 0.6)])
-    assert [s.model for s in order] == ["y", "x"]
+    def scored(model: str, val: float, test: float) -> Cell:
+        scores = {"accuracy": test, "balanced_accuracy": test, "macro_f1": test}
+        result = replace(
+            cell.result, val={"balanced_accuracy": val}, test=scores, test_recording=scores
+        )
+        return Cell(replace(cell.trial, model=model), cell.run, result)
+
+    order = ranked([scored("lstm", 0.7, 0.9), scored("cnn", 0.8, 0.6)])
+    assert [s.model for s in order] == ["cnn", "lstm"]
 
 
 def test_spread() -> None:
@@ -270,7 +276,9 @@ def test_per_class_table() -> None:
 
 
 def _cell(row: dict[str, Any], out: Path) -> Cell:
-    folder = out / row["run"]
-    metrics = json.loads((folder / "metrics.json").read_text())
-    assert re.fullmatch(r"[\w-]+", folder.name)
-    return Cell(row["feature"], row["model"], row["seed"], row["fold"], folder, metrics)
+    made = training.Run(out / row["run"])
+    assert re.fullmatch(r"[\w-]+", made.folder.name)
+    result = training.Result.read(made.folder)
+    assert result is not None
+    trial = training.Trial(row["model"], RECIPE, row["seed"], "player", row["fold"], row["feature"])
+    return Cell(trial, made, result)

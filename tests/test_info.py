@@ -15,7 +15,7 @@ from tiny_store import tiny_store
 
 import audiocls
 from audiocls.cli import main
-from audiocls.training import Settings, fit
+from audiocls.training import Device, Recipe, Run, Trial, fit
 from audiocls.training.splits import make_split
 
 RATE = 16000
@@ -133,10 +133,10 @@ def test_headers_of_a_table_and_of_what_only_soundfile_reads(tmp_path: Path) -> 
 
 def test_a_model(tmp_path: Path) -> None:
     store = tiny_store()
-    settings = Settings("lstm", epochs=1)
-    split = make_split(store.recordings, seed=0)  # type: ignore[arg-type]
+    trial = Trial("lstm", Recipe(epochs=1))
+    split = make_split(store.recordings, seed=0)
     run = tmp_path / "run"
-    result = fit(store, "tiny", settings, split, run)  # type: ignore[arg-type]
+    result = fit(trial, store, split, Run(run), Device.pick("cpu")).to_dict()
     for path in (run, run / "model"):
         found = json.loads(info(path, "--json").stdout)
         assert found["architecture"] == "lstm"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +12,26 @@ import pytest
 import torch
 from tiny_store import TinyStore, tiny_store
 
-from audiocls import checkpoint, training
+from audiocls import Classifier, build_model
 from audiocls.errors import DataError, SettingError
+from audiocls.training import Device, Recipe, Run, Trial, fit
 from audiocls.training.leakage import near_duplicates
+from audiocls.training.normalisation import statistics
+from audiocls.training.run import FILES
+from audiocls.training.schedule import learning_rate
 from audiocls.training.splits import TEST, TRAIN, VAL, make_split
 
 torch.set_num_threads(1)
+CPU = Device.pick("cpu")
 
 
-def run(store: TinyStore, folder: Path, **settings: Any) -> dict[str, Any]:
-    chosen = training.Settings(**({"model": "lstm", "epochs": 3, "batch_size": 16} | settings))
-    split = make_split(store.recordings, group_by="player", seed=chosen.seed)
-    return training.fit(store, "tiny", chosen, split, folder)  # type: ignore[arg-type]
+def run(
+    store: TinyStore, folder: Path, model: str = "lstm", seed: int = 0, **fields: Any
+) -> dict[str, Any]:
+    recipe = Recipe(**({"epochs": 3, "batch_size": 16} | fields))
+    trial = Trial(model, recipe, seed, "player", feature="tiny")
+    split = make_split(store.recordings, group_by="player", seed=seed)
+    return fit(trial, store, split, Run(folder), CPU).to_dict()
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +48,8 @@ def test_it_learns(finished: tuple[Path, dict[str, Any]]) -> None:
 
 def test_files_of_a_run(finished: tuple[Path, dict[str, Any]]) -> None:
     folder, result = finished
-    assert {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()} == set(
-        training.FILES
+    assert {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()} == (
+        set(FILES) - {"state.safetensors"}
     )
     assert json.loads((folder / "metrics.json").read_text()) == result
     with (folder / "history.csv").open() as file:
@@ -54,7 +61,16 @@ def test_files_of_a_run(finished: tuple[Path, dict[str, Any]]) -> None:
 
 def test_metrics_as_documented(finished: tuple[Path, dict[str, Any]]) -> None:
     _, result = finished
-    measures = {"accuracy", "balanced_accuracy", "macro_f1", "ece", "n", "confusion", "per_class"}
+    measures = {
+        "accuracy",
+        "balanced_accuracy",
+        "macro_f1",
+        "ece",
+        "nll",
+        "n",
+        "confusion",
+        "per_class",
+    }
     for part in ("train", "val", "test", "test_recording"):
         assert set(result[part]) == measures
         assert np.sum(result[part]["confusion"]) == result[part]["n"]
@@ -64,7 +80,7 @@ def test_metrics_as_documented(finished: tuple[Path, dict[str, Any]]) -> None:
     assert sum(part["recordings"] for part in parts.values()) == len(store.recordings)
     assert {part: result[part]["n"] for part in parts} == {p: parts[p]["clips"] for p in parts}
     assert result["test_recording"]["n"] == parts["test"]["recordings"]
-    model = training.build_model("lstm", 3, (6, 5))
+    model = build_model("lstm", 3, (6, 5))
     assert result["parameters"] == sum(p.numel() for p in model.parameters())
     assert result["samples_per_s"] > 0
     assert result["device"].startswith(("cpu", "cuda"))
@@ -90,16 +106,18 @@ def test_a_saved_model_gives_the_same_predictions(
     store = tiny_store()
     split = make_split(store.recordings, group_by="player")
     for path in (folder, folder / "model"):
-        model, info = checkpoint.load(path)
-        assert info.classes == store.classes
-        assert info.input_shape == (6, 5)
-        assert info.spec == store.spec
+        classifier = Classifier.load(path)
+        description = classifier.description
+        assert description.classes == classifier.classes_ == store.classes
+        assert description.input_shape == (6, 5)
+        assert description.spec == store.spec
         test = [split.part[store.recordings[i].path] == TEST for i in store.clip_recording]
-        x = torch.from_numpy((store.features[test] - info.mean) / info.std)
         with torch.no_grad():
-            predicted = model(x).argmax(dim=1).numpy()
-        accuracy = (predicted == store.labels[test]).mean()
+            p = classifier.probabilities(torch.from_numpy(store.features[test])).numpy()
+        accuracy = (p.argmax(axis=1) == store.labels[test]).mean()
         assert accuracy == pytest.approx(result["test"]["accuracy"])
+        likelihood = p[np.arange(len(p)), store.labels[test]]
+        assert -np.log(likelihood).mean() == pytest.approx(result["test"]["nll"])
 
 
 def test_a_damaged_model_is_refused(finished: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
@@ -107,17 +125,17 @@ def test_a_damaged_model_is_refused(finished: tuple[Path, dict[str, Any]], tmp_p
     weights = (folder / "model/weights.safetensors").read_bytes()
     document = (folder / "model/model.json").read_text()
     with pytest.raises(DataError, match="holds no model"):
-        checkpoint.load(tmp_path)
+        Classifier.load(tmp_path)
     (tmp_path / "model.json").write_text(document)
     with pytest.raises(DataError, match="missing"):
-        checkpoint.load(tmp_path)
+        Classifier.load(tmp_path)
     for damaged in (b"", weights[:100], weights[:-7]):
         (tmp_path / "weights.safetensors").write_bytes(damaged)
         with pytest.raises(DataError, match="damaged"):
-            checkpoint.load(tmp_path)
+            Classifier.load(tmp_path)
     (tmp_path / "weights.safetensors").write_bytes(weights)
     for old, new, message in (
-        ('"format": 1', '"format": 99', "format 99"),
+        ('"format": 2', '"format": 99', "format 99"),
         ('"lstm"', '"transformer"', "unknown architecture 'transformer'"),
         ('"lstm"', '"lstm-large"', "damaged or of another model"),
         ('"classes"', '"klasses"', "KeyError 'classes'"),
@@ -125,13 +143,13 @@ def test_a_damaged_model_is_refused(finished: tuple[Path, dict[str, Any]], tmp_p
     ):
         (tmp_path / "model.json").write_text(document.replace(old, new, 1))
         with pytest.raises(DataError, match=message):
-            checkpoint.load(tmp_path)
+            Classifier.load(tmp_path)
 
 
 def test_a_seed_repeats_and_another_does_not(tmp_path: Path) -> None:
     a, b, c = (run(tiny_store(), tmp_path / f"{i}", seed=s) for i, s in enumerate((5, 5, 6)))
     for result in (a, b, c):
-        del result["training_s"], result["samples_per_s"]
+        del result["training_s"], result["samples_per_s"], result["clips_per_s"]
     assert a == b
     assert a != c
     weights = [(tmp_path / f"{i}/model/weights.safetensors").read_bytes() for i in range(3)]
@@ -156,11 +174,11 @@ def test_statistics_come_from_the_training_part_only(tmp_path: Path) -> None:
         store.features[part == other] *= 100
         store.features[part == other] += 7
     run(store, tmp_path / "b", epochs=1)
-    documents = [json.loads((tmp_path / x / "model/model.json").read_text()) for x in "ab"]
-    for key in ("mean", "std"):
-        assert documents[0][key] == documents[1][key]
-    np.testing.assert_allclose(documents[0]["mean"], expected.mean(axis=(0, 1)), rtol=1e-5)
-    np.testing.assert_allclose(documents[0]["std"], expected.std(axis=(0, 1)), rtol=1e-5)
+    a, b = (Classifier.load(tmp_path / x) for x in "ab")
+    assert torch.equal(a.mean, b.mean)
+    assert torch.equal(a.deviation, b.deviation)
+    np.testing.assert_allclose(a.mean, expected.mean(axis=(0, 1)), rtol=1e-5)
+    np.testing.assert_allclose(a.deviation, expected.std(axis=(0, 1)), rtol=1e-5)
 
 
 def test_statistics_of_many_clips() -> None:
@@ -168,7 +186,7 @@ def test_statistics_of_many_clips() -> None:
     rng = np.random.default_rng(0)
     store.features = rng.normal(1000 * np.arange(5), 1 + np.arange(5), (2500, 3, 5))
     clips = rng.permutation(2500)[:2300]
-    mean, std = training.statistics(store, clips)  # type: ignore[arg-type]
+    mean, std = statistics(store, clips)
     np.testing.assert_allclose(mean, store.features[clips].mean(axis=(0, 1)), rtol=1e-6)
     np.testing.assert_allclose(std, store.features[clips].std(axis=(0, 1)), rtol=1e-6)
 
@@ -177,7 +195,7 @@ def test_a_constant_feature_stays_finite(tmp_path: Path) -> None:
     store = tiny_store()
     store.features[:, :, 4] = -80
     result = run(store, tmp_path)
-    assert json.loads((tmp_path / "model/model.json").read_text())["std"][4] == 1
+    assert Classifier.load(tmp_path).deviation[4] == 1
     assert np.isfinite(result["test"]["ece"])
 
 
@@ -195,7 +213,7 @@ def test_every_architecture_trains(tmp_path: Path, model: str) -> None:
 
 def test_an_interrupted_run_keeps_its_best_model(tmp_path: Path) -> None:
     store = tiny_store()
-    settings = training.Settings("lstm", epochs=50)
+    trial = Trial("lstm", Recipe(epochs=50))
     split = make_split(store.recordings)
 
     def stop(_done: int, _total: int, row: dict[str, float] | None) -> None:
@@ -203,12 +221,12 @@ def test_an_interrupted_run_keeps_its_best_model(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        training.fit(store, "tiny", settings, split, tmp_path, stop)  # type: ignore[arg-type]
+        fit(trial, store, split, Run(tmp_path), CPU, stop)
     assert not (tmp_path / "metrics.json").exists()
     assert (tmp_path / "model/weights.safetensors").exists()
     assert len((tmp_path / "history.csv").read_text().splitlines()) == 3
     with pytest.raises(SettingError, match="an unfinished run"):
-        training.refuse_used(tmp_path, restart=False)
+        Run(tmp_path).claim()
 
 
 def test_divergence_is_an_error(tmp_path: Path) -> None:
@@ -220,16 +238,16 @@ def test_divergence_is_an_error(tmp_path: Path) -> None:
 
 def test_used_folders(finished: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     folder, _ = finished
-    with pytest.raises(SettingError, match="holds a finished run; --restart"):
-        training.refuse_used(folder, restart=False)
-    training.refuse_used(folder, restart=True)
+    with pytest.raises(SettingError, match="holds a finished run; `restart`"):
+        Run(folder).claim()
+    Run(folder).claim(restart=True)
     (tmp_path / "letter.txt").write_text("dear")
     for restart in (False, True):
         with pytest.raises(SettingError, match="something else"):
-            training.refuse_used(tmp_path, restart)
+            Run(tmp_path).claim(restart)
         with pytest.raises(SettingError, match="is a file"):
-            training.refuse_used(tmp_path / "letter.txt", restart)
-    training.refuse_used(tmp_path / "new", restart=False)
+            Run(tmp_path / "letter.txt").claim(restart)
+    Run(tmp_path / "new").claim()
 
 
 def test_a_failed_start_writes_nothing(tmp_path: Path) -> None:
@@ -241,49 +259,88 @@ def test_a_failed_start_writes_nothing(tmp_path: Path) -> None:
         run(store, tmp_path / "run")
     store = tiny_store()
     store.clip_s = 0
-    with pytest.raises(DataError, match="--clip-s"):
-        run(store, tmp_path / "run")
+    with pytest.raises(SettingError, match="one length only: extract with `clip_s`"):
+        run(store, tmp_path / "run", model="cnn")
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"model": "resnt"}, "did you mean 'resnet'"),
-        ({"sampler": "balancd"}, "did you mean 'balanced'"),
-        ({"device": "gpu"}, "choose from auto, cpu, cuda"),
-        ({"epochs": 0}, "--epochs"),
-        ({"batch_size": 1}, "--batch-size"),
-        ({"lr": 0.0}, "--lr"),
-        ({"lr": float("nan")}, "--lr"),
-        ({"seed": -1}, "--seed"),
+        ({"sampler": "balancd"}, "sampler 'balancd' is invalid: did you mean 'balanced'"),
+        ({"epochs": 0}, "epochs 0 is invalid: must be >= 1"),
+        ({"epochs": 1.5}, "epochs 1.5 is invalid: must be a whole number"),
+        ({"epochs": True}, "epochs True is invalid"),
+        ({"batch_size": 1}, "batch_size"),
+        ({"lr": 0.0}, "lr 0.0 is invalid: must be > 0"),
+        ({"lr": float("nan")}, "lr nan"),
+        ({"lr": float("inf")}, "lr inf"),
+        ({"lr": "fast"}, "lr 'fast' is invalid: must be a number"),
+        ({"warm_up": 1.5}, "warm_up 1.5 is invalid: must be >= 0 and <= 1"),
+        ({"learning_rate": 1.0}, "field 'learning_rate' is invalid"),
     ],
 )
-def test_settings(wrong: dict[str, Any], message: str) -> None:
+def test_recipes_are_checked(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingError, match=message):
-        training.Settings(**(asdict(training.Settings("lstm")) | wrong)).validate()
+        Recipe.preset("modern", **wrong)
 
 
-def test_cuda_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_presets() -> None:
+    study = Recipe.preset("study", epochs=10)
+    assert (study.optimizer, study.lr, study.batch_size, study.epochs) == ("adam", 0.01, 16, 10)
+    assert study.schedule == "constant"
+    assert Recipe.preset("study").epochs == 50
+    assert Recipe.preset() == Recipe()
+    with pytest.raises(SettingError, match="recipe 'moden' is invalid: did you mean 'modern'"):
+        Recipe.preset("moden")
+
+
+@pytest.mark.parametrize(
+    ("model", "seed", "message"),
+    [("resnt", 0, "model 'resnt' is invalid: did you mean 'resnet'"), ("lstm", -1, "seed -1")],
+)
+def test_trials_are_checked(model: str, seed: int, message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        Trial(model, Recipe(), seed)
+
+
+def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert training.pick_device("auto") == torch.device("cpu")
+    assert Device.pick("auto").torch == torch.device("cpu")
     with pytest.raises(SettingError, match="sees no CUDA device"):
-        training.pick_device("cuda")
+        Device.pick("cuda")
+    with pytest.raises(
+        SettingError, match=r"device 'gpu' is invalid: .*choose from auto, cpu, cuda"
+    ):
+        Device.pick("gpu")
+
+
+def test_emulated_bfloat16_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("audiocls.training.device._computes_bfloat16", lambda device: False)
+    assert Device.pick("cpu", "auto").bfloat16 is False
+    with pytest.warns(UserWarning, match="only emulates it"):
+        assert Device.pick("cpu", "bfloat16").bfloat16
+    monkeypatch.setattr("audiocls.training.device._computes_bfloat16", lambda device: True)
+    assert Device.pick("cpu", "auto").bfloat16
+    assert not Device.pick("cpu", "float32").bfloat16
 
 
 def test_learning_rate_rises_and_falls() -> None:
-    rates = [training.learning_rate(i, 100) for i in range(100)]
-    assert max(rates) == 1
+    recipe = Recipe(lr=2.0)
+    rates = [learning_rate(recipe, i, 100) for i in range(100)]
+    assert max(rates) == 2
     assert rates[:10] == sorted(rates[:10])
     assert rates[10:] == sorted(rates[10:], reverse=True)
-    assert rates[-1] < 0.001
-    assert training.learning_rate(0, 1) == 1
+    assert rates[-1] < 0.002
+    assert learning_rate(recipe, 0, 1) == 2
+    constant = Recipe.preset("study")
+    assert {learning_rate(constant, i, 100) for i in range(100)} == {0.01}
 
 
 def test_copies_on_both_sides_are_found() -> None:
     store = tiny_store({"a": 30, "b": 30})
     part = make_split(store.recordings).part
-    assert near_duplicates(store, part) == []  # type: ignore[arg-type]
+    assert near_duplicates(store, part) == []
     train, test = (
         next(i for i, r in enumerate(store.recordings) if part[r.path] == p and r.n_clips == 2)
         for p in (TRAIN, TEST)
@@ -291,6 +348,6 @@ def test_copies_on_both_sides_are_found() -> None:
     rng = np.random.default_rng(1)
     copy = store.features[store.clip_recording == train]
     store.features[store.clip_recording == test] = copy + 0.01 * rng.standard_normal(copy.shape)
-    pairs = near_duplicates(store, part)  # type: ignore[arg-type]
+    pairs = near_duplicates(store, part)
     paths = (store.recordings[train].path, store.recordings[test].path)
     assert [pair[:2] for pair in pairs] == [paths]

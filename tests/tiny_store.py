@@ -1,44 +1,51 @@
-"""A feature store in memory, with the attributes of `audiocls.Store`, for tests of learning."""
+"""A feature store in memory, for tests of learning."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from audiocls import FeatureSpec
+from audiocls import FeatureSpec, Store
+from audiocls.data.recordings import Recording
 
 
-@dataclass
-class Recording:
-    path: str
-    label: str
-    n_clips: int = 1
-    group: str = ""
-    split: str | None = None
-    extra: dict[str, str] = field(default_factory=dict)
-    status: str = "ok"
-
-    def __post_init__(self) -> None:
-        self.group = self.group or self.path
+def recording(path: str, label: str, n_clips: int = 1, **known: Any) -> Recording:
+    """A recording that gave clips; its own group unless another is given."""
+    return Recording(
+        0, path, label, known.pop("group", path), n_clips=n_clips, status="ok", **known
+    )
 
 
-@dataclass
-class TinyStore:
-    features: Any  # float [n_clips, frames, features]
-    recordings: list[Recording]
-    clip_recording: Any
-    classes: list[str]
-    spec: FeatureSpec = field(default_factory=FeatureSpec)
-    clip_s: float = 0.5
-    hop_s: float = 0.5
+class TinyStore(Store):
+    """A store whose parts are given instead of read."""
+
+    def __init__(
+        self,
+        features: Any,  # float [n_clips, frames, features]
+        recordings: list[Recording],
+        clip_recording: Any,
+        classes: list[str],
+    ) -> None:
+        super().__init__(
+            Path("tiny"),
+            {
+                "spec": FeatureSpec().to_dict(),
+                "feature": "tiny",
+                "clip_s": 0.5,
+                "hop_s": 0.5,
+                "classes": classes,
+                "counts": {"clips": len(features)},
+                "shape": list(features.shape),
+            },
+        )
+        self.features, self.recordings = features, recordings
+        self._clips = np.stack([clip_recording, np.zeros_like(clip_recording)], axis=1)
 
     @property
-    def labels(self) -> Any:
-        index = {c: i for i, c in enumerate(self.classes)}
-        of_recording = np.array([index[r.label] for r in self.recordings])
-        return of_recording[self.clip_recording]
+    def clip_shape(self) -> tuple[int | None, int]:
+        return (self.features.shape[1] if self.clip_s > 0 else None), self.features.shape[2]
 
 
 def tiny_store(
@@ -53,7 +60,7 @@ def tiny_store(
             n = 1 + i % 3
             group = f"{name}/{i // 2}"
             recordings.append(
-                Recording(f"{name}/{name}_{i:03}.wav", name, n, extra={"player": group})
+                recording(f"{name}/{name}_{i:03}.wav", name, n, extra={"player": group})
             )
             x = rng.standard_normal((n, frames, features)).astype(np.float32)
             x[:, :, c % features] += 2

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from audiocls.audio import load as load
+    from audiocls.classifier import Classifier as Classifier
     from audiocls.data.extraction import extract as extract
     from audiocls.data.store import Store as Store
     from audiocls.data.store import open_store as open_store
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from audiocls.spec import presets as presets
 
 _HOME = {
+    "Classifier": "classifier",
     "Extractor": "features",
     "FeatureSpec": "spec",
     "Store": "data.store",

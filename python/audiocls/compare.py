@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from audiocls import training
+from audiocls.data.store import open_store
 from audiocls.errors import DataError, SettingError
-from audiocls.files import replace_file
-from audiocls.models import build_model
+from audiocls.files import write_csv
 from audiocls.report import Cell, write_report
+from audiocls.training.device import Device
+from audiocls.training.epoch import Progress
+from audiocls.training.leakage import leak_warnings
+from audiocls.training.loop import check_model, fit
+from audiocls.training.recipe import Recipe
+from audiocls.training.run import Result, Run
 from audiocls.training.splits import Split, make_split, usable
+from audiocls.training.trial import Trial
 
 if TYPE_CHECKING:
     from audiocls.data.recordings import Recording
     from audiocls.data.store import Store
 
 # Called before a cell is trained: its name, its number from 1, how many there are in all.
-Announce = Callable[[str, int, int], training.Progress]
+Announce = Callable[[str, int, int], Progress]
 COLUMNS = (
     "feature",
     "model",
@@ -60,9 +61,11 @@ def compare(
     features: Sequence[str | Path],
     models: Sequence[str],
     *,
+    recipe: Recipe | None = None,
     seeds: int = 1,
     folds: int | None = None,
-    settings: training.Settings | None = None,
+    group_by: str | None = None,
+    device: str = "auto",
     out: str | Path = "runs/compare",
     restart: bool = False,
     announce: Announce | None = None,
@@ -71,78 +74,89 @@ def compare(
 
     All stores must come from one data set: a split is made once for a seed and fold, by the path
     of the recordings that every store has. Each cell is a run folder under `out`/cells; a finished
-    one is taken as it is, so an interrupted comparison goes on where it stopped.
+    one is taken as it is, and an unfinished one goes on from its last epoch, so an interrupted
+    comparison goes on where it stopped.
 
-    settings: what all cells share; its model, seed and fold are replaced.
-
-    Writes results.csv and report.html. Raises SettingError where a finished cell was made with
-    other settings, recordings or splits (`restart` does all again), and before anything is trained
+    Writes results.csv and report.html. Raises SettingError where a cell was made with another
+    recipe, other recordings or splits (`restart` does all again), and before anything is trained
     for settings that cannot be.
     """
-    from audiocls.data.store import open_store
+    recipe = recipe or Recipe()
+    chosen = Device.pick(device, recipe.precision)
+    paths = {Path(f).resolve().name: Path(f) for f in features}
+    _refuse(features, models, seeds, folds, Path(out))
+    trials = list(_trials(list(paths), models, recipe, seeds, folds, group_by))
+    stores = {name: open_store(path) for name, path in paths.items()}
+    for store in stores.values():
+        for model in models:
+            check_model(model, store)
+    recordings, left_out = common_recordings(stores)
+    splits: dict[tuple[int, str | None], Split] = {}
+    for trial in trials:
+        if (trial.seed, trial.fold) not in splits:
+            split = make_split(recordings, group_by=group_by, fold=trial.fold, seed=trial.seed)
+            split = replace(split, warnings=left_out + split.warnings)
+            splits[trial.seed, trial.fold] = split
 
-    common = settings or training.Settings("")
+    # Checked for the whole grid before the first cell is trained.
+    cells: list[tuple[Trial, Run, Result | None]] = []
+    for trial in trials:
+        trial = replace(trial, store=stores[trial.feature].identity)
+        run = Run(Path(out) / "cells" / trial.name)
+        split = splits[trial.seed, trial.fold]
+        cells.append((trial, run, None if restart else run.finished(trial, split)))
+
+    done = []
+    leaks: dict[tuple[str, int, str | None], list[str]] = {}
+    for number, (trial, run, result) in enumerate(cells, 1):
+        store, split = stores[trial.feature], splits[trial.seed, trial.fold]
+        if result is None:
+            progress = announce(trial.name, number, len(cells)) if announce else None
+            key = (trial.feature, trial.seed, trial.fold)
+            if key not in leaks:
+                leaks[key] = leak_warnings(store, split)
+            result = fit(
+                trial, store, split, run, chosen, progress, resume=not restart, leaks=leaks[key]
+            )
+        done.append(Cell(trial, run, result))
+        rows = [row_of(cell) for cell in done]
+        write_results(Path(out) / "results.csv", rows)
+    write_report(Path(out) / "report.html", done)
+    return Comparison(rows, Path(out) / "results.csv", Path(out) / "report.html")
+
+
+def _refuse(
+    features: Sequence[str | Path], models: Sequence[str], seeds: int, folds: int | None, out: Path
+) -> None:
+    """Raises SettingError for what cannot be compared."""
     if seeds < 1:
-        raise SettingError("--seeds", seeds, "must be >= 1")
+        raise SettingError("seeds", seeds, "must be >= 1")
     if folds is not None and folds < 2:
-        raise SettingError("--folds", folds, "must be >= 2")
-    paths = [Path(f) for f in features]
-    names = [path.resolve().name for path in paths]
-    for what, values in (("--features", names), ("--models", list(models))):
+        raise SettingError("folds", folds, "must be >= 2")
+    names = [Path(f).resolve().name for f in features]
+    for what, values in (("features", names), ("models", list(models))):
         if not values:
             raise SettingError(what, "", "at least one is needed")
         for value in values:
             if values.count(value) > 1:
                 raise SettingError(what, value, "is named twice; results would mix")
-    for model in models:
-        replace(common, model=model).validate()
-    out = Path(out)
     if out.exists() and not out.is_dir():
-        raise SettingError("--out", str(out), "is a file; a folder is needed")
+        raise SettingError("out", str(out), "is a file; a folder is needed")
 
-    stores = dict(zip(names, map(open_store, paths), strict=True))
-    for store in stores.values():
-        for model in models:
-            # Without memory for the weights: an input too small for a model is said at once.
-            with torch.device("meta"):
-                build_model(model, len(store.classes), training.input_shape(store))
-    recordings, left_out = common_recordings(stores)
 
-    grid = [
-        (seed, fold, name, model)
-        for seed in range(common.seed, common.seed + seeds)
-        for fold in ([None] if folds is None else [f"{k}/{folds}" for k in range(1, folds + 1)])
-        for name in names
-        for model in models
-    ]
-    splits: dict[tuple[int, str | None], Split] = {}
-    todo = []
-    for seed, fold, name, model in grid:
-        if (seed, fold) not in splits:
-            split = make_split(recordings, group_by=common.group_by, fold=fold, seed=seed)
-            splits[seed, fold] = replace(split, warnings=left_out + split.warnings)
-        own = replace(common, model=model, seed=seed, fold=fold)
-        folder = out / "cells" / training.run_name(name, own)
-        # Checked for the whole grid before the first cell is trained.
-        done = None if restart else finished(folder, own, stores[name], splits[seed, fold])
-        todo.append((folder, name, own, done))
-
-    cells = []
-    leaks: dict[tuple[str, int, str | None], list[str]] = {}
-    for number, (folder, name, own, done) in enumerate(todo, 1):
-        result = done
-        if result is None:
-            progress = announce(folder.name, number, len(todo)) if announce else None
-            split = splits[own.seed, own.fold]
-            key = (name, own.seed, own.fold)
-            if key not in leaks:
-                leaks[key] = training.leak_warnings(stores[name], split)
-            result = training.fit(stores[name], name, own, split, folder, progress, leaks[key])
-        cells.append(Cell(name, own.model, own.seed, own.fold, folder, result))
-        rows = [row_of(cell) for cell in cells]
-        write_results(out / "results.csv", rows)
-    write_report(out / "report.html", cells)
-    return Comparison(rows, out / "results.csv", out / "report.html")
+def _trials(
+    features: Sequence[str],
+    models: Sequence[str],
+    recipe: Recipe,
+    seeds: int,
+    folds: int | None,
+    group_by: str | None,
+) -> Iterator[Trial]:
+    for seed in range(seeds):
+        for fold in [None] if folds is None else [f"{k}/{folds}" for k in range(1, folds + 1)]:
+            for feature in features:
+                for model in models:
+                    yield Trial(model, recipe, seed, group_by, fold, feature)
 
 
 def common_recordings(stores: dict[str, Store]) -> tuple[list[Recording], list[str]]:
@@ -175,64 +189,33 @@ def common_recordings(stores: dict[str, Store]) -> tuple[list[Recording], list[s
     return [r for path, r in own.items() if path in everywhere], warnings
 
 
-def finished(
-    folder: Path, settings: training.Settings, store: Store, split: Split
-) -> dict[str, Any] | None:
-    """The metrics of a finished cell; None where there is none.
-
-    Raises SettingError where it was made otherwise than asked now.
-    """
-    try:
-        result: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except ValueError:
-        raise DataError(f"{str(folder / 'metrics.json')!r} is damaged") from None
-    changed = [
-        f"--{key.replace('_', '-')} was {result['settings'].get(key)}, is {value} now"
-        for key, value in asdict(settings).items()
-        if key != "device" and result["settings"].get(key) != value
-    ]
-    if result["store"]["identity"] != training.identity(store):
-        changed.append("the feature store has changed")
-    elif (folder / "split.csv").read_bytes() != split.to_csv():
-        changed.append("the recordings that all stores share have changed, and so the split")
-    if changed:
-        rule = f"{changed[0]} (cell {folder.name}); --restart does all again, or choose another"
-        raise SettingError("--out", str(folder.parent.parent), rule)
-    return result
-
-
 def row_of(cell: Cell) -> dict[str, Any]:
     """The row of a cell in results.csv; all scores are of the test part unless they say val."""
-    m = cell.metrics
-    test, whole = m["test"], m["test_recording"]
+    trial, result = cell.trial, cell.result
+    test, whole = result.test, result.test_recording
     return {
-        "feature": cell.feature,
-        "model": cell.model,
-        "seed": cell.seed,
-        "fold": cell.fold or "",
+        "feature": trial.feature,
+        "model": trial.model,
+        "seed": trial.seed,
+        "fold": trial.fold or "",
         **{key: test[key] for key in ("accuracy", "balanced_accuracy", "macro_f1", "ece")},
         "recording_accuracy": whole["accuracy"],
         "recording_balanced_accuracy": whole["balanced_accuracy"],
         "recording_macro_f1": whole["macro_f1"],
-        "val_balanced_accuracy": m["val"]["balanced_accuracy"],
-        "parameters": m["parameters"],
-        "training_s": m["training_s"],
-        "samples_per_s": m["samples_per_s"],
-        "best_epoch": m["chosen"]["epoch"],
-        "device": m["device"],
-        "run": f"cells/{cell.folder.name}",
+        "val_balanced_accuracy": result.val["balanced_accuracy"],
+        "parameters": result.parameters,
+        "training_s": result.training_s,
+        "samples_per_s": result.clips_per_s,
+        "best_epoch": result.chosen["epoch"],
+        "device": result.device,
+        "run": f"cells/{cell.run.folder.name}",
     }
 
 
 def write_results(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write results.csv as a whole."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(
-        {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows
-    )
+    """Writes results.csv as a whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, text.getvalue().encode("utf-8", "surrogateescape"))
+    cells = ([row[name] for name in COLUMNS] for row in rows)
+    write_csv(
+        path, COLUMNS, ([f"{v:.6g}" if isinstance(v, float) else v for v in row] for row in cells)
+    )

@@ -16,7 +16,7 @@ def evaluate(probabilities: ArrayLike, labels: ArrayLike, classes: list[str]) ->
     accuracy, n; confusion: rows are true classes, columns predicted ones.
     balanced_accuracy: mean recall of the classes that occur among the labels.
     macro_f1: mean F1 of the classes that occur among the labels or the predictions.
-    ece: see `expected_calibration_error`.
+    ece, nll: see `expected_calibration_error`, `negative_log_likelihood`.
     per_class: {name: precision, recall, f1, n}; None where a measure is 0/0 for lack of examples.
     """
     p = np.asarray(probabilities, np.float64)
@@ -40,6 +40,7 @@ def evaluate(probabilities: ArrayLike, labels: ArrayLike, classes: list[str]) ->
         "balanced_accuracy": float(np.nanmean(recall)),
         "macro_f1": float(np.nanmean(f1)),
         "ece": expected_calibration_error(p, y),
+        "nll": negative_log_likelihood(p, y),
         "n": len(y),
         "confusion": confusion.tolist(),
         "per_class": {
@@ -68,6 +69,20 @@ def expected_calibration_error(
     bins = np.clip(np.ceil(confidence * n_bins).astype(np.int64) - 1, 0, n_bins - 1)
     gap = np.bincount(bins, weights=correct - confidence, minlength=n_bins)
     return float(np.abs(gap).sum() / len(p))
+
+
+def softmax(logits: NDArray[np.float64], temperature: float = 1.0) -> NDArray[np.float64]:
+    """Probabilities of logits [n, n_classes] at a temperature."""
+    z = logits / temperature
+    p = np.exp(z - z.max(axis=1, keepdims=True))
+    probabilities: NDArray[np.float64] = p / p.sum(axis=1, keepdims=True)
+    return probabilities
+
+
+def negative_log_likelihood(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+    """Mean of −log of the probability of the true class."""
+    likelihood = probabilities[np.arange(len(labels)), labels]
+    return float(-np.log(np.maximum(likelihood, 1e-30)).mean())
 
 
 def mean_by_recording(

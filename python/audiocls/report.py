@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -15,6 +14,8 @@ import jinja2
 
 from audiocls import plots
 from audiocls.files import replace_file
+from audiocls.training.run import Result, Run
+from audiocls.training.trial import Trial
 
 SCORES = {
     "accuracy": "accuracy",
@@ -28,12 +29,9 @@ SCORES = {
 class Cell:
     """One trained model of a comparison."""
 
-    feature: str
-    model: str
-    seed: int
-    fold: str | None
-    folder: Path
-    metrics: dict[str, Any]  # as in metrics.json
+    trial: Trial
+    run: Run
+    result: Result
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Summary:
+class Ranking:
     """All cells of one feature and model."""
 
     feature: str
@@ -66,20 +64,20 @@ class Summary:
     training_s: float  # mean
 
 
-def summarise(cells: Sequence[Cell]) -> list[Summary]:
-    """One summary for each feature and model, the best on validation first."""
+def ranked(cells: Sequence[Cell]) -> list[Ranking]:
+    """One ranking for each feature and model, the best on validation first."""
     together: dict[tuple[str, str], list[Cell]] = {}
     for cell in cells:
-        together.setdefault((cell.feature, cell.model), []).append(cell)
+        together.setdefault((cell.trial.feature, cell.trial.model), []).append(cell)
     summaries = [
-        Summary(
+        Ranking(
             feature,
             model,
             own,
             {name: Spread.of([_score(c, name) for c in own]) for name in SCORES},
-            Spread.of([c.metrics["val"]["balanced_accuracy"] for c in own]),
-            own[0].metrics["parameters"],
-            fmean(c.metrics["training_s"] for c in own),
+            Spread.of([c.result.val["balanced_accuracy"] for c in own]),
+            own[0].result.parameters,
+            fmean(c.result.training_s for c in own),
         )
         for (feature, model), own in together.items()
     ]
@@ -89,30 +87,30 @@ def summarise(cells: Sequence[Cell]) -> list[Summary]:
 def write_report(path: Path, cells: Sequence[Cell]) -> None:
     """Write the page. The confusion matrix shown is of the model that validation chose, summed
     over its seeds and folds: choosing it by its test score would flatter it."""
-    summaries = summarise(cells)
+    summaries = ranked(cells)
     best = summaries[0]
-    classes: list[str] = best.cells[0].metrics["classes"]
+    classes: list[str] = best.cells[0].result.classes
     confusion = [
-        [sum(c.metrics["test"]["confusion"][i][j] for c in best.cells) for j in range(len(classes))]
+        [sum(c.result.test["confusion"][i][j] for c in best.cells) for j in range(len(classes))]
         for i in range(len(classes))
     ]
-    first = cells[0].metrics
+    first = cells[0].result
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     template = environment.from_string(files("audiocls").joinpath("report.html.jinja").read_text())
     page = template.render(
         summaries=summaries,
         best=best,
         scores=SCORES,
-        seeds=sorted({c.seed for c in cells}),
-        folds=sorted({c.fold for c in cells if c.fold}),
+        seeds=sorted({c.trial.seed for c in cells}),
+        folds=sorted({c.trial.fold for c in cells if c.trial.fold}),
         classes=per_class(confusion, classes),
         confusion=_inline(plots.confusion(confusion, classes)),
         curves=[(s, _inline(_curves(s.cells[0]))) for s in summaries],
-        split=first["split"],
-        settings=first["settings"],
-        versions=first["versions"],
-        devices=sorted({c.metrics["device"] for c in cells}),
-        warnings=sorted({w for c in cells for w in c.metrics["warnings"]}),
+        split=first.split,
+        settings=first.settings,
+        versions=first.versions,
+        devices=sorted({c.result.device for c in cells}),
+        warnings=sorted({w for c in cells for w in c.result.warnings}),
     )
     replace_file(path, page.encode("utf-8", "replace"))
 
@@ -141,14 +139,13 @@ def per_class(confusion: list[list[int]], classes: list[str]) -> list[dict[str, 
 
 def _score(cell: Cell, name: str) -> float:
     key = name.removeprefix("recording_")
-    score: float = cell.metrics["test" if key == name else "test_recording"][key]
+    part = cell.result.test if key == name else cell.result.test_recording
+    score: float = part[key]
     return score
 
 
 def _curves(cell: Cell) -> bytes:
-    with (cell.folder / "history.csv").open(newline="", encoding="utf-8") as file:
-        history = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
-    return plots.curves(history, cell.metrics["chosen"]["epoch"])
+    return plots.curves(cell.run.history(), cell.result.chosen["epoch"])
 
 
 def _inline(png: bytes) -> str:

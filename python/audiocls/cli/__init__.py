@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import errno
 import importlib
+import re
 import sys
 from typing import Any
 
@@ -44,8 +45,17 @@ class Command(click.Command):
             text = str(error)
             if isinstance(error, OSError) and error.filename and error.strerror:
                 text = f"{error.filename}: {error.strerror}"
+            if isinstance(error, SettingError):
+                text = str(SettingError(self._as_option(error.name), error.value, error.rule))
+            # The library names a setting by its field, `lr`; here it is an option, --lr.
+            text = re.sub(r"`(\w+)`", lambda m: self._as_option(m[1], m[0]), text)
             click.echo(f"audiocls {ctx.info_name}: {text}", err=True)
             sys.exit(2 if isinstance(error, SettingError) else 1)
+
+    def _as_option(self, field: str, otherwise: str | None = None) -> str:
+        """How the setting `field` is called on the command line."""
+        flags = (p.opts[0] for p in self.params if p.name == field and isinstance(p, click.Option))
+        return next(flags, field if otherwise is None else otherwise)
 
 
 class _Commands(click.Group):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
 from audiocls.cli import Command
+from audiocls.cli.options import recipe_of, recipe_options
 
 
 @click.command("compare", cls=Command)
@@ -19,13 +21,6 @@ from audiocls.cli import Command
 @click.option("--models", default="all", show_default=True, metavar="all|A,B", help="Models.")
 @click.option("--seeds", default=1, show_default=True, help="How often, each with a new split.")
 @click.option("--folds", type=int, metavar="N", help="Cross-validate: test on each of N folds.")
-@click.option("--epochs", default=30, show_default=True, help="Rounds over the training part.")
-@click.option("--batch-size", default=64, show_default=True, help="Clips a step.")
-@click.option("--lr", default=1e-3, show_default=True, help="Highest learning rate.")
-@click.option(
-    "--sampler", default="balanced", show_default=True, metavar="balanced|natural|sqrt",
-    help="How often a class is drawn: equally, as it came, or in between.",
-)  # fmt: skip
 @click.option(
     "--group-by",
     metavar="recording|COLUMN|REGEX",
@@ -42,20 +37,19 @@ from audiocls.cli import Command
 )
 @click.option("--restart", is_flag=True, help="Do finished cells again.")
 @click.option("--json", "as_json", is_flag=True, help="Print the rows of results.csv as JSON.")
+@recipe_options()
 def command(
     features: str | None,
     models: str,
     seeds: int,
     folds: int | None,
-    epochs: int,
-    batch_size: int,
-    lr: float,
-    sampler: str,
     group_by: str | None,
     device: str,
     out: Path,
     restart: bool,
     as_json: bool,
+    preset: str,
+    **options: Any,
 ) -> None:
     """Train every model on every feature store, on identical splits, and write one report.
 
@@ -70,30 +64,32 @@ def command(
     from rich.console import Console
     from rich.table import Table
 
-    from audiocls import training
-    from audiocls.cli.epochs import EpochLines
+    from audiocls.cli.progress import EpochLines
     from audiocls.compare import compare
+    from audiocls.data.store import stores_under
     from audiocls.errors import DataError
     from audiocls.models import MODELS
     from audiocls.report import SCORES, Spread
 
     if features is None:
-        stores = training.stores_under()
+        stores = stores_under()
         if not stores:
             raise DataError("no feature store under 'features': run `audiocls extract` first")
     else:
         given = [Path(name.strip()) for name in features.split(",") if name.strip()]
         stores = [path if path.exists() else Path("features") / path for path in given]
     names = list(MODELS) if models == "all" else [m.strip() for m in models.split(",") if m.strip()]
-    settings = training.Settings("", epochs, batch_size, lr, sampler, group_by, None, device)
+    recipe = recipe_of(preset, options)
 
-    with EpochLines(epochs) as lines:
+    with EpochLines(recipe.epochs) as lines:
         done = compare(
             stores,
             names,
             seeds=seeds,
             folds=folds,
-            settings=settings,
+            recipe=recipe,
+            group_by=group_by,
+            device=device,
             out=out,
             restart=restart,
             announce=lines.announce,

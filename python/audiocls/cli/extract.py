@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from audiocls.cli import Command
 from audiocls.errors import SettingError
-
-if TYPE_CHECKING:
-    from audiocls.data.extraction import Progress
-
-# Where stderr is no terminal, a line now and then instead of a bar.
-_LINE_EVERY_S = 10.0
 
 
 @click.command("extract", cls=Command)
@@ -71,12 +63,13 @@ def command(
       audiocls extract recordings/ --feature mel
       audiocls extract recordings/ --feature mel --set n_mels=64 --out features/mel-64
     """
+    from audiocls.cli.progress import extraction_progress
     from audiocls.data.extraction import extract
     from audiocls.spec import FeatureSpec
 
     spec = FeatureSpec.preset(feature, **dict(map(_override, overrides)))
     started = time.monotonic()
-    with _shown_progress() as progress:
+    with extraction_progress() as progress:
         store = extract(
             data,
             spec,
@@ -121,65 +114,3 @@ def _override(text: str) -> tuple[str, Any]:
         return key, json.loads(value)
     except ValueError:
         return key, value  # a word, such as log=natural
-
-
-@contextlib.contextmanager
-def _shown_progress() -> Iterator[Callable[[Progress], None]]:
-    """A bar with rate and time left on a terminal; a line now and then elsewhere."""
-    if not sys.stderr.isatty():
-        yield _lines()
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    bar = Bar(
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-        TextColumn("left{task.fields[failed]}"),
-        console=Console(stderr=True),
-        transient=True,
-    )
-    started = time.monotonic()
-    with bar:
-        task = bar.add_task("", total=None, rate="", failed="")
-
-        def show(progress: Progress) -> None:
-            bar.update(
-                task,
-                total=progress.total,
-                completed=progress.recordings,
-                rate=_rate(progress, time.monotonic() - started),
-                failed=f", {progress.failed} failed" if progress.failed else "",
-            )
-
-        yield show
-
-
-def _lines() -> Callable[[Progress], None]:
-    started = last = time.monotonic()
-    before: int | None = None  # recordings finished by earlier runs
-
-    def show(progress: Progress) -> None:
-        nonlocal last, before
-        now = time.monotonic()
-        before = progress.recordings if before is None else before
-        if now - last < _LINE_EVERY_S:
-            return
-        last = now
-        todo = progress.total - progress.recordings
-        left_s = todo * (now - started) / max(progress.recordings - before, 1)
-        click.echo(
-            f"{progress.recordings} of {progress.total} recordings, "
-            f"{_rate(progress, now - started)}, {left_s:.0f} s left, {progress.failed} failed",
-            err=True,
-        )
-
-    return show
-
-
-def _rate(progress: Progress, seconds: float) -> str:
-    seconds = max(seconds, 0.1)
-    return f"{progress.clips / seconds:.0f} clips/s, {progress.audio_s / seconds:.0f} × real time"

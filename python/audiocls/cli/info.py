@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,21 +40,20 @@ def command(path: Path, as_json: bool, plot: Path | None) -> None:
       audiocls info features/mel --plot balance.png
       audiocls info runs/mel-resnet-0
     """
+    from audiocls.cli.progress import header_progress
     from audiocls.data.summary import draw, summarise
 
     if any((path / name).is_file() for name in ("model.json", "model/model.json")):
         if plot is not None:
             rule = "a model has none; its run folder holds curves.png and confusion.png"
             raise SettingError("--plot", str(plot), rule)
-        from audiocls.checkpoint import describe
-
-        model = describe(path)
+        model = _describe(path)
         if as_json:
             click.echo(json.dumps(model, indent=1, ensure_ascii=True))
         else:
             _print_model(model)
         return
-    with _shown_progress() as progress:
+    with header_progress() as progress:
         summary = summarise(path, progress)
     if plot is not None:
         draw(summary, plot)
@@ -66,18 +63,20 @@ def command(path: Path, as_json: bool, plot: Path | None) -> None:
         _print(summary)
 
 
-@contextlib.contextmanager
-def _shown_progress() -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on a terminal, nothing elsewhere: headers are read fast."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
+def _describe(path: Path) -> dict[str, Any]:
+    """What a run folder or its model contains; metrics None where the run was interrupted or only
+    the model was kept."""
+    from audiocls.description import count_stored_parameters, model_folder, read_description
+    from audiocls.training.run import Result
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("headers", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    folder = model_folder(path)
+    result = Result.read(folder.parent if folder == path else path)
+    return {
+        "path": str(path),
+        "parameters": count_stored_parameters(path),
+        **read_description(path).to_dict(),
+        "metrics": result.to_dict() if result else None,
+    }
 
 
 def _print_model(model: dict[str, Any]) -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
 from audiocls.cli import Command
+from audiocls.cli.options import recipe_of, recipe_options
+from audiocls.models import MODELS
 
 
 @click.command("train", cls=Command)
-@click.option(
-    "--model", required=True, metavar="NAME", help="cnn, newcnn, resnet, lstm or lstm-large."
-)
+@click.option("--model", required=True, metavar="NAME", help=f"One of {', '.join(MODELS)}.")
 @click.option(
     "--features",
     type=click.Path(path_type=Path),
@@ -26,16 +27,6 @@ from audiocls.cli import Command
     metavar="DIR",
     help="The run folder.  [default: runs/FEATURE-MODEL-SEED]",
 )
-@click.option("--epochs", default=30, show_default=True, help="Rounds over the training part.")
-@click.option("--batch-size", default=64, show_default=True, help="Clips a step.")
-@click.option("--lr", default=1e-3, show_default=True, help="Highest learning rate.")
-@click.option(
-    "--sampler",
-    default="balanced",
-    show_default=True,
-    metavar="balanced|natural|sqrt",
-    help="How often a class is drawn: equally, as it came, or in between.",
-)
 @click.option(
     "--group-by",
     metavar="recording|COLUMN|REGEX",
@@ -47,24 +38,32 @@ from audiocls.cli import Command
     metavar="K/N",
     help="Test on fold K of N; K/logo: on the K-th group alone.",
 )
-@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda")
 @click.option("--seed", default=0, show_default=True, help="Of split, weights and draws.")
+@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda")
+@click.option(
+    "--memory-gb",
+    type=float,
+    help="Read features from the store as they are needed if they are larger.  "
+    "[default: half of the free memory of the device]",
+)
+@click.option("--resume", is_flag=True, help="Go on from the last finished epoch of the run.")
 @click.option("--restart", is_flag=True, help="Replace a run that is already in the run folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print metrics.json on stdout.")
+@recipe_options()
 def command(
     model: str,
     features: Path | None,
     out: Path | None,
-    epochs: int,
-    batch_size: int,
-    lr: float,
-    sampler: str,
     group_by: str | None,
     fold: str | None,
-    device: str,
     seed: int,
+    device: str,
+    memory_gb: float | None,
+    resume: bool,
     restart: bool,
     as_json: bool,
+    preset: str,
+    **options: Any,
 ) -> None:
     """Train a model on a feature store.
 
@@ -76,30 +75,31 @@ def command(
       audiocls train --model resnet
       audiocls train --model lstm --features features/mfcc --epochs 10 --seed 1
       audiocls train --model cnn --group-by '([^/]+)/[^/]+?_([A-G]s?[0-9])_'
+      audiocls train --model resnet --recipe study --resume
     """
     from audiocls import training
-    from audiocls.cli.epochs import EpochLines
+    from audiocls.cli.progress import EpochLines
+    from audiocls.data.store import newest_store
 
-    settings = training.Settings(
-        model, epochs, batch_size, lr, sampler, group_by, fold, device, seed
-    )
-    settings.validate()  # before the search for a store: wrong usage is said first
-    features = features or training.newest_store()
-    folder = out or Path("runs") / training.run_name(features.resolve().name, settings)
-    with EpochLines(epochs) as lines:
+    recipe = recipe_of(preset, options)
+    # Before the search for a store: wrong usage is said first.
+    trial = training.Trial(model, recipe, seed, group_by, fold)
+    training.Device.pick(device, recipe.precision)
+    features = features or newest_store()
+    folder = out or training.Run.default(features, trial).folder
+    with EpochLines(recipe.epochs) as lines:
         result = training.train(
             features,
             model,
             folder,
-            epochs=epochs,
-            batch_size=batch_size,
-            lr=lr,
-            sampler=sampler,
+            recipe=recipe,
             group_by=group_by,
             fold=fold,
-            device=device,
             seed=seed,
+            device=device,
+            memory_gb=memory_gb,
             restart=restart,
+            resume=resume,
             progress=lines,
         )
     for warning in result["warnings"]:
@@ -110,7 +110,7 @@ def command(
     test, whole = result["test"], result["test_recording"]
     click.echo(
         f"{model} on {features.name}: {result['parameters']:,} parameters, "
-        f"{result['samples_per_s']:,.0f} clips/s in training, "
+        f"{result['clips_per_s']:,.0f} clips/s in training, "
         f"best epoch {result['chosen']['epoch']}"
     )
     click.echo(f"test, {test['n']} clips:        {_line(test)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from functools import cached_property, lru_cache
@@ -222,6 +223,23 @@ class Store:
         """str [n_clips]: the group of each clip's recording."""
         return np.array([r.group for r in self.recordings], np.str_)[self.clip_recording]
 
+    @property
+    def clip_shape(self) -> tuple[int | None, int]:
+        """(frames, features) of a clip; frames None where clips differ in length."""
+        *frames, features = self.about["shape"][1:]
+        return (frames[0] if frames else None), features
+
+    @cached_property
+    def identity(self) -> str:
+        """SHA-256 over what the store holds: spec, clip and hop, recordings with label and
+        clips."""
+        content = [
+            self.spec.to_dict(),
+            [self.clip_s, self.hop_s],
+            [[r.path, r.label, r.n_clips] for r in self.recordings],
+        ]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
     def numpy(self) -> NDArray[Any]:
         """All features in memory: [n_clips, frames, features]; of clips that differ in length all
         frames [total frames, features]."""
@@ -272,6 +290,21 @@ def open_store(path: str | Path) -> Store:
             f"extract with --restart"
         )
     return Store(path, about)
+
+
+def stores_under(root: Path = Path("features")) -> list[Path]:
+    """The stores directly under `root`, by name."""
+    return sorted(file.parent for file in root.glob("*/store.json"))
+
+
+def newest_store(root: Path = Path("features")) -> Path:
+    """The store under `root` that was finished last. Raises DataError where there is none."""
+    stores = stores_under(root)
+    if not stores:
+        raise DataError(
+            f"no feature store under {str(root)!r}: run `audiocls extract`, or give `features`"
+        )
+    return max(stores, key=lambda s: (s / "store.json").stat().st_mtime_ns)
 
 
 def read_about(file: Path) -> dict[str, Any]:

@@ -6,32 +6,32 @@ and returns logits [batch, n_classes]. Softmax belongs to the loss and to predic
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from torch import nn
+import importlib
+from typing import TYPE_CHECKING
 
 from audiocls.errors import SettingError, unknown
-from audiocls.models.cnn import CNN
-from audiocls.models.lstm import LSTM, lstm_large
-from audiocls.models.newcnn import NewCNN
-from audiocls.models.resnet import ResNet18
 
-# A new architecture is one new file and one line here.
-MODELS: dict[str, Callable[[int, tuple[int, int]], nn.Module]] = {
-    "cnn": CNN,
-    "newcnn": NewCNN,
-    "resnet": ResNet18,
-    "lstm": LSTM,
-    "lstm-large": lstm_large,
+if TYPE_CHECKING:
+    from torch import nn
+
+# Name → where it is. A new architecture is one new file and one line here; its module is imported
+# when it is built, so that to list the names costs no torch.
+MODELS = {
+    "cnn": "cnn.CNN",
+    "newcnn": "newcnn.NewCNN",
+    "resnet": "resnet.ResNet18",
+    "lstm": "lstm.LSTM",
+    "lstm-large": "lstm.lstm_large",
 }
 
 __all__ = ["MODELS", "build_model", "count_parameters"]
 
 
-def build_model(name: str, n_classes: int, input_shape: tuple[int, int]) -> nn.Module:
+def build_model(name: str, n_classes: int, input_shape: tuple[int | None, int]) -> nn.Module:
     """Build the network `name` with fresh weights from torch's global random generator.
 
-    input_shape: (frames, features) of a clip, e.g. (44, 128) for the preset `mel`.
+    input_shape: (frames, features) of a clip, e.g. (44, 128) for the preset `mel`; frames None
+    for clips of any length.
 
     Raises SettingError for an unknown name, fewer than two classes, or an input that is too small
     for the architecture.
@@ -41,9 +41,13 @@ def build_model(name: str, n_classes: int, input_shape: tuple[int, int]) -> nn.M
     if n_classes < 2:
         raise SettingError("n_classes", n_classes, "a classifier needs at least 2 classes")
     frames, features = input_shape
-    if frames < 1 or features < 1:
-        raise SettingError("input_shape", input_shape, "must be (frames, features), both >= 1")
-    return MODELS[name](n_classes, (int(frames), int(features)))
+    if (frames is not None and frames < 1) or features < 1:
+        rule = "must be (frames, features), both >= 1; frames None: clips of any length"
+        raise SettingError("input_shape", input_shape, rule)
+    module, _, build = MODELS[name].partition(".")
+    home = importlib.import_module(f"audiocls.models.{module}")
+    network: nn.Module = getattr(home, build)(n_classes, input_shape)
+    return network
 
 
 def count_parameters(model: nn.Module) -> int:

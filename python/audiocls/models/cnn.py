@@ -17,9 +17,12 @@ class CNN(nn.Module):
     Input [batch, frames, features]; the picture it sees is features × frames. Both must be >= 5.
     """
 
-    def __init__(self, n_classes: int, input_shape: tuple[int, int]) -> None:
+    def __init__(self, n_classes: int, input_shape: tuple[int | None, int]) -> None:
         super().__init__()
         frames, features = input_shape
+        if frames is None:
+            rule = "cnn takes clips of one length only: extract with `clip_s` greater than 0"
+            raise SettingError("input_shape", input_shape, rule)
         if frames < 5 or features < 5:
             rule = "cnn has two unpadded 3×3 convolutions: (frames, features) must both be >= 5"
             raise SettingError("input_shape", input_shape, rule)

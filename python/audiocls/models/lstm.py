@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence
 
 
 class LSTM(nn.Module):
@@ -15,7 +16,7 @@ class LSTM(nn.Module):
     """
 
     def __init__(
-        self, n_classes: int, input_shape: tuple[int, int], hidden: int = 16, layers: int = 3
+        self, n_classes: int, input_shape: tuple[int | None, int], hidden: int = 16, layers: int = 3
     ) -> None:
         super().__init__()
         _, features = input_shape
@@ -28,12 +29,16 @@ class LSTM(nn.Module):
             nn.Linear(64, n_classes),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        _, (last, _) = self.lstm(x)  # last: [layers, batch, hidden]
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        if lengths is None:
+            _, (last, _) = self.lstm(x)  # last: [layers, batch, hidden]
+        else:
+            packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
+            _, (last, _) = self.lstm(packed)
         logits: Tensor = self.classifier(last.transpose(0, 1).flatten(1))
         return logits
 
 
-def lstm_large(n_classes: int, input_shape: tuple[int, int]) -> LSTM:
+def lstm_large(n_classes: int, input_shape: tuple[int | None, int]) -> LSTM:
     """`lstm` with 8 layers of 128: 1,024 values for the classifier."""
     return LSTM(n_classes, input_shape, hidden=128, layers=8)

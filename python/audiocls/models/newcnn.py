@@ -6,6 +6,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from audiocls.models.padding import grid_mean, masked
+
 HIDDEN = 64
 POOLED = 4  # rows and columns left by the pooling, whatever the input
 
@@ -20,9 +22,8 @@ class NewCNN(nn.Module):
     Input [batch, frames, features]; the picture it sees is features × frames.
     """
 
-    def __init__(self, n_classes: int, input_shape: tuple[int, int]) -> None:
+    def __init__(self, n_classes: int, _input_shape: tuple[int | None, int]) -> None:
         super().__init__()
-        del input_shape  # any
         channels = [1] + [HIDDEN] * 5
         self.convolutions = nn.Sequential()
         for n_in, n_out in pairwise(channels):
@@ -38,7 +39,12 @@ class NewCNN(nn.Module):
             nn.Linear(64, n_classes),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x.transpose(1, 2).unsqueeze(1)  # [batch, 1, features, frames]
-        logits: Tensor = self.classifier(self.pool(self.convolutions(x)))
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        x = masked(x.transpose(1, 2).unsqueeze(1), lengths)  # [batch, 1, features, frames]
+        for layer in self.convolutions:
+            x = layer(x)
+            if isinstance(layer, nn.LeakyReLU):
+                x = masked(x, lengths)
+        pooled = self.pool(x) if lengths is None else grid_mean(x, POOLED, lengths)
+        logits: Tensor = self.classifier(pooled)
         return logits

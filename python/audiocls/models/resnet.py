@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from audiocls.models.padding import halved, masked, mean
+
 
 class BasicBlock(nn.Module):
     """Two 3×3 convolutions around a shortcut: the identity where shapes agree (option B)."""
@@ -25,9 +27,10 @@ class BasicBlock(nn.Module):
             )
         self.relu = nn.ReLU(inplace=True)
 
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.relu(self.residual(x) + self.shortcut(x))
-        return y
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """lengths: of the clips in the result."""
+        y = masked(self.residual[:3](x), lengths)
+        return masked(self.relu(self.residual[3:](y) + self.shortcut(x)), lengths)
 
 
 class ResNet18(nn.Module):
@@ -39,9 +42,8 @@ class ResNet18(nn.Module):
     Input [batch, frames, features]; the picture it sees is features × frames.
     """
 
-    def __init__(self, n_classes: int, input_shape: tuple[int, int]) -> None:
+    def __init__(self, n_classes: int, _input_shape: tuple[int | None, int]) -> None:
         super().__init__()
-        del input_shape  # any
         self.stem = nn.Sequential(
             nn.Conv2d(1, 64, 7, stride=2, padding=3, bias=False),
             nn.BatchNorm2d(64),
@@ -55,14 +57,30 @@ class ResNet18(nn.Module):
                 for n_in, n_out, stride in zip(widths, widths[1:], (1, 2, 2, 2), strict=False)
             )
         )
-        self.pool = nn.AdaptiveAvgPool2d(1)
         self.classifier = nn.Linear(512, n_classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 # He et al. 2015, arXiv:1502.01852, as the reference implementation starts.
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         x = x.transpose(1, 2).unsqueeze(1)  # [batch, 1, features, frames]
-        logits: Tensor = self.classifier(self.pool(self.stages(self.stem(x))).flatten(1))
+        if lengths is None:
+            x = self.stages(self.stem(x))
+        else:
+            x, lengths = self._padded(x, lengths)
+        logits: Tensor = self.classifier(mean(x, lengths))
         return logits
+
+    def _padded(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """The same of clips that are padded: zeros after their ends before every convolution."""
+        x = self.stem[:3](masked(x, lengths))
+        lengths = halved(lengths)
+        x = masked(x, lengths)
+        lengths = halved(lengths)
+        x = masked(self.stem[3](x), lengths)
+        for number, stage in enumerate(self.stages.children()):
+            lengths = halved(lengths) if number else lengths
+            for block in stage.children():
+                x = block(x, lengths)
+        return x, lengths

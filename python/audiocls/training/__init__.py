@@ -1,3 +1,44 @@
-"""From a feature store to a trained classifier with scores that can be believed."""
+"""From a feature store to a trained classifier with scores that can be believed.
 
-from audiocls.training.loop import *  # noqa: F403
+The names below load on first use: only what trains costs torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from audiocls.training.device import Device as Device
+    from audiocls.training.loop import fit as fit
+    from audiocls.training.loop import train as train
+    from audiocls.training.recipe import Recipe as Recipe
+    from audiocls.training.run import Result as Result
+    from audiocls.training.run import Run as Run
+    from audiocls.training.splits import Split as Split
+    from audiocls.training.splits import make_split as make_split
+    from audiocls.training.trial import Trial as Trial
+
+_HOME = {
+    "Device": "device",
+    "Recipe": "recipe",
+    "Result": "run",
+    "Run": "run",
+    "Split": "splits",
+    "Trial": "trial",
+    "fit": "loop",
+    "make_split": "splits",
+    "train": "loop",
+}
+
+__all__ = [*_HOME]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'audiocls.training' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"audiocls.training.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*_HOME]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocls.training.splits import TEST, TRAIN
+from audiocls.training.splits import TEST, TRAIN, Split
 
 if TYPE_CHECKING:
     from audiocls.data.store import Store
@@ -60,6 +60,18 @@ def near_duplicates(
                 pair = (store.recordings[train[i]].path, store.recordings[test[start + j]].path)
                 found.append((*pair, float(similarity[j, i])))
     return sorted(found, key=lambda pair: -pair[2])
+
+
+def leak_warnings(store: Store, split: Split) -> list[str]:
+    """One warning where near-identical recordings are in the training and the test part."""
+    pairs = near_duplicates(store, split.part)
+    if not pairs:
+        return []
+    train, test, _ = pairs[0]
+    return [
+        f"{len(pairs)} test recording(s) are nearly identical to a training recording, "
+        f"e.g. {test!r} and {train!r}: the test score flatters; consider `group_by`"
+    ]
 
 
 def _project(

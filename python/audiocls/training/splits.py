@@ -6,8 +6,6 @@ measures memory: the clips of one note are nearly the same clip.
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -49,14 +47,12 @@ class Split:
             for i, name in enumerate(PARTS)
         }
 
-    def to_csv(self) -> bytes:
-        """A row a recording: path, label, group, part."""
-        text = io.StringIO()
-        rows = csv.writer(text, lineterminator="\n")
-        rows.writerow(("path", "label", "group", "part"))
-        for name, part in self.part.items():
-            rows.writerow((name, self.label[name], self.group[name], PARTS[part]))
-        return text.getvalue().encode("utf-8", "surrogateescape")
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """The header and a row a recording: path, label, group, part."""
+        rows = [
+            [name, self.label[name], self.group[name], PARTS[p]] for name, p in self.part.items()
+        ]
+        return ["path", "label", "group", "part"], rows
 
 
 def usable(recordings: Sequence[Recording]) -> list[Recording]:
@@ -85,15 +81,15 @@ def groups_of(recordings: Sequence[Recording], group_by: str | None) -> list[str
         found = [None if value is None or value == "" else str(value) for value in values]
         rule = f"has no value in column {group_by!r}"
     elif re.fullmatch(r"\w+", group_by):
-        raise unknown("--group-by", group_by, ["recording", *columns, "a regular expression"])
+        raise unknown("group_by", group_by, ["recording", *columns, "a regular expression"])
     else:
         try:
             pattern = re.compile(group_by)
         except re.error as error:
-            raise SettingError("--group-by", group_by, f"no valid expression: {error}") from None
+            raise SettingError("group_by", group_by, f"no valid expression: {error}") from None
         matches = [pattern.search(r.path) for r in recordings]
         found = [m and ("/".join(g or "" for g in m.groups()) or m[0]) for m in matches]
-        rule = f"does not match --group-by {group_by!r}"
+        rule = f"does not match `group_by` {group_by!r}"
     without = [r.path for r, group in zip(recordings, found, strict=True) if not group]
     if without:
         more = f" (and {len(without) - 1} more)" if len(without) > 1 else ""
@@ -146,7 +142,7 @@ def make_split(
     }
     if given is not None and fold is not None:
         rule = "the data set brings its own `split` column, which leaves nothing to fold"
-        raise SettingError("--fold", fold, rule)
+        raise SettingError("fold", fold, rule)
     if given is not None:
         how["method"] = "the data set's `split` column"
         parts = _complete(given, rows, counts, rng, how)
@@ -270,14 +266,14 @@ def _fold(
     """The part of each group for `--fold K/N` or `--fold K/logo`."""
     match = re.fullmatch(r"(\d+)/(\d+|logo)", fold)
     if match is None:
-        raise SettingError("--fold", fold, "must be K/N, e.g. 1/5, or K/logo, e.g. 1/logo")
+        raise SettingError("fold", fold, "must be K/N, e.g. 1/5, or K/logo, e.g. 1/logo")
     k = int(match[1])
     n = len(names) if match[2] == "logo" else int(match[2])
     if n < 2:
-        raise SettingError("--fold", fold, "at least 2 folds are needed")
+        raise SettingError("fold", fold, "at least 2 folds are needed")
     if not 1 <= k <= n:
         of = f"{n} groups" if match[2] == "logo" else f"{n} folds"
-        raise SettingError("--fold", fold, f"K must be 1 to {n}, there are {of}")
+        raise SettingError("fold", fold, f"K must be 1 to {n}, there are {of}")
     _enough(names, max(n, 3), f"{n} folds and a validation part")
     if match[2] == "logo":
         test = np.arange(n) == k - 1

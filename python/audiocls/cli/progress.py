@@ -1,0 +1,149 @@
+"""Progress on stderr: a bar where there is a terminal, elsewhere a line now and then."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+if TYPE_CHECKING:
+    from audiocls.data.extraction import Progress as ExtractionProgress
+
+# Where stderr is no terminal, a line this often instead of a bar.
+EXTRACTION_LINE_S = 10.0
+TRAINING_LINE_S = 30.0
+
+
+class EpochLines:
+    """A `training.Progress`; used as a context manager."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs, self.title = epochs, ""
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total} batches"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True, highlight=False, soft_wrap=True),
+            transient=True,
+        )
+        self.task = self.bar.add_task("training", total=None)
+        self.told = time.monotonic()
+
+    def announce(self, name: str, number: int, of: int) -> EpochLines:
+        """The next model of several."""
+        self.title = f"[{number}/{of}] {name}  "
+        self.bar.reset(self.task, description=f"{number}/{of} {name}", total=None)
+        return self
+
+    def __enter__(self) -> EpochLines:
+        if self.bar.console.is_terminal:
+            self.bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.bar.console.is_terminal:
+            self.bar.stop()
+
+    def __call__(self, done: int, total: int, row: dict[str, float] | None) -> None:
+        self.bar.update(self.task, completed=done, total=total)
+        silent = not self.bar.console.is_terminal and time.monotonic() - self.told
+        if row is None and silent > TRAINING_LINE_S:
+            self.told = time.monotonic()
+            click.echo(f"{self.title}{done} of {total} batches", err=True)
+        if row is not None:
+            self.told = time.monotonic()
+            self.bar.console.print(
+                f"{self.title}"
+                f"epoch {row['epoch']:.0f}/{self.epochs}  "
+                f"loss {row['train_loss']:.3f}  val loss {row['val_loss']:.3f}  "
+                f"val balanced accuracy {row['val_balanced_accuracy']:.3f}  {row['seconds']:.1f} s",
+                markup=False,
+            )
+
+
+@contextlib.contextmanager
+def extraction_progress() -> Iterator[Callable[[ExtractionProgress], None]]:
+    """A bar with rate and time left on a terminal; a line now and then elsewhere."""
+    if not sys.stderr.isatty():
+        yield _lines()
+        return
+    bar = Progress(
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("left{task.fields[failed]}"),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    started = time.monotonic()
+    with bar:
+        task = bar.add_task("", total=None, rate="", failed="")
+
+        def show(progress: ExtractionProgress) -> None:
+            bar.update(
+                task,
+                total=progress.total,
+                completed=progress.recordings,
+                rate=_rate(progress, time.monotonic() - started),
+                failed=f", {progress.failed} failed" if progress.failed else "",
+            )
+
+        yield show
+
+
+def _lines() -> Callable[[ExtractionProgress], None]:
+    started = last = time.monotonic()
+    before: int | None = None  # recordings finished by earlier runs
+
+    def show(progress: ExtractionProgress) -> None:
+        nonlocal last, before
+        now = time.monotonic()
+        before = progress.recordings if before is None else before
+        if now - last < EXTRACTION_LINE_S:
+            return
+        last = now
+        todo = progress.total - progress.recordings
+        left_s = todo * (now - started) / max(progress.recordings - before, 1)
+        click.echo(
+            f"{progress.recordings} of {progress.total} recordings, "
+            f"{_rate(progress, now - started)}, {left_s:.0f} s left, {progress.failed} failed",
+            err=True,
+        )
+
+    return show
+
+
+def _rate(progress: ExtractionProgress, seconds: float) -> str:
+    seconds = max(seconds, 0.1)
+    return f"{progress.clips / seconds:.0f} clips/s, {progress.audio_s / seconds:.0f} × real time"
+
+
+@contextlib.contextmanager
+def header_progress() -> Iterator[Callable[[int, int], None] | None]:
+    """A bar on a terminal, nothing elsewhere: headers are read fast."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("headers", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

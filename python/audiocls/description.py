@@ -1,0 +1,142 @@
+"""What model.json says: all that prediction needs besides the weights. Nothing here needs torch."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from audiocls.errors import DataError
+from audiocls.models import MODELS
+from audiocls.spec import FeatureSpec
+
+if TYPE_CHECKING:
+    from audiocls.data.store import Store
+
+FORMAT = 2
+WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
+# A clip larger than this is no clip: the file is damaged, or meant to take all memory.
+_MOST_CELLS = 1 << 26
+# What a network keeps beside its trained numbers.
+_BUFFERS = frozenset((
+    "mean", "deviation", "temperature", "running_mean", "running_var", "num_batches_tracked",
+))  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Description:
+    """All that prediction needs besides the weights: model.json."""
+
+    architecture: str
+    input_shape: tuple[int | None, int]  # (frames, features) of a clip; frames None: any
+    classes: list[str]
+    spec: FeatureSpec  # how features are made
+    clip_s: float
+    hop_s: float
+    versions: dict[str, str]  # of what trained it
+
+    @classmethod
+    def of(cls, store: Store, architecture: str, versions: dict[str, str]) -> Description:
+        """Of a model that is trained on a store."""
+        return cls(
+            architecture=architecture,
+            input_shape=store.clip_shape,
+            classes=list(store.classes),
+            spec=store.spec,
+            clip_s=store.clip_s,
+            hop_s=store.hop_s,
+            versions=versions,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data."""
+        return {
+            "architecture": self.architecture,
+            "input_shape": list(self.input_shape),
+            "classes": self.classes,
+            "spec": self.spec.to_dict(),
+            "clip_s": self.clip_s,
+            "hop_s": self.hop_s,
+            "versions": self.versions,
+        }
+
+
+def model_folder(path: str | Path) -> Path:
+    """The folder that holds the model of a run folder or model folder. DataError if none does."""
+    for folder in (Path(path), Path(path) / "model"):
+        if (folder / DESCRIPTION).is_file():
+            return folder
+    raise DataError(f"{str(path)!r} holds no model: there is no {DESCRIPTION}")
+
+
+def read_description(path: str | Path) -> Description:
+    """What model.json of a run folder or its `model/` folder says; raises as
+    `Classifier.load`."""
+    file = model_folder(path) / DESCRIPTION
+    return described(file, read_document(file))
+
+
+def count_stored_parameters(path: str | Path) -> int:
+    """Trained numbers of a saved model, from the header of its weights."""
+    file = model_folder(path) / WEIGHTS
+    try:
+        with file.open("rb") as weights:
+            (size,) = struct.unpack("<Q", weights.read(8))
+            if size > file.stat().st_size:
+                raise ValueError("its header is cut short")
+            header = json.loads(weights.read(size))
+        return sum(
+            math.prod(entry["shape"])
+            for name, entry in header.items()
+            if name != "__metadata__" and name.rpartition(".")[2] not in _BUFFERS
+        )
+    except FileNotFoundError:
+        raise DataError(f"{str(file)!r} is missing") from None
+    except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
+        raise DataError(f"{str(file)!r} is damaged: {error}") from None
+
+
+def read_document(file: Path) -> dict[str, Any]:
+    """The content of model.json. DataError where it is damaged or of a newer format."""
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+        if document["format"] not in (1, FORMAT):
+            raise DataError(
+                f"{str(file)!r} has format {document['format']!r}; this version reads 1 to {FORMAT}"
+            )
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise _damaged(file, error) from None
+    assert isinstance(document, dict)
+    return document
+
+
+def described(file: Path, document: dict[str, Any]) -> Description:
+    """The description that a document holds. DataError where it is damaged."""
+    try:
+        if document["architecture"] not in MODELS:
+            raise DataError(
+                f"{str(file)!r} names an unknown architecture {document['architecture']!r}"
+            )
+        frames, features = document["input_shape"]
+        if not (1 <= features <= (frames or 1) * features <= _MOST_CELLS):
+            raise ValueError(f"input_shape {document['input_shape']}")
+        return Description(
+            architecture=document["architecture"],
+            input_shape=(None if frames is None else int(frames), int(features)),
+            classes=[str(c) for c in document["classes"]],
+            spec=FeatureSpec.from_dict(document["spec"]),
+            clip_s=float(document["clip_s"]),
+            hop_s=float(document["hop_s"]),
+            versions=dict(document["versions"]),
+        )
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise _damaged(file, error) from None
+
+
+def _damaged(file: Path, error: Exception) -> DataError:
+    if isinstance(error, DataError):
+        return error
+    return DataError(f"{str(file)!r} is damaged: {type(error).__name__} {error}")

@@ -1,0 +1,141 @@
+"""How a model is trained: every setting that decides it, in one place.
+
+The command line's options, their defaults and their help are made from these fields.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+from audiocls.errors import SettingError, unknown
+
+
+@dataclass(frozen=True)
+class Range:
+    """The values that a numeric field may have."""
+
+    low: float
+    high: float = math.inf
+    above_low: bool = False  # `low` itself is not allowed
+
+    def __contains__(self, value: float) -> bool:
+        return (self.low < value if self.above_low else self.low <= value) and (
+            value <= self.high and math.isfinite(value)
+        )
+
+    def __str__(self) -> str:
+        least = f"must be {'>' if self.above_low else '>='} {self.low:g}"
+        return least if self.high == math.inf else f"{least} and <= {self.high:g}"
+
+
+Share = Annotated[float, Range(0, 1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a model is trained. The defaults are the preset `modern`.
+
+    Raises:
+        SettingError: a field is invalid; names field, value and rule.
+    """
+
+    epochs: Annotated[int, Range(1)] = 30
+    """Rounds over the training part."""
+    batch_size: Annotated[int, Range(2)] = 64
+    """Clips a step; batch normalisation needs two."""
+    lr: Annotated[float, Range(0, above_low=True)] = 1e-3
+    """Highest learning rate."""
+    optimizer: Literal["adamw", "adam"] = "adamw"
+    """adam (Kingma & Ba 2015), or with the weight decay apart from the gradient, adamw (Loshchilov
+    & Hutter 2019)."""
+    weight_decay: Annotated[float, Range(0)] = 0.01
+    """How strongly weights are drawn to 0."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """Course of the learning rate: half a cosine down to 0, or as it is."""
+    warm_up: Share = 0.1
+    """Share of the steps in which the learning rate rises from 0."""
+    label_smoothing: Share = 0.0
+    """Share of a label that is spread over all classes (Szegedy et al. 2016)."""
+    mixup: Annotated[float, Range(0)] = 0.0
+    """Clips are mixed in pairs, in a proportion drawn from Beta(a, a) with this a; 0: not (Zhang et
+    al. 2018)."""
+    time_mask: Share = 0.0
+    """Largest share of the frames that is masked in a clip (SpecAugment, Park et al. 2019)."""
+    freq_mask: Share = 0.0
+    """Largest share of the features that is masked in a clip (SpecAugment)."""
+    ema: Annotated[float, Range(0, 0.99999)] = 0.0
+    """Decay a step of the moving average of the weights that is evaluated and kept; 0: the weights
+    themselves."""
+    patience: Annotated[int, Range(0)] = 0
+    """Epochs without progress on validation after which training ends; 0: never early."""
+    sampler: Literal["balanced", "natural", "sqrt"] = "balanced"
+    """How often a class is drawn: equally, as it came, or in between."""
+    clips_per_recording: Annotated[int, Range(0)] = 0
+    """At most so many clips of a recording train, evenly spread over it, the first among them; 0:
+    all. Validation and test keep all."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Arithmetic of the network; auto: bfloat16 where the device computes in it."""
+
+    def __post_init__(self) -> None:
+        for name, kind in field_types(type(self)).items():
+            object.__setattr__(self, name, _checked(name, getattr(self, name), kind))
+
+    @classmethod
+    def preset(cls, name: str = "modern", **overrides: Any) -> Recipe:
+        """The recipe of that name, with some fields replaced.
+
+        modern: the defaults. study: as the study had it that this project grew from.
+
+        Raises:
+            SettingError: no such preset or field, or an invalid value.
+        """
+        if name not in PRESETS:
+            raise unknown("recipe", name, PRESETS)
+        for field in overrides:
+            if field not in field_types(cls):
+                raise unknown("field", field, field_types(cls))
+        return cls(**{**PRESETS[name], **overrides})
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields as plain data."""
+        return dataclasses.asdict(self)
+
+
+# What a preset changes of the defaults.
+PRESETS: dict[str, dict[str, Any]] = {
+    "modern": {},
+    "study": {
+        "epochs": 50,
+        "batch_size": 16,
+        "lr": 0.01,
+        "optimizer": "adam",
+        "weight_decay": 0.0,
+        "schedule": "constant",
+        "warm_up": 0.0,
+    },
+}
+
+
+def field_types(recipe: type[Recipe]) -> dict[str, Any]:
+    """The type of each field, with its range."""
+    return get_type_hints(recipe, include_extras=True)
+
+
+def _checked(name: str, value: Any, kind: Any) -> Any:
+    allowed = None
+    if get_origin(kind) is Annotated:
+        kind, allowed = get_args(kind)
+    if get_origin(kind) is Literal:
+        if value not in get_args(kind):
+            raise unknown(name, str(value), get_args(kind))
+    elif kind in (int, float):
+        if isinstance(value, bool) or not isinstance(value, (int, kind)):
+            rule = "must be a whole number" if kind is int else "must be a number"
+            raise SettingError(name, value, rule)
+        if allowed is not None and value not in allowed:
+            raise SettingError(name, value, str(allowed))
+        value = kind(value)
+    return value

@@ -1,0 +1,213 @@
+"""A run folder, and what stands in its metrics.json. Nobody else knows the names of its files."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError
+
+from audiocls import plots
+from audiocls.errors import DataError, SettingError
+from audiocls.files import read_csv, replace_file, write_csv, write_json
+
+if TYPE_CHECKING:
+    from audiocls.classifier import Classifier
+    from audiocls.training.splits import Split
+    from audiocls.training.state import Row, TrainState
+    from audiocls.training.trial import Trial
+
+# What a run writes, and so what a restart may delete.
+FILES = (
+    "metrics.json",
+    "history.csv",
+    "split.csv",
+    "state.safetensors",
+    "curves.png",
+    "confusion.png",
+    "model/model.json",
+    "model/weights.safetensors",
+)
+Scores = dict[str, Any]  # as `metrics.evaluate` gives them
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a finished run says of itself: metrics.json."""
+
+    train: Scores  # of clips
+    val: Scores
+    test: Scores
+    test_recording: Scores  # of whole recordings
+    seed: int
+    split: dict[str, Any]
+    parameters: int
+    clips_per_s: float  # in training
+    device: str
+    training_s: float
+    chosen: dict[str, Any]  # the epoch, and by what
+    temperature: float
+    settings: dict[str, Any]
+    store: dict[str, str]  # name, identity
+    classes: list[str]
+    versions: dict[str, str]
+    warnings: list[str] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, folder: Path) -> Result | None:
+        """The result in a run folder; None where there is none. DataError where it is damaged."""
+        file = folder / "metrics.json"
+        try:
+            document = json.loads(file.read_text(encoding="utf-8"))
+            names = [f.name for f in dataclasses.fields(cls)]
+            old = {"clips_per_s": document.get("samples_per_s"), "temperature": 1.0}
+            return cls(**{name: document.get(name, old.get(name)) for name in names})
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (ValueError, AttributeError, RecursionError) as error:
+            raise DataError(f"{str(file)!r} is damaged: {error}") from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As metrics.json has it; `samples_per_s` is the older name of `clips_per_s`."""
+        return dataclasses.asdict(self) | {"samples_per_s": self.clips_per_s}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A folder that holds a run, or will."""
+
+    folder: Path
+
+    @classmethod
+    def default(cls, features: str | Path, trial: Trial) -> Run:
+        """The run of a trial on the store `features`, where nothing else is said."""
+        named = dataclasses.replace(trial, feature=Path(features).resolve().name)
+        return cls(Path("runs") / named.name)
+
+    @property
+    def model(self) -> Path:
+        """Where its model is."""
+        return self.folder / "model"
+
+    def claim(self, restart: bool = False, resume: bool = False) -> None:
+        """Raises SettingError unless the folder is free, or holds a run that may be replaced or
+        gone on with."""
+        folder = str(self.folder)
+        if restart and resume:
+            raise SettingError("resume", True, "cannot be together with `restart`: choose one")
+        if self.folder.exists() and not self.folder.is_dir():
+            raise SettingError("out", folder, "is a file; a folder is needed")
+        if not self.folder.is_dir() or not any(self.folder.iterdir()):
+            return
+        if not any((self.folder / name).exists() for name in FILES):
+            raise SettingError("out", folder, "is a folder of something else, not of a run")
+        if restart or resume:
+            return
+        if (self.folder / "metrics.json").exists():
+            raise SettingError("out", folder, "holds a finished run; `restart` replaces it")
+        rule = "holds an unfinished run; `resume` goes on with it, `restart` replaces it"
+        raise SettingError("out", folder, rule)
+
+    def finished(self, trial: Trial, split: Split) -> Result | None:
+        """The result, if the run is finished. SettingError where it is another trial's."""
+        result = Result.read(self.folder)
+        if result is not None:
+            self._refuse_other(trial, split, result.settings, result.store["identity"])
+        return result
+
+    def begin(self, split: Split, state: TrainState) -> None:
+        """Makes room for a new run: deletes what is left of an earlier one.
+
+        Raises OSError where the disk has no room for what the run will write.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for file in FILES:
+            (self.folder / file).unlink(missing_ok=True)
+        self._refuse_full(state.classifier)
+        write_csv(self.folder / "split.csv", *split.table())
+
+    def restore(self, trial: Trial, split: Split, state: TrainState) -> bool:
+        """Brings a fresh state to where the run was left; false where nothing was kept.
+
+        Raises SettingError where the run is another trial's, DataError where it is damaged.
+        """
+        from audiocls.training.state import read_progress
+
+        file = self.folder / "state.safetensors"
+        if not file.is_file():
+            return False
+        try:
+            progress = read_progress(str(file))
+            settings, store = progress["settings"], progress["settings"].pop("store")
+            self._refuse_other(trial, split, settings, store)
+            state.restore(file.read_bytes(), progress)
+        except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            if isinstance(error, SettingError):
+                raise
+            raise DataError(
+                f"{str(file)!r} is damaged ({str(error).splitlines()[0]}); `restart` begins anew"
+            ) from None
+        return True
+
+    def keep(self, trial: Trial, state: TrainState, best: bool) -> None:
+        """What an epoch leaves: the best model as it comes, the history, and the state last."""
+        if best:
+            state.chosen.save(self.model)
+        write_history(self.folder / "history.csv", state.history)
+        document = state.to_bytes(trial.settings() | {"store": trial.store})
+        replace_file(self.folder / "state.safetensors", document)
+
+    def draw_curves(self, state: TrainState) -> None:
+        """The curves so far."""
+        picture = plots.curves(state.history, state.best_epoch)
+        replace_file(self.folder / "curves.png", picture)
+
+    def finish(self, result: Result, classifier: Classifier, state: TrainState) -> None:
+        """The last files. metrics.json says that the run is finished."""
+        classifier.save(self.model)
+        self.draw_curves(state)
+        picture = plots.confusion(result.test["confusion"], result.classes)
+        replace_file(self.folder / "confusion.png", picture)
+        write_json(self.folder / "metrics.json", result.to_dict())
+        (self.folder / "state.safetensors").unlink(missing_ok=True)
+
+    def history(self) -> list[Row]:
+        """The rows of history.csv."""
+        header, *rows = read_csv(self.folder / "history.csv")
+        return [dict(zip(header, map(float, row), strict=True)) for row in rows]
+
+    def _refuse_other(
+        self, trial: Trial, split: Split, settings: dict[str, Any], store: str
+    ) -> None:
+        changed = list(trial.differences(settings, store))
+        if not changed:
+            header, rows = split.table()
+            if [header, *rows] != list(read_csv(self.folder / "split.csv")):
+                changed = ["the recordings have changed, and so the split"]
+        if changed:
+            rule = (
+                f"{changed[0]} (run {self.folder.name}); `restart` does it again, or choose another"
+            )
+            raise SettingError("out", str(self.folder), rule)
+
+    def _refuse_full(self, classifier: Classifier) -> None:
+        # At most: weights, their average and two moments in the state, the model, and of each a
+        # temporary copy; pictures and tables are small.
+        weights = sum(v.numel() * v.element_size() for v in classifier.state_dict().values())
+        needed = 10 * weights + (1 << 20)
+        free = shutil.disk_usage(self.folder).free
+        if free < needed:
+            raise DataError(
+                f"{self.folder}: the disk has {free / 1e6:.0f} MB free, "
+                f"a run of this model needs {needed / 1e6:.0f} MB"
+            )
+
+
+def write_history(path: Path, history: list[Row]) -> None:
+    """Writes history.csv, a row an epoch."""
+    rows = [[int(v) if k == "epoch" else f"{v:.6g}" for k, v in row.items()] for row in history]
+    write_csv(path, list(history[0]), rows)

@@ -1,0 +1,52 @@
+"""What identifies a run: two runs of equal trials give the same weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from audiocls.errors import SettingError, unknown
+from audiocls.models import MODELS
+from audiocls.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One model, trained by one recipe on one split of one store.
+
+    Raises SettingError for an unknown model or an impossible seed.
+    """
+
+    model: str
+    recipe: Recipe = field(default_factory=Recipe)
+    seed: int = 0  # of the split, the first weights and all draws
+    group_by: str | None = None
+    fold: str | None = None
+    feature: str = ""  # the store's name
+    store: str = ""  # its identity
+
+    def __post_init__(self) -> None:
+        if self.model not in MODELS:
+            raise unknown("model", self.model, MODELS)
+        if isinstance(self.seed, bool) or not 0 <= self.seed < 2**32:
+            raise SettingError("seed", self.seed, "must be 0 to 4294967295")
+
+    @property
+    def name(self) -> str:
+        """FEATURE-MODEL-SEED, and the fold where there is one."""
+        fold = f"-fold{self.fold.replace('/', 'of')}" if self.fold else ""
+        return f"{self.feature}-{self.model}-{self.seed}{fold}"
+
+    def settings(self) -> dict[str, Any]:
+        """What was chosen, as metrics.json shows it."""
+        own = {key: getattr(self, key) for key in ("model", "seed", "group_by", "fold")}
+        return own | self.recipe.to_dict()
+
+    def differences(self, settings: dict[str, Any], store: str) -> Iterator[str]:
+        """In what a run of other `settings` on a store of identity `store` differs."""
+        for key, value in self.settings().items():
+            if key not in settings or settings[key] != value:
+                yield f"`{key}` was {settings.get(key)}, is {value} now"
+        if store != self.store:
+            yield "the feature store has changed"
