@@ -123,6 +123,11 @@ def test_compare_ends_with_a_table_and_the_report(there: Path) -> None:
         ("train --model lstm --features a-file", 2, "'a-file'"),
         ("train --model lstm --out a-file", 2, "'a-file'"),
         ("train --model lstm --out data", 2, "'data'"),
+        (
+            "train --model lstm --resume --restart",
+            2,
+            "--resume True is invalid: cannot be together",
+        ),
         ("compare --models lstm,cn", 2, "did you mean 'cnn'"),
         ("compare --features mell", 2, "features/mell"),
         ("compare --out a-file --models lstm", 2, "'a-file'"),

@@ -111,7 +111,7 @@ class Classifier(nn.Module):
             weights = load_weights((folder / WEIGHTS).read_bytes())
             if document["format"] == 1:
                 weights = _of_format_1(document, weights)
-            classifier.load_state_dict(weights, assign=True)
+            classifier._take(weights)
         except FileNotFoundError:
             raise DataError(f"{str(folder / WEIGHTS)!r} is missing") from None
         except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
@@ -120,6 +120,22 @@ class Classifier(nn.Module):
                 f"{str(folder / WEIGHTS)!r} is damaged or of another model: {reason}"
             ) from None
         return classifier.to(device).eval()
+
+    def _take(self, weights: dict[str, Tensor]) -> None:
+        """Loads weights of any floating type. RuntimeError or ValueError where they are not
+        these, or no model could have them."""
+        own = self.state_dict()
+        for name, value in weights.items():
+            if name in own and value.is_floating_point() != own[name].is_floating_point():
+                raise ValueError(f"{name} is {value.dtype}")
+            if value.is_floating_point():
+                weights[name] = value.float()
+                if not weights[name].isfinite().all():
+                    raise ValueError(f"{name} is not finite")
+        self.load_state_dict(weights, assign=True)
+        for name in ("deviation", "temperature"):
+            if not (getattr(self, name) > 0).all():
+                raise ValueError(f"{name} must be > 0")
 
 
 def versions() -> dict[str, str]:

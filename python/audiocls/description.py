@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from audiocls.errors import DataError
 from audiocls.models import MODELS
+from audiocls.schema import Rule, at_least, optional, validate
 from audiocls.spec import FeatureSpec
 
 if TYPE_CHECKING:
@@ -100,43 +101,54 @@ def count_stored_parameters(path: str | Path) -> int:
 
 
 def read_document(file: Path) -> dict[str, Any]:
-    """The content of model.json. DataError where it is damaged or of a newer format."""
+    """The content of model.json, valid. DataError where it is damaged or of a newer format."""
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-        if document["format"] not in (1, FORMAT):
-            raise DataError(
-                f"{str(file)!r} has format {document['format']!r}; this version reads 1 to {FORMAT}"
-            )
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise _damaged(file, error) from None
-    assert isinstance(document, dict)
+        document: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{str(file)!r} is damaged: {error}") from None
+    source = f"{str(file)!r} is damaged"
+    validate(document, {"format": int}, source)
+    if document["format"] not in (1, FORMAT):
+        raise DataError(
+            f"{str(file)!r} has format {document['format']!r}; this version reads 1 to {FORMAT}"
+        )
+    if document.get("architecture") not in [*MODELS]:
+        name = document.get("architecture")
+        raise DataError(f"{str(file)!r} names an unknown architecture {name!r}")
+    validate(document, _DOCUMENT, source)
+    if document["format"] == 1:
+        validate(document, {"mean": [float], "std": [float]}, source)
     return document
 
 
 def described(file: Path, document: dict[str, Any]) -> Description:
-    """The description that a document holds. DataError where it is damaged."""
+    """The description that a valid document holds. DataError where its spec is of no kind."""
     try:
-        if document["architecture"] not in MODELS:
-            raise DataError(
-                f"{str(file)!r} names an unknown architecture {document['architecture']!r}"
-            )
-        frames, features = document["input_shape"]
-        if not (1 <= features <= (frames or 1) * features <= _MOST_CELLS):
-            raise ValueError(f"input_shape {document['input_shape']}")
-        return Description(
-            architecture=document["architecture"],
-            input_shape=(None if frames is None else int(frames), int(features)),
-            classes=[str(c) for c in document["classes"]],
-            spec=FeatureSpec.from_dict(document["spec"]),
-            clip_s=float(document["clip_s"]),
-            hop_s=float(document["hop_s"]),
-            versions=dict(document["versions"]),
-        )
-    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise _damaged(file, error) from None
+        spec = FeatureSpec.from_dict(document["spec"])
+    except ValueError as error:
+        raise DataError(f"{str(file)!r} is damaged: spec: {error}") from None
+    frames, features = document["input_shape"]
+    return Description(
+        architecture=document["architecture"],
+        input_shape=(frames, features),
+        classes=document["classes"],
+        spec=spec,
+        clip_s=document["clip_s"],
+        hop_s=document["hop_s"],
+        versions=document["versions"],
+    )
 
 
-def _damaged(file: Path, error: Exception) -> DataError:
-    if isinstance(error, DataError):
-        return error
-    return DataError(f"{str(file)!r} is damaged: {type(error).__name__} {error}")
+def _is_shape(shape: list[int | None]) -> bool:
+    frames, features = shape if len(shape) == 2 else (None, None)
+    return features is not None and 1 <= features <= (frames or 1) * features <= _MOST_CELLS
+
+
+_DOCUMENT = {
+    "input_shape": Rule([optional(int)], "must be [frames or null, features] of a clip", _is_shape),
+    "classes": Rule([str], "must be different labels", lambda c: len(c) == len(set(c)) > 1),
+    "spec": {str: object},
+    "clip_s": at_least(0, float),
+    "hop_s": at_least(0, float),
+    "versions": {str: str},
+}

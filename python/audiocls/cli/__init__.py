@@ -54,8 +54,10 @@ class Command(click.Command):
 
     def _as_option(self, field: str, otherwise: str | None = None) -> str:
         """How the setting `field` is called on the command line."""
-        flags = (p.opts[0] for p in self.params if p.name == field and isinstance(p, click.Option))
-        return next(flags, field if otherwise is None else otherwise)
+        flag = "--" + field.replace("_", "-")
+        if any(flag in p.opts for p in self.params):
+            return flag
+        return field if otherwise is None else otherwise
 
 
 class _Commands(click.Group):

@@ -29,7 +29,7 @@ def fit_temperature(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> f
     low, high = np.log(COLDEST), np.log(HOTTEST)
     for _ in range(60):
         middle = (low + high) / 2
-        if slope(middle) > 0:  # a larger 1 / T is more likely
+        if slope(middle) >= 0:  # a larger 1 / T is more likely
             high = middle
         else:
             low = middle

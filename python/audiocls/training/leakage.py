@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # copies and near-silence, too; copies give 1.0, good MP3 and Ogg re-encodes 0.99 and more.
 THRESHOLD = 0.99
 PROJECTED = 512  # dimensions of the compared vectors
+FRAMES = 32  # of a clip of any length, that many are compared, evenly spread
 LIMIT = 20_000  # recordings of a side; above it a random sample is compared
 
 
@@ -25,7 +26,8 @@ def near_duplicates(
 ) -> list[tuple[str, str, float]]:
     """Pairs (training path, test path, similarity) of recordings that are probably one recording.
 
-    Compared are the clips in the middle, of recordings with equally many clips: each feature minus
+    Compared are the clips in the middle, of recordings with equally many clips (or, where a
+    recording is one clip of its own length, equally many frames): each feature minus
     its mean over all of them, projected to 512 random dimensions (Johnson & Lindenstrauss 1984),
     cosine similarity. Each test recording gives its nearest pair. Time and memory are bounded: at
     most 20,000 recordings of a side, a random sample where there are more. Copies that were cut,
@@ -46,15 +48,18 @@ def near_duplicates(
         return []
 
     both = np.concatenate(sides)
-    n_clips = np.array([len(clips_of[i]) for i in both])
     middle = [clips_of[i][(len(clips_of[i]) - 1) // 2] for i in both]
+    if store.clip_shape[0] is None:
+        sizes = np.diff(store.features.offsets)[middle]
+    else:
+        sizes = np.array([len(clips_of[i]) for i in both])
     vectors = _project(store, np.array(middle), rng)
     a, b = vectors[: len(train)], vectors[len(train) :]
     found = []
     for start in range(0, len(b), 1024):
         similarity = b[start : start + 1024] @ a.T
-        length = n_clips[len(train) + start : len(train) + start + 1024]
-        similarity[length[:, None] != n_clips[: len(train)]] = -1
+        size = sizes[len(train) + start : len(train) + start + 1024]
+        similarity[size[:, None] != sizes[: len(train)]] = -1
         for j, i in enumerate(similarity.argmax(axis=1)):
             if similarity[j, i] >= threshold:
                 pair = (store.recordings[train[i]].path, store.recordings[test[start + j]].path)
@@ -78,15 +83,24 @@ def _project(
     store: Store, clips: NDArray[np.int64], rng: np.random.Generator
 ) -> NDArray[np.float32]:
     """Unit vectors [n, 512] of the given clips; zero for clips without any deviation."""
-    _, frames, features = store.features.shape
-    matrix = rng.standard_normal((frames * features, PROJECTED)).astype(np.float32)
     blocks = [clips[i : i + 1024] for i in range(0, len(clips), 1024)]
-    mean = sum(store.features[block].mean(axis=1, dtype=np.float64).sum(axis=0) for block in blocks)
+    frames, features = store.clip_shape
+    matrix = rng.standard_normal(((frames or FRAMES) * features, PROJECTED)).astype(np.float32)
+    mean = sum(_rows(store, block).mean(axis=1, dtype=np.float64).sum(axis=0) for block in blocks)
     mean = (mean / len(clips)).astype(np.float32)
     out = np.empty((len(clips), PROJECTED), np.float32)
     for i, block in enumerate(blocks):
-        x = store.features[block].astype(np.float32) - mean
+        x = _rows(store, block).astype(np.float32) - mean
         out[1024 * i : 1024 * i + len(block)] = x.reshape(len(block), -1) @ matrix
     norm = np.linalg.norm(out, axis=1, keepdims=True)
     unit: NDArray[np.float32] = np.divide(out, norm, out=np.zeros_like(out), where=norm > 0)
     return unit
+
+
+def _rows(store: Store, clips: NDArray[np.int64]) -> NDArray[np.generic]:
+    """[n, frames, features] of some clips; of clips of any length, FRAMES frames each."""
+    rows = store.features[clips]
+    if isinstance(rows, list):
+        return np.stack([clip[np.linspace(0, len(clip) - 1, FRAMES).astype(int)] for clip in rows])
+    given: NDArray[np.generic] = rows
+    return given

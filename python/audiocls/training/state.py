@@ -121,8 +121,12 @@ class TrainState:
         if self.average is not None:
             self.average.load_state_dict(parts["average"])
         document = self.optimizer.state_dict()
+        parameters = list(self.classifier.parameters())
         for name, value in parts.get("optimizer", {}).items():
             i, _, key = name.partition(".")
+            if value.dim():
+                # In the memory order of its parameter, which a fused optimiser relies on.
+                value = torch.empty_like(parameters[int(i)]).copy_(value)
             document["state"].setdefault(int(i), {})[key] = value
         self.optimizer.load_state_dict(document)
         self.history = progress["history"]
