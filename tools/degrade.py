@@ -1,10 +1,10 @@
-"""Recordings as other microphones, rooms and telephones would have them, for tests out of the domain.
+"""Recordings as other microphones, rooms and telephones have them: a test out of the domain.
 
     python tools/degrade.py recordings/ degraded/telephone --condition telephone
 
-writes a copy of every recording below `recordings/` under the same path, as FLAC (mono, 16 bit, at its own
-rate). Nothing here is shared with the augmentation that models are trained with: a test must not
-be made by what it tests. What is drawn depends on --seed and the recording's path alone.
+writes a copy of every recording below `recordings/` under the same path, as FLAC (mono, 16 bit, at
+its own rate). Nothing here is shared with the augmentation that models are trained with: a test
+must not be made by what it tests. What is drawn depends on --seed and the recording's path alone.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ Samples = NDArray[np.float64]
 def telephone(y: Samples, rate: int, rng: np.random.Generator) -> Samples:
     """300 to 3,400 Hz, as ITU-T G.712 has it; 80 dB down 110 Hz beyond either edge."""
     taps = round(rate / 43) | 1
-    return fftconvolve(y, firwin(taps, (300, 3400), window=("kaiser", 8), pass_zero=False, fs=rate), "same")
+    return fftconvolve(
+        y, firwin(taps, (300, 3400), window=("kaiser", 8), pass_zero=False, fs=rate), "same"
+    )
 
 
 def reverb(y: Samples, rate: int, rng: np.random.Generator) -> Samples:
@@ -41,14 +43,18 @@ def reverb(y: Samples, rate: int, rng: np.random.Generator) -> Samples:
     while not 1.5 <= np.linalg.norm(source - microphone) <= 4:
         source = room * rng.uniform(0.1, 0.9, 3)
     response = room_response(room, source, microphone, rng.uniform(0.5, 1.2), rate)
-    wet = fftconvolve(y, response)[np.argmax(response) :][: len(y)]
+    direct = round(np.linalg.norm(source - microphone) / SPEED_OF_SOUND * rate)
+    wet = fftconvolve(y, response)[direct:][: len(y)]
     return wet * np.sqrt(np.mean(y**2) / max(np.mean(wet**2), 1e-20))
 
 
 def room_response(
     room: Samples, source: Samples, microphone: Samples, decay_s: float, rate: int
 ) -> Samples:
-    """Impulse response [samples]; the walls absorb what gives `decay_s` to −60 dB (Eyring's formula)."""
+    """Impulse response [samples]; the walls absorb so much that it falls by 60 dB in `decay_s`.
+
+    Eyring (1930), "Reverberation Time in Dead Rooms".
+    """
     surface = 2 * (room[0] * room[1] + room[1] * room[2] + room[0] * room[2])
     log_energy = -24 * np.log(10) * room.prod() / (SPEED_OF_SOUND * surface * decay_s)
     reach = SPEED_OF_SOUND * decay_s * 0.7  # m: what comes later is 40 dB down
@@ -70,7 +76,7 @@ def room_response(
 
 
 def equalised(y: Samples, rate: int, rng: np.random.Generator) -> Samples:
-    """A smooth curve that takes a value between −12 and 12 dB at each octave from 31 Hz to 16 kHz."""
+    """A smooth curve, −12 to 12 dB at each octave from 31 Hz to 16 kHz."""
     octaves = np.log2(31.25) + np.arange(10)
     curve = CubicSpline(octaves, rng.uniform(-12, 12, 10))
     n = 2 * len(y)
@@ -85,7 +91,9 @@ def noisy(snr_db: float) -> Callable[[Samples, int, np.random.Generator], Sample
         spectrum = np.fft.rfft(rng.standard_normal(len(y)))
         spectrum /= np.sqrt(np.maximum(np.fft.rfftfreq(len(y), 1 / rate), 20))
         noise = np.fft.irfft(spectrum, len(y))
-        return y + noise * np.sqrt(np.mean(y**2) / max(np.mean(noise**2), 1e-20) / 10 ** (snr_db / 10))
+        return y + noise * np.sqrt(
+            np.mean(y**2) / max(np.mean(noise**2), 1e-20) / 10 ** (snr_db / 10)
+        )
 
     return condition
 
@@ -145,17 +153,18 @@ def degrade(source: Path, target: Path, condition: str, rng: np.random.Generator
     partial.rename(target)
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """See the head of this file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("recordings", type=Path, help="a folder, with a folder per class")
     parser.add_argument("out", type=Path)
     parser.add_argument("--condition", required=True, choices=CONDITIONS)
     parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     paths = sorted(p for p in args.recordings.rglob("*") if p.suffix.lower() in SUFFIXES)
     if not paths:
-        sys.exit(f"{args.recordings} has no recordings: their names must end in {', '.join(sorted(SUFFIXES))}")
+        endings = ", ".join(sorted(SUFFIXES))
+        sys.exit(f"{args.recordings} has no recordings: their names must end in {endings}")
     failed = 0
     for path in paths:
         relative = path.relative_to(args.recordings)
@@ -168,7 +177,8 @@ def main() -> None:
         except (soundfile.LibsndfileError, ValueError) as error:
             failed += 1
             print(f"{path}: {error}", file=sys.stderr)
-    print(f"{args.condition}: {len(paths) - failed} recordings in {args.out}, {failed} could not be read")
+    done = len(paths) - failed
+    print(f"{args.condition}: {done} recordings in {args.out}, {failed} could not be read")
 
 
 if __name__ == "__main__":

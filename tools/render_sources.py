@@ -30,7 +30,15 @@ import soundfont
 import unknown_sounds
 from shared_samples import FAMILIES, by_label
 from sources import (
-    BORROWED, CLASSES, DRUMS, SOURCES, UNKNOWN_TEST, UNKNOWN_TRAIN, Part, Source, path_of,
+    BORROWED,
+    CLASSES,
+    DRUMS,
+    SOURCES,
+    UNKNOWN_TEST,
+    UNKNOWN_TRAIN,
+    Part,
+    Source,
+    path_of,
 )  # fmt: skip
 
 RATE = 44100
@@ -68,9 +76,8 @@ class Note:
 
     @property
     def stem(self) -> str:
-        return (
-            f"{self.part.label}_{self.pitch}_v{self.velocity:03}_{self.hold_s:.1f}s_{self.part.name}"
-        )
+        played = f"v{self.velocity:03}_{self.hold_s:.1f}s_{self.part.name}"
+        return f"{self.part.label}_{self.pitch}_{played}"
 
 
 def choose_notes(parts: Iterable[Part], presets: soundfont.Presets, n: int) -> list[Note]:
@@ -201,23 +208,28 @@ def render_source(source: Source, out: Path, per_class: int) -> tuple[list[dict]
     with FAMILIES.open(newline="") as file:
         family = {(row["label"], row["source"]): row["family"] for row in csv.DictReader(file)}
     known, unknown = [], []
-    for parts, use in ((CLASSES, source.use), (UNKNOWN_TRAIN, "train"), (UNKNOWN_TEST, "test")):
+    # The kinds of the test come from all soundfonts, those to learn from few: as many of each.
+    for parts, use, n in (
+        (CLASSES, source.use, per_class),
+        (UNKNOWN_TRAIN, "train", per_class // 2),
+        (UNKNOWN_TEST, "test", per_class // 4),
+    ):
         if parts is UNKNOWN_TRAIN and source.use == "test":
             continue  # the model must not learn from it, and the test must not hold a learnt kind
         for label, its_parts in by_label(parts).items():
             if (source.name, label) in BORROWED:
                 continue
-            n = per_class if parts is CLASSES else max(1, per_class // 4)
-            notes = choose_notes(its_parts, presets, n)
+            notes = choose_notes(its_parts, presets, max(1, n))
             if not notes:
                 continue
             folder = Path(source.name, label) if parts is CLASSES else Path("unknown", label)
             prefix = "" if parts is CLASSES else f"{source.name}_"
             files = [folder / f"{prefix}{note.stem}.flac" for note in notes]
             heard = render(source, notes, [out / file for file in files])
+            table_at = "" if parts is CLASSES else "unknown"
             rows = [
                 {
-                    "file_name": (file if parts is CLASSES else file.relative_to("unknown")).as_posix(),
+                    "file_name": file.relative_to(table_at).as_posix(),
                     "label": label, "source": source.name, "family": family[label, source.name],
                     "use": use, "group": f"{label}/{note.pitch}", "articulation": note.part.name,
                     "pitch": note.pitch, "velocity": note.velocity, "hold_s": note.hold_s,
@@ -246,14 +258,14 @@ def check_installed(sources: Iterable[Source]) -> None:
         raise FileNotFoundError("not installed: " + "; ".join(missing))
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """See the head of this file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("--per-class", type=int, default=60, help="notes a class and source [60]")
     names = [source.name for source in SOURCES]
     parser.add_argument("--source", action="append", choices=names, help="only these [all]")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     if args.per_class < 1:
         parser.error(f"--per-class {args.per_class} is invalid: must be >= 1")
     sources = [source for source in SOURCES if not args.source or source.name in args.source]

@@ -3,12 +3,12 @@
     python tools/shared_samples.py
 
 Two soundfonts of one origin are one source: what a model learns from one of them it knows in the
-other. For every instrument, each sample that one soundfont plays in the instrument's range is compared
-with each that another plays: the cross-correlation of their beginnings, by
-phase transform (Knapp & Carter 1976, "The Generalized Correlation Method for Estimation of Time
-Delay"), which is near 1 for a copy, also at another level, and at most 0.3 for two recordings of one note,
-however alike they sound. The samples are compared as they are stored and, against copies
-at another rate, at one rate.
+other. For every instrument, each sample that one soundfont plays in the instrument's range is
+compared with each that another plays: the cross-correlation of their beginnings, by phase transform
+(Knapp & Carter 1976, "The Generalized Correlation Method for Estimation of Time Delay"). It is near
+1 for a copy, also at another level, and at most 0.3 for two recordings of one note, however alike
+they sound. The samples are compared as they are stored and, against copies at another rate, at one
+rate.
 """
 
 from __future__ import annotations
@@ -24,11 +24,19 @@ from scipy.signal import resample_poly
 
 import soundfont
 from sources import (
-    CLASSES, DRUMS, SOURCES, UNKNOWN_TEST, UNKNOWN_TRAIN, UNUSED, Part, path_of,
+    CLASSES,
+    DRUMS,
+    SOURCES,
+    UNKNOWN_TEST,
+    UNKNOWN_TRAIN,
+    UNUSED,
+    Part,
+    path_of,
 )  # fmt: skip
 
 FAMILIES = Path(__file__).with_name("families.csv")
 LONGEST, SHORTEST = 16384, 1024  # samples that are compared: 0.74 s and 0.05 s at 22,050 Hz
+TRUSTED = 4096  # shorter ones count for less
 RATE = 22050
 COPY = 0.35  # in the gap between the two: see the figures in docs/sources.md
 
@@ -36,7 +44,10 @@ Samples = NDArray[np.float32]
 
 
 def likeness(a: Samples, b: Samples) -> float:
-    """The highest value of the phase-transformed cross-correlation, in 0.005–0.2 of the rate."""
+    """The highest value of the phase-transformed cross-correlation, in 0.005–0.2 of the rate.
+
+    From 1 for a copy (0.5 at 1,024 samples) down to chance, at most 0.3.
+    """
     n = min(len(a), len(b), LONGEST)
     size = 2 * n
     window = np.hanning(n)  # a sharp end would leak the same phases into all bins
@@ -45,7 +56,9 @@ def likeness(a: Samples, b: Samples) -> float:
     cross[round(0.2 * size) :] = 0
     cross /= np.maximum(np.abs(cross), 1e-9 * np.abs(cross).max() + 1e-30)
     bins = round(0.2 * size) - round(0.005 * size)
-    return float(np.abs(np.fft.irfft(cross, size)).max() * size / (2 * bins))
+    peak = np.abs(np.fft.irfft(cross, size)).max() * size / (2 * bins)
+    # Few bins agree by chance, and that falls with the root of their number.
+    return float(peak * min(1.0, (n / TRUSTED) ** 0.5))
 
 
 def heads(parts: Iterable[Part], presets: soundfont.Presets) -> list[tuple[Samples, Samples]]:
@@ -60,7 +73,9 @@ def heads(parts: Iterable[Part], presets: soundfont.Presets) -> list[tuple[Sampl
     for sample in samples.values():
         stored = sample.data[: 2 * LONGEST].astype(np.float32)
         common = np.gcd(RATE, round(sample.rate, -1))
-        found.append((stored, resample_poly(stored, RATE // common, round(sample.rate, -1) // common)))
+        found.append(
+            (stored, resample_poly(stored, RATE // common, round(sample.rate, -1) // common))
+        )
     return found
 
 
@@ -108,8 +123,11 @@ def main() -> None:
     presets = {source.name: soundfont.read(path_of(source)) for source in SOURCES}
     rows, likenesses = [], {}
     for label, parts in by_label((*CLASSES, *UNKNOWN_TRAIN, *UNKNOWN_TEST)).items():
-        plays = {name: heads(parts, presets[name]) for name in presets}
-        plays = {name: samples for name, samples in plays.items() if samples}
+        plays = {
+            name: heads(parts, presets[name])
+            for name in presets
+            if any(presets[name].get(part.program) for part in parts)
+        }
         found = {(a, b): copies(plays[a], plays[b]) for a, b in combinations(plays, 2)}
         likenesses |= {(label, *pair): value for pair, value in found.items()}
         family = families(plays, (pair for pair, value in found.items() if value > COPY))
@@ -127,12 +145,17 @@ def main() -> None:
     for a in presets:
         cells = []
         for b in presets:
-            both = [v for (label, *pair), v in likenesses.items() if {a, b} == {*pair} and label in classes]
+            both = [
+                v
+                for (label, *pair), v in likenesses.items()
+                if {a, b} == {*pair} and label in classes
+            ]
             cells.append(f"{sum(v > COPY for v in both)}/{len(both)}" if a != b else "")
         print(f"| {a} | " + " | ".join(cells) + " |")
-    values = np.array(sorted(likenesses.values()))
-    print("\nlikeness, by tenths:", *np.histogram(values, np.arange(12) / 10)[0])
-    print("next to the threshold:", values[values <= COPY][-3:], values[values > COPY][:3])
+    print("\nlikeness, by tenths:", *np.histogram([*likenesses.values()], np.arange(12) / 10)[0])
+    for pair, value in sorted(likenesses.items(), key=lambda item: item[1]):
+        if COPY / 1.25 < value < COPY * 1.25:
+            print("near the threshold:", f"{value:.2f}", *pair)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """What a soundfont contains: its presets, and the recorded samples that each of them plays.
 
-Reads SoundFont 2 (the specification, version 2.04, sections 5 to 8: RIFF chunks and the "hydra" of nine
-tables) and the GF1 patches of the Gravis Ultrasound, as freepats has them. Only what names samples
-is read; a synthesizer does the rest.
+Reads SoundFont 2 (the specification, version 2.04, sections 5 to 8: RIFF chunks and the "hydra" of
+nine tables) and the GF1 patches of the Gravis Ultrasound, as freepats has them. Only what names
+samples is read; a synthesizer does the rest.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,7 @@ INST = np.dtype([("name", "S20"), ("bag", "<u2")])
 BAG = np.dtype([("gen", "<u2"), ("mod", "<u2")])
 GEN = np.dtype([("oper", "<u2"), ("amount", "<u2")])
 SHDR = np.dtype(
-    [("name", "S20"), ("start", "<u4"), ("end", "<u4"), ("loop", "<u4", 2), ("rate", "<u4")]
-    + [("key", "u1"), ("cents", "i1"), ("link", "<u2"), ("type", "<u2")]
+    [("name", "S20"), ("start", "<u4"), ("end", "<u4"), ("", "V8"), ("rate", "<u4"), ("", "V6")]
 )
 
 
@@ -98,7 +98,7 @@ def read_sf2(path: Path) -> Presets:
     instruments, ibag, igen = table(b"inst", INST), table(b"ibag", BAG), table(b"igen", GEN)
     headers, pbag, pgen = table(b"phdr", PHDR), table(b"pbag", BAG), table(b"pgen", GEN)
     presets: Presets = {}
-    for header, following in zip(headers, headers[1:], strict=False):
+    for header, following in pairwise(headers):
         plays = presets.setdefault((int(header["bank"]), int(header["preset"])), [])
         for low, high, i in zones(header, following, pbag, pgen, INSTRUMENT):
             for lo, hi, s in zones(instruments[i], instruments[i + 1], ibag, igen, SAMPLE):

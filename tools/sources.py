@@ -1,4 +1,4 @@
-"""What is rendered from where: the soundfonts with their licences, and the instruments with their ranges.
+"""What is rendered from where: soundfonts with their licences, instruments with their ranges.
 
 Programs are General MIDI's, counted from 0, as (bank, program); ranges are those of the real
 instruments as MIDI notes (60 is C4), from the players' usual ranges in Adler, The Study of
@@ -15,7 +15,7 @@ DRUMS = 128  # the bank of drum kits, as soundfonts count
 
 @dataclass(frozen=True)
 class Source:
-    """A soundfont, the package that holds it, and whether a model that is given away may learn from it."""
+    """A soundfont, its package, and whether a model that is given away may learn from it."""
 
     name: str
     package: str  # Debian's, or PyPI's with "pip:"
@@ -29,7 +29,8 @@ SOURCES = (
     Source("fluid", "fluid-soundfont-gm", "/usr/share/sounds/sf2/FluidR3_GM.sf2",
            "MIT", "train"),
     Source("musescore", "musescore-general-soundfont-lossless",
-           "/usr/share/sounds/sf2/MuseScore_General_Full.sf2", "MIT, parts CC0 and public domain", "train"),
+           "/usr/share/sounds/sf2/MuseScore_General_Full.sf2",
+           "MIT, parts CC0 and public domain", "train"),
     Source("generaluser", "minuet-data", "/usr/share/minuet/soundfonts/GeneralUser-v1.47.sf2",
            "GeneralUser GS License 2.0", "test"),
     Source("freepats", "freepats", "/etc/timidity/freepats.cfg",
@@ -48,7 +49,7 @@ SOURCES = (
 
 @dataclass(frozen=True)
 class Part:
-    """One way in which a soundfont plays an instrument: program and range, lowest and highest note."""
+    """One way in which a soundfont plays an instrument: program, lowest and highest note."""
 
     label: str
     name: str  # the articulation or variety, for the file name
@@ -110,10 +111,10 @@ UNKNOWN_TEST = (
 )
 # fmt: on
 
-# The variation of GS is a mandolin by name only: each of the five soundfonts that have it plays its guitar.
+# A mandolin by name only: each of the five soundfonts that have this variation plays its guitar.
 UNUSED = (Part("mandolin", "normal", (16, 25), 55, 88),)
 
-# What plays the samples of another instrument, as `python tools/shared_samples.py` finds it: left out.
+# What plays the samples of another instrument, by `python tools/shared_samples.py`: left out.
 BORROWED = {
     ("csound", "french-horn"): "tuba and trombone",
     ("airfont", "french-horn"): "trombone",

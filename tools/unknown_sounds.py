@@ -143,7 +143,7 @@ def speak(voice: str, sentence: str, speed: int, pitch: int) -> Samples:
 
 
 def all_sounds(per_kind: int) -> Iterator[tuple[str, str, Callable[[], Samples], dict[str, str]]]:
-    """Kind, name, what makes the samples, and the columns of the table; `per_kind` of each at most."""
+    """Kind, name, what makes the samples, and columns of the table; at most `per_kind` of each."""
     for kind, (use, make) in NOISES.items():
         for i in range(per_kind):
             rng = np.random.default_rng([zlib.crc32(kind.encode()), i])
