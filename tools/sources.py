@@ -111,7 +111,7 @@ UNKNOWN_TEST = (
 )
 # fmt: on
 
-# A mandolin by name only: each of the five soundfonts that have this variation plays its guitar.
+# A mandolin by name only: the five soundfonts that have this variation play guitar samples.
 UNUSED = (Part("mandolin", "normal", (16, 25), 55, 88),)
 
 # What plays the samples of another instrument, by `python tools/shared_samples.py`: left out.
