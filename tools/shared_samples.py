@@ -7,8 +7,8 @@ other. For every instrument, each sample that one soundfont plays in the instrum
 compared with each that another plays: the cross-correlation of their beginnings, by phase transform
 (Knapp & Carter 1976, "The Generalized Correlation Method for Estimation of Time Delay"). It is near
 1 for a copy, also at another level, and about 0.3 at most for two recordings of one note, however
-alike they sound. The samples are compared as they are stored and, against copies at another rate, at one
-rate.
+alike they sound. The samples are compared as they are stored and, against copies at
+another rate, at one rate.
 """
 
 from __future__ import annotations
