@@ -6,7 +6,7 @@ BIN := .venv/bin
 # One interpreter for every Rust build, so that cargo and maturin share their work.
 export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 
-.PHONY: help demo test lint bench bench-rust parity lock clean
+.PHONY: help demo test lint bench bench-rust parity sources lock clean
 
 help:
 	@echo "make demo        synthetic data set -> features -> two models -> report page"
@@ -15,6 +15,7 @@ help:
 	@echo "make bench       speed against the peers -> docs/performance.md"
 	@echo "make bench-rust  micro-benchmarks of the Rust stages, and their instruction counts"
 	@echo "make parity      equality with the reference libraries -> docs/parity.md"
+	@echo "make sources     notes from soundfonts and unknown sounds -> build/sources (docs/sources.md)"
 	@echo "make lock        renew the pinned environment from pyproject.toml"
 
 # --- environment -------------------------------------------------------------------------------
@@ -68,6 +69,9 @@ bench: build .venv/installed-bench
 
 parity: build
 	$(BIN)/python tests/parity_table.py
+
+sources: .venv/installed
+	$(BIN)/python tools/render_sources.py build/sources
 
 # Times by stage, preset and instruction set; then instructions, which are equal from run to run.
 bench-rust:

@@ -1,0 +1,292 @@
+"""Recorded notes of the orchestra's classes from soundfonts, and sounds that are none of them.
+
+    python tools/render_sources.py OUT                  # everything: docs/sources.md has the table
+    python tools/render_sources.py OUT --per-class 5    # a small set: the first of the same notes
+
+writes OUT/SOURCE/CLASS/*.flac with OUT/metadata.csv, and OUT/unknown/KIND/*.flac with
+OUT/unknown/metadata.csv, all mono, 44.1 kHz, 16 bit. `audiocls extract OUT` reads either. The same
+command gives the same notes again, and goes on where it was interrupted. What is not installed is
+named before anything is rendered.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import shutil
+import subprocess
+import sys
+import tempfile
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+import soundfont
+import unknown_sounds
+from shared_samples import FAMILIES, by_label
+from sources import (
+    BORROWED,
+    CLASSES,
+    DRUMS,
+    SOURCES,
+    UNKNOWN_TEST,
+    UNKNOWN_TRAIN,
+    Part,
+    Source,
+    path_of,
+)  # fmt: skip
+
+RATE = 44100
+VELOCITIES = (40, 68, 96, 124)  # piano, mezzopiano, forte, fortissimo
+HOLDS_S = (0.6, 1.2, 2.4)
+RELEASE_S = 0.6  # what is kept after the key goes up
+GAP_S = 0.4  # silence before the next note
+SILENT = 10 ** (-60 / 20)  # a note whose peak is below it is left out, and counted
+PITCHES = ("C", "Cs", "D", "Ds", "E", "F", "Fs", "G", "Gs", "A", "As", "B")
+COLUMNS = (
+    "file_name", "label", "source", "family", "use", "group", "articulation", "pitch", "velocity",
+    "hold_s", "licence",
+)  # fmt: skip
+
+Samples = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Note:
+    """A key that is pressed."""
+
+    part: Part
+    midi: int
+    velocity: int
+    hold_s: float
+
+    @property
+    def pitch(self) -> str:
+        """As the Philharmonia's file names have it: As4 is 70."""
+        return f"{PITCHES[self.midi % 12]}{self.midi // 12 - 1}"
+
+    @property
+    def length_s(self) -> float:
+        return self.hold_s + RELEASE_S
+
+    @property
+    def stem(self) -> str:
+        played = f"v{self.velocity:03}_{self.hold_s:.1f}s_{self.part.name}"
+        return f"{self.part.label}_{self.pitch}_{played}"
+
+
+def choose_notes(parts: Iterable[Part], presets: soundfont.Presets, n: int) -> list[Note]:
+    """`n` different notes of a label, spread over its parts, pitches, velocities and lengths.
+
+    Fewer where there are not so many. Only pitches for which the soundfont has a sample.
+    """
+    parts = [part for part in parts if presets.get(part.program)]
+    notes: list[Note] = []
+    for part in parts:
+        zones = presets[part.program]
+        keys = [
+            k for k in range(part.low, part.high + 1) if any(lo <= k <= hi for lo, hi, _ in zones)
+        ]
+        rng = np.random.default_rng(zlib.crc32(f"{part.label} {part.name}".encode()))
+        wanted = round(n * part.share / sum(p.share for p in parts))
+        # Round by round each pitch once, in a new order, with another velocity and in time length.
+        rounds = len(VELOCITIES) * len(HOLDS_S)
+        order = [(r, int(k)) for r in range(rounds) for k in rng.permutation(len(keys))]
+        notes += [
+            Note(
+                part,
+                keys[k],
+                VELOCITIES[(k + r) % len(VELOCITIES)],
+                HOLDS_S[(k + r // len(VELOCITIES)) % len(HOLDS_S)],
+            )
+            for r, k in order[: max(1, wanted)]
+        ]
+    return notes
+
+
+def midi_file(notes: Iterable[Note]) -> tuple[bytes, list[float]]:
+    """The notes one after the other as a Standard MIDI File, and when each begins, in seconds.
+
+    Format 0, a tick is a millisecond. Before each note its bank and program are chosen, after it
+    all sound is cut, so that no note rings into the next.
+    """
+    events: list[tuple[int, bytes]] = []
+    starts, now = [], 100
+    for note in notes:
+        bank, program = note.part.program
+        channel = 9 if bank == DRUMS else 0
+        if bank != DRUMS:
+            events.append((now - 20, bytes([0xB0, 0, bank])))
+        events.append((now - 10, bytes([0xC0 | channel, program])))
+        events.append((now, bytes([0x90 | channel, note.midi, note.velocity])))
+        events.append((now + round(1000 * note.hold_s), bytes([0x80 | channel, note.midi, 0])))
+        end = now + round(1000 * note.length_s)
+        events.append((end + 50, bytes([0xB0 | channel, 120, 0])))
+        starts.append(now / 1000)
+        now = end + round(1000 * GAP_S)
+    events.append((now, b"\xff\x2f\x00"))
+    track = b"\x00\xff\x51\x03" + (1_000_000).to_bytes(3, "big")  # a quarter note is a second
+    before = 0
+    for tick, message in events:
+        track += _variable_length(tick - before) + message
+        before = tick
+    header = b"MThd" + (6).to_bytes(4, "big") + b"\0\0\0\1" + (1000).to_bytes(2, "big")
+    return header + b"MTrk" + len(track).to_bytes(4, "big") + track, starts
+
+
+def _variable_length(value: int) -> bytes:
+    parts = [value & 127]
+    while value := value >> 7:
+        parts.append(value & 127 | 128)
+    return bytes(reversed(parts))
+
+
+def synthesize(source: Source, midi: bytes, folder: Path) -> Samples:
+    """What the soundfont makes of a MIDI file: [samples], mono, without reverberation or chorus."""
+    score, wav = folder / "notes.mid", folder / "notes.wav"
+    score.write_bytes(midi)
+    font = path_of(source)
+    if font.suffix == ".cfg":  # GF1 patches are TiMidity's
+        command = ["timidity", "-c", font, "--reverb=d", "--chorus=d", "--delay=d", f"-s{RATE}"]
+        command += ["-Ow", "--output-24bit", "--output-stereo", "--preserve-silence", "-A140"]
+        command += ["-o", wav, score]
+    else:
+        command = ["fluidsynth", "-ni", "-q", "-R", "0", "-C", "0", "-r", RATE, "-g", "1.2"]
+        command += ["-O", "float", "-T", "wav", "-F", wav, font, score]
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+    if done.returncode or not wav.exists():
+        raise RuntimeError(f"{command[0]} failed on {font}: {done.stderr.strip()[-500:]}")
+    return soundfile.read(wav, always_2d=True)[0].mean(axis=1)
+
+
+def cut(sound: Samples, start_s: float, length_s: float) -> Samples:
+    """One note, its last 20 ms faded out, made quieter if it would clip."""
+    first = round(start_s * RATE)
+    note = sound[first : first + round(length_s * RATE)].copy()
+    fade = min(len(note), round(0.02 * RATE))
+    note[len(note) - fade :] *= np.linspace(1, 0, fade)
+    return note / max(1.0, float(np.abs(note).max(initial=0)) / 0.99)
+
+
+def write_flac(path: Path, samples: Samples) -> None:
+    """Mono, 16 bit; the name appears when the file is complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    soundfile.write(partial, samples, RATE, subtype="PCM_16", format="FLAC")
+    partial.rename(path)
+
+
+def render(source: Source, notes: list[Note], paths: list[Path]) -> list[bool]:
+    """Render what is not there yet. Which of the notes can be heard."""
+    if not all(path.exists() for path in paths):
+        midi, starts = midi_file(notes)
+        with tempfile.TemporaryDirectory() as folder:
+            sound = synthesize(source, midi, Path(folder))
+        for note, start, path in zip(notes, starts, paths, strict=True):
+            samples = cut(sound, start, note.length_s)
+            if np.abs(samples).max(initial=0) >= SILENT:
+                write_flac(path, samples)
+    return [path.exists() for path in paths]
+
+
+def write_table(path: Path, rows: list[dict[str, object]]) -> None:
+    """The metadata.csv beside the recordings that it names."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+
+
+def render_source(source: Source, out: Path, per_class: int) -> tuple[list[dict], list[dict]]:
+    """All notes of a soundfont: the rows of the classes, and those of the unknown kinds."""
+    presets = soundfont.read(path_of(source))
+    with FAMILIES.open(newline="") as file:
+        family = {(row["label"], row["source"]): row["family"] for row in csv.DictReader(file)}
+    known, unknown = [], []
+    # The kinds of the test come from all soundfonts, those to learn from few: as many of each.
+    for parts, use, n in (
+        (CLASSES, source.use, per_class),
+        (UNKNOWN_TRAIN, "train", per_class // 2),
+        (UNKNOWN_TEST, "test", per_class // 4),
+    ):
+        if parts is UNKNOWN_TRAIN and source.use == "test":
+            continue  # the model must not learn from it, and the test must not hold a learnt kind
+        for label, its_parts in by_label(parts).items():
+            if (source.name, label) in BORROWED:
+                continue
+            notes = choose_notes(its_parts, presets, max(1, n))
+            if not notes:
+                continue
+            folder = Path(source.name, label) if parts is CLASSES else Path("unknown", label)
+            prefix = "" if parts is CLASSES else f"{source.name}_"
+            files = [folder / f"{prefix}{note.stem}.flac" for note in notes]
+            heard = render(source, notes, [out / file for file in files])
+            table_at = "" if parts is CLASSES else "unknown"
+            rows = [
+                {
+                    "file_name": file.relative_to(table_at).as_posix(),
+                    "label": label, "source": source.name, "family": family[label, source.name],
+                    "use": use, "group": f"{label}/{note.pitch}", "articulation": note.part.name,
+                    "pitch": note.pitch, "velocity": note.velocity, "hold_s": note.hold_s,
+                    "licence": source.licence,
+                }
+                for file, note, is_heard in zip(files, notes, heard, strict=True) if is_heard
+            ]  # fmt: skip
+            (known if parts is CLASSES else unknown).extend(rows)
+            silent = f", {heard.count(False)} silent and left out" if False in heard else ""
+            print(f"{source.name}: {label}: {len(rows)}{silent}", flush=True)
+    return known, unknown
+
+
+def check_installed(sources: Iterable[Source]) -> None:
+    """Raises FileNotFoundError that names everything that is missing."""
+    missing = []
+    for program in ("fluidsynth", "timidity", "espeak-ng"):
+        if shutil.which(program) is None:
+            missing.append(f"apt-get install {program}")
+    for source in sources:
+        try:
+            path_of(source)
+        except FileNotFoundError as error:
+            missing.append(str(error))
+    if missing:
+        raise FileNotFoundError("not installed: " + "; ".join(missing))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """See the head of this file."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--per-class", type=int, default=60, help="notes a class and source [60]")
+    names = [source.name for source in SOURCES]
+    parser.add_argument("--source", action="append", choices=names, help="only these [all]")
+    args = parser.parse_args(arguments)
+    if args.per_class < 1:
+        parser.error(f"--per-class {args.per_class} is invalid: must be >= 1")
+    sources = [source for source in SOURCES if not args.source or source.name in args.source]
+    try:
+        check_installed(sources)
+    except FileNotFoundError as error:
+        sys.exit(str(error))
+    known, unknown = [], []
+    for source in sources:
+        more, others = render_source(source, args.out, args.per_class)
+        known += more
+        unknown += others
+    for kind, name, samples, row in unknown_sounds.all_sounds(args.per_class):
+        file = Path(kind, f"{name}.flac")
+        if not (args.out / "unknown" / file).exists():
+            write_flac(args.out / "unknown" / file, samples())
+        unknown.append({"file_name": file.as_posix(), "label": kind, **row})
+    write_table(args.out / "metadata.csv", known)
+    write_table(args.out / "unknown" / "metadata.csv", unknown)
+    print(f"{len(known)} notes: {args.out}; {len(unknown)} unknown sounds: {args.out / 'unknown'}")
+
+
+if __name__ == "__main__":
+    main()
