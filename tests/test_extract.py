@@ -339,6 +339,54 @@ def test_a_moved_data_set_is_the_same(data: Path, tmp_path: Path) -> None:
     audiocls.extract(tmp_path / "elsewhere", "mel-16k", tmp_path / "store")
 
 
+def test_a_class_that_loses_everything_leaves_the_store_unfinished(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the disk with the data goes away in mid-run, and comes back."""
+    undisturbed = contents(audiocls.extract(data, "mel-16k", tmp_path / "undisturbed").path)
+    store = tmp_path / "store"
+    kept = {f: (f.read_bytes(), f.stat().st_mtime_ns) for f in data.glob("class-1/*.wav")}
+
+    list_recordings = extraction.list_recordings
+
+    def list_then_lose(data: Path) -> object:
+        listing = list_recordings(data)
+        for file in kept:
+            file.unlink()
+        return listing
+
+    monkeypatch.setattr(extraction, "list_recordings", list_then_lose)
+    with pytest.raises(DataError, match=r"recordings failed, all of class class-1 among them, for "
+                       r"instance class-1/\d\.wav: .*left unfinished"):  # fmt: skip
+        audiocls.extract(data, "mel-16k", store)
+    monkeypatch.undo()
+    monkeypatch.setattr(extraction, "SHARD_RECORDINGS", 3)
+    assert not (store / "store.json").exists()
+    for file, (wav, mtime_ns) in kept.items():
+        file.write_bytes(wav)
+        os.utime(file, ns=(mtime_ns, mtime_ns))
+    audiocls.extract(data, "mel-16k", store)
+    assert contents(store) == undisturbed
+
+
+def test_most_of_all_may_not_fail_without_consent(data: Path, tmp_path: Path) -> None:
+    for i in range(12):
+        (data / f"class-0/broken-{i}.wav").write_bytes(b"")
+    arguments = ["extract", str(data), "--feature", "mel-16k", "--out", str(tmp_path / "store")]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 1
+    assert (
+        "13 of 22 recordings failed, for instance class-0/broken-0.wav: is empty" in result.stderr
+    )
+    assert "--accept-failures" in result.stderr
+    result = CliRunner().invoke(main, ["info", str(tmp_path / "store")])
+    assert result.exit_code == 2
+    assert "is unfinished" in result.stderr
+    result = CliRunner().invoke(main, [*arguments, "--accept-failures"])
+    assert result.exit_code == 0
+    assert "13 of 22 recordings" in result.stderr + result.stdout
+
+
 def test_out_that_is_no_store_is_left_alone(data: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("precious")
     with pytest.raises(SettingError, match="is a file; a feature store is a folder"):
@@ -420,11 +468,11 @@ def test_the_default_out_is_named_after_the_feature(
         (["data", "--set", "n_mels=-3"], "n_mels -3 is invalid"),
         (["data", "--short", "dropp"], "did you mean 'drop'?"),
         (["data", "--dtype", "float61"], "did you mean 'float16'?"),
-        (["data", "--clip-s", "-1"], "clip_s -1 is invalid: must be from one sample"),
-        (["data", "--clip-s", "nan"], "clip_s nan is invalid"),
-        (["data", "--clip-s", "1e9"], "clip_s 1000000000 is invalid"),
-        (["data", "--hop-s", "0"], "hop_s 0 is invalid: must be from one sample"),
-        (["data", "--min-rms", "2"], "min_rms 2 is invalid: must be in [0, 1)"),
+        (["data", "--clip-s", "-1"], "--clip-s -1 is invalid: must be from one sample"),
+        (["data", "--clip-s", "nan"], "--clip-s nan is invalid"),
+        (["data", "--clip-s", "1e9"], "--clip-s 1000000000 is invalid"),
+        (["data", "--hop-s", "0"], "--hop-s 0 is invalid: must be from one sample"),
+        (["data", "--min-rms", "2"], "--min-rms 2 is invalid: must be in [0, 1)"),
         (["data", "--threads", "0"], "threads 0 is invalid: must be >= 1"),
         (["data", "--feature", "fbank", "--clip-s", "0.01"], "gives no frame"),
     ],

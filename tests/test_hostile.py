@@ -255,14 +255,15 @@ def test_a_file_that_vanishes_or_changes_after_it_was_listed(
         return listing
 
     monkeypatch.setattr(extraction, "list_recordings", list_then_change)
-    store = audiocls.extract(tmp_path / "data", "mel-16k", tmp_path / "store")
-    assert {r.path: r.error for r in store.recordings} == {
-        "a/became-a-pipe.wav": "changed after it was listed",
-        "a/gone.wav": "vanished after it was listed",
-        "a/grown.wav": "changed after it was listed",
-        "a/touched.wav": "changed after it was listed",
-        "b/good.wav": "",
-    }
+    with pytest.raises(DataError, match="4 of 5 recordings failed, all of class a among them"):
+        audiocls.extract(tmp_path / "data", "mel-16k", tmp_path / "store")
+    with (tmp_path / "store/failures.csv").open(newline="") as text:
+        assert {row["path"]: row["reason"] for row in csv.DictReader(text)} == {
+            "a/became-a-pipe.wav": "changed after it was listed",
+            "a/gone.wav": "vanished after it was listed",
+            "a/grown.wav": "changed after it was listed",
+            "a/touched.wav": "changed after it was listed",
+        }
 
 
 def test_what_our_decoders_cannot_read_goes_to_soundfile(tmp_path: Path) -> None:

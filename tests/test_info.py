@@ -163,6 +163,27 @@ def test_the_table_shows_any_name_as_it_is(store: Path) -> None:
     assert "16000 Hz (6), 22050 Hz (1)" in text
 
 
+def test_verify(store: Path) -> None:
+    result = info(store, "--verify")
+    assert result.exit_code == 0
+    assert result.stdout == f"{store}: every byte is as it was written\n"
+    file = store / "shards/00000.npy"
+    whole = file.read_bytes()
+    for damaged in (whole[:-1], whole[:-1] + bytes([whole[-1] ^ 1])):
+        file.write_bytes(damaged)
+        result = info(store, "--verify")
+        assert result.exit_code == 1
+        assert result.stderr.startswith(f"{file} has ")
+        found = json.loads(info(store, "--verify", "--json").stdout)
+        assert list(found["damaged"]) == ["shards/00000.npy"]
+
+
+def test_verify_is_for_stores(data: Path) -> None:
+    result = info(data, "--verify")
+    assert result.exit_code == 2
+    assert "is not a feature store" in result.stderr
+
+
 def test_the_picture(store: Path, data: Path, tmp_path: Path) -> None:
     for source in (store, data):
         file = tmp_path / f"{source.name}.png"

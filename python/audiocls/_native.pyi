@@ -1,6 +1,6 @@
 """Types of the Rust engine; stubtest holds this file to the compiled module."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from os import PathLike
 from typing import final
 
@@ -45,9 +45,13 @@ class StreamingExtractor:
 
 # Data sets.
 
+def checksum(path: str | PathLike[str]) -> tuple[int, str]: ...
 def clip_shape(
     spec_json: str, *, clip_s: float, hop_s: float, short: str, min_rms: float, dtype: str
 ) -> list[int]: ...
+
+# Rate in Hz, channels, blocks of mono samples.
+_Decoding = tuple[int, int, Iterable[NDArray[np.float32]]]
 
 @final
 class Extraction:
@@ -65,7 +69,7 @@ class Extraction:
         shards: list[tuple[int, int, int]],
         threads: int,
         read: Callable[[int], tuple[bytes, str]] | None = None,
-        decode: Callable[[int], tuple[NDArray[np.float32], int]] | None = None,
+        decode: Callable[[int], _Decoding | None] | None = None,
     ) -> Extraction: ...
     def wait(self, timeout_s: float) -> bool: ...
     def progress(self) -> tuple[int, int, int, float]: ...

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import io
+import contextlib
 import operator
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from audiocls import _native
-from audiocls.errors import SettingError
-
-# Frames that soundfile decodes at once: long recordings are mixed down piece by piece.
-_BLOCK_FRAMES = 1 << 16
+from audiocls.errors import LimitError, SettingError
+from audiocls.fallback import Decoding
 
 
 def load(
@@ -47,7 +44,7 @@ def load(
     except OSError as error:
         if size == 0 or not Path(name).is_file():
             raise
-        return _by_soundfile(name, name, rate, error)
+        return _by_soundfile(name, rate, error)
 
 
 def load_bytes(
@@ -60,7 +57,7 @@ def load_bytes(
     except OSError as error:
         if not data:
             raise
-        return _by_soundfile(io.BytesIO(data), name, rate, error)
+        return _by_soundfile(data, rate, error)
 
 
 def probe(source: str | bytes, name: str = "recording") -> tuple[float, int, int]:
@@ -82,12 +79,12 @@ def probe(source: str | bytes, name: str = "recording") -> tuple[float, int, int
         if size == 0:
             raise
         try:
-            import soundfile
-
-            found = soundfile.info(source if isinstance(source, str) else io.BytesIO(source))
-        except (ImportError, RuntimeError):
+            with contextlib.closing(Decoding(source, header_only=True)) as found:
+                n_samples, rate, channels = found.n_claimed, found.sample_rate, found.channels
+        except LimitError as limit:
+            raise OSError(f"{error}; {limit}") from None
+        except OSError:
             raise error from None
-        n_samples, rate, channels = found.frames, found.samplerate, found.channels
     return n_samples / rate, rate, channels
 
 
@@ -115,40 +112,18 @@ def resample(samples: ArrayLike, from_hz: int, to_hz: int) -> NDArray[np.float32
     return _native.resample(array, rates[0], rates[1])
 
 
-def decode_with_soundfile(source: Any) -> tuple[NDArray[np.float32], int]:
-    """Decode by libsndfile what the engine cannot: mono samples, shape [n], and their rate in Hz.
-
-    Args:
-        source: a path, or a binary file object.
-
-    Raises:
-        OSError: soundfile is not installed, or cannot read it either; the message says which.
-    """
-    try:
-        import soundfile
-    except ImportError:
-        raise OSError("soundfile, which may know the format, is not installed") from None
-    try:
-        with soundfile.SoundFile(source) as file:
-            blocks = file.blocks(_BLOCK_FRAMES, dtype="float32", always_2d=True)
-            mono = [block.mean(axis=1, dtype=np.float32) for block in blocks]
-            rate = int(file.samplerate)
-    except (soundfile.SoundFileError, RuntimeError) as error:
-        raise OSError(f"soundfile: {error}") from error
-    samples = np.concatenate(mono) if mono else np.zeros(0, np.float32)
-    if samples.size == 0:
-        raise OSError("soundfile: holds no samples")
-    bad = np.flatnonzero(~np.isfinite(samples))
-    if bad.size:
-        raise OSError(f"soundfile: sample {bad[0]} is {samples[bad[0]]}: must be finite")
-    return samples, rate
-
-
 def _by_soundfile(
-    source: Any, name: str, sample_rate: int | None, engine: OSError
+    source: str | bytes, sample_rate: int | None, engine: OSError
 ) -> tuple[NDArray[np.float32], int]:
     try:
-        samples, rate = decode_with_soundfile(source)
+        with contextlib.closing(Decoding(source)) as decoding:
+            rate = decoding.sample_rate
+            samples = np.concatenate([np.zeros(0, np.float32), *decoding])
+        if samples.size == 0:
+            raise OSError("soundfile: holds no samples")
+        bad = np.flatnonzero(~np.isfinite(samples))
+        if bad.size:
+            raise OSError(f"soundfile: sample {bad[0]} is {samples[bad[0]]}: must be finite")
         if sample_rate is None or sample_rate == rate:
             return samples, rate
         return _native.resample(samples, rate, sample_rate), sample_rate

@@ -22,6 +22,10 @@ class DataError(AudioclsError, ValueError):
     """Recordings or a store that cannot be used as asked. The command line exits with 1."""
 
 
+class LimitError(AudioclsError, OSError):
+    """A recording that takes more time or memory than any sound one: decoding it was given up."""
+
+
 def unknown(name: str, value: str, choices: Iterable[str]) -> SettingError:
     """The error for a value outside a fixed set, with the nearest valid one if there is one."""
     choices = list(choices)

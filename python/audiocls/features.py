@@ -15,6 +15,7 @@ import numpy.typing as npt
 from audiocls import _native
 from audiocls.audio import load
 from audiocls.errors import SettingError, unknown
+from audiocls.parallel import usable_cores
 from audiocls.spec import FeatureSpec
 
 Float32 = npt.NDArray[np.float32]
@@ -225,12 +226,6 @@ class StreamingExtractor:
 
     def _shaped(self, values: Float32) -> npt.NDArray[Any]:
         return values.view(self._extractor.dtype).reshape(-1, self._extractor.n_features)
-
-
-def usable_cores() -> int:
-    """Cores that this process may use: fewer than the machine has, in a container or under taskset,
-    where the system can tell."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def instruction_sets() -> list[str]:

@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,6 +18,9 @@ from audiocls.errors import DataError
 
 # A metadata cell may be long, and Python's limit is 128 kB. The most that fits every C long.
 _LONGEST_CELL = 2**31 - 1
+
+# No description of a store or a model is longer.
+_LARGEST_DOCUMENT = 64 << 20
 
 # What ends a line somewhere, moves a terminal's cursor or has no UTF-8, and what escapes it.
 _UNSAFE = re.compile(r"[\\\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff]")
@@ -35,6 +39,27 @@ def write_json(path: Path, document: Any) -> None:
     """Write plain data as JSON, whole as `replace_file` does; in ASCII, so that any string fits
     (two surrogates that make a pair come back as the character that they are)."""
     replace_file(path, (json.dumps(document, indent=1) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """The document of a JSON file. Raises DataError if it is none, OSError if it cannot be read."""
+    try:
+        return json.loads(read_regular(path, _LARGEST_DOCUMENT))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: is damaged, it is no JSON ({error})") from None
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """The contents of a regular file of at most `most` bytes. Raises OSError for anything else: a
+    pipe, a device or what only looks like a file (/proc/kmsg) would block, or go on for ever."""
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    with open(os.open(path, flags), "rb") as file:  # noqa: PTH123 (a descriptor)
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(f"{path}: is a pipe, socket or device, not a regular file")
+        if status.st_size > most:
+            raise OSError(f"{path}: is larger than {most} bytes")
+        return file.read(status.st_size)
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

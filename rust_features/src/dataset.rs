@@ -15,16 +15,24 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use half::slice::HalfFloatSliceExt;
 use serde::Serialize;
 
+use crate::decode::Decoder;
 use crate::extractor::Extractor;
+use crate::frame::Framing;
 use crate::spec::FeatureSpec;
 use crate::{Error, Result};
 use order::Order;
 use shard::ShardWriter;
+
+/// The most values of one clip: 1 GiB.
+const MAX_CLIP_VALUES: usize = 1 << 28;
+
+/// How long the end of a run waits for workers that are still reading.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Finished rows that may wait for the writer.
 const BUDGET_BYTES: usize = 64 << 20;
@@ -142,21 +150,13 @@ pub enum Source {
     Unusable(String),
 }
 
-/// Samples decoded elsewhere.
-pub struct Decoded {
-    /// Mono samples.
-    pub samples: Vec<f32>,
-    /// Samples per second.
-    pub sample_rate: u32,
-}
-
 /// What the caller supplies for recordings that this crate cannot reach or decode.
 pub trait Outside: Send + Sync {
     /// The bytes of recording `id`, and a name for it; or why not.
     fn bytes(&self, id: usize) -> std::result::Result<(Vec<u8>, String), String>;
     /// Recording `id`, which this crate could not decode, decoded by other means; None if they cannot
-    /// either.
-    fn decode(&self, id: usize) -> Option<Decoded>;
+    /// either, and an error if they had to be stopped.
+    fn decode(&self, id: usize) -> std::result::Result<Option<Decoder>, String>;
 }
 
 /// What became of a recording.
@@ -342,23 +342,32 @@ impl Extraction {
     /// # Errors
     /// [`Error::Io`] if a shard could not be written; [`Error::Interrupted`] if it was cancelled.
     pub fn join(&mut self) -> Result<()> {
-        for thread in self.threads.drain(..) {
-            // A worker catches the panics of a recording; a panic elsewhere is a defect of ours.
-            if thread.join().is_err() {
-                self.job.cancel();
-            }
-        }
+        self.end_threads();
         let mut outcome = self.outcome.0.lock().expect("no panic under the lock");
         outcome.take().unwrap_or(Err(Error::Interrupted))
+    }
+
+    /// Waits for the writer, so that nothing is written any more, and a while for the workers: one
+    /// that is in a read which never returns (a dead network share) is left behind.
+    fn end_threads(&mut self) {
+        let mut threads = self.threads.drain(..);
+        if let Some(writer) = threads.next() {
+            let _ = writer.join(); // Its panic, a defect of ours, leaves no outcome.
+        }
+        self.job.cancel();
+        let deadline = Instant::now() + PATIENCE;
+        for worker in threads {
+            while !worker.is_finished() && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
     }
 }
 
 impl Drop for Extraction {
     fn drop(&mut self) {
         self.cancel();
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
-        }
+        self.end_threads();
     }
 }
 
@@ -368,10 +377,17 @@ impl Drop for Extraction {
 /// [`Error::Setting`] naming the field.
 pub fn check(spec: FeatureSpec, settings: &Settings) -> Result<Extractor> {
     settings.validate(&spec)?;
-    let extractor = Extractor::new(spec)?;
-    let (clip_len, _) = settings.clip_and_hop(extractor.spec());
-    if !settings.is_variable() && extractor.n_frames(clip_len) == 0 {
+    spec.validate()?;
+    let (clip_len, _) = settings.clip_and_hop(&spec);
+    // Before anything is planned: a plan of the largest sizes takes a second.
+    let n_frames = if settings.is_variable() { 1 } else { Framing::new(&spec).n_frames(clip_len) };
+    if n_frames == 0 {
         let rule = format!("a clip of {clip_len} samples gives no frame: must be longer");
+        return Err(Error::setting("clip_s", settings.clip_s, rule));
+    }
+    let extractor = Extractor::new(spec)?;
+    if n_frames.saturating_mul(extractor.n_features()) > MAX_CLIP_VALUES {
+        let rule = format!("a clip of {n_frames} frames is too large: at most 2^28 values");
         return Err(Error::setting("clip_s", settings.clip_s, rule));
     }
     Ok(extractor)

@@ -26,6 +26,9 @@ use source::Source;
 /// The most channels a recording may have, as in libsndfile: more is a broken header.
 const MAX_CHANNELS: usize = 1024;
 
+/// The longest recording in seconds. A compressed file of a megabyte can claim, and give, days.
+const MAX_SECONDS: u64 = 24 * 3600;
+
 /// Bytes looked at to find the format.
 const HEAD_LEN: usize = 16 * 1024;
 
@@ -42,6 +45,34 @@ trait Blocks: Send {
     fn channels(&self) -> usize;
     /// Samples to come, where that can be told without decoding; nothing may be read afterwards.
     fn count(&mut self) -> std::result::Result<Option<u64>, Reason>;
+}
+
+/// Appends the next block of mono samples to its argument; false when there are no more.
+pub type ForeignBlocks = Box<dyn FnMut(&mut Vec<f32>) -> std::result::Result<bool, Reason> + Send>;
+
+/// A recording that is decoded elsewhere.
+struct Foreign {
+    blocks: ForeignBlocks,
+    sample_rate: u32,
+    channels: usize,
+}
+
+impl Blocks for Foreign {
+    fn next_block(&mut self, out: &mut Vec<f32>) -> std::result::Result<bool, Reason> {
+        (self.blocks)(out)
+    }
+
+    fn sample_rate(&self) -> u32 {
+        self.sample_rate
+    }
+
+    fn channels(&self) -> usize {
+        self.channels
+    }
+
+    fn count(&mut self) -> std::result::Result<Option<u64>, Reason> {
+        Ok(None)
+    }
 }
 
 /// A recording being decoded, block by block.
@@ -65,9 +96,9 @@ impl Decoder {
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let io = |source| Error::Io { path: path.to_path_buf(), source };
-        let kind = std::fs::metadata(path).map_err(io)?.file_type();
-        if !kind.is_file() {
-            let what = if kind.is_dir() { "a folder" } else { "a pipe, socket or device" };
+        let metadata = std::fs::metadata(path).map_err(io)?;
+        if !metadata.is_file() {
+            let what = if metadata.is_dir() { "a folder" } else { "a pipe, socket or device" };
             return Err(decode_error(path, format!("is {what}, not a regular file")));
         }
         let source = Source::open(path).map_err(io)?;
@@ -118,7 +149,23 @@ impl Decoder {
                 (None, _) => unreachable!("only a container may be compressed"),
             })
         });
-        let blocks = opened.map_err(|reason| decode_error(&name, reason))?;
+        Self::new(opened.map_err(|reason| decode_error(&name, reason))?, name)
+    }
+
+    /// A recording that the caller decodes: `blocks` is asked for block after block of mono samples.
+    ///
+    /// # Errors
+    /// [`Error::Decode`] for a rate or a number of channels that no recording has.
+    pub fn foreign(
+        name: impl Into<PathBuf>,
+        sample_rate: u32,
+        channels: usize,
+        blocks: ForeignBlocks,
+    ) -> Result<Self> {
+        Self::new(Box::new(Foreign { blocks, sample_rate, channels }), name.into())
+    }
+
+    fn new(blocks: Box<dyn Blocks>, name: PathBuf) -> Result<Self> {
         if blocks.sample_rate() == 0 {
             return Err(decode_error(&name, "sample rate 0 Hz is invalid: must be >= 1".into()));
         }
@@ -182,6 +229,9 @@ impl Decoder {
                 ));
             }
             self.n_samples += block.len() as u64;
+            if self.n_samples > MAX_SECONDS * u64::from(self.blocks.sample_rate()) {
+                return Err(format!("is longer than {} hours: cut it", MAX_SECONDS / 3600));
+            }
             if !more && self.n_samples == 0 {
                 return Err("holds no samples".into());
             }
@@ -211,9 +261,9 @@ impl Format {
     /// The format that starts with these bytes.
     fn of(head: &[u8]) -> Option<Self> {
         let kind = match head {
-            [b'R', b'I', b'F', b'F' | b'X', ..] | [b'R', b'F', b'6', b'4', ..] => {
-                return Some(Self::Wav);
-            }
+            [b'R', b'I', b'F', b'F' | b'X', ..]
+            | [b'R', b'F', b'6', b'4', ..]
+            | [b'r', b'i', b'f', b'f', 0x2e, 0x91, 0xcf, 0x11, ..] => return Some(Self::Wav),
             [b'F', b'O', b'R', b'M', ..] => return Some(Self::Aiff),
             [b'f', b'L', b'a', b'C', ..] => Kind::Flac,
             [b'O', b'g', b'g', b'S', ..] => Kind::Ogg,

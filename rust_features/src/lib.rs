@@ -31,6 +31,7 @@ pub mod stream;
 
 pub mod simd;
 
+pub mod checksum;
 pub mod npy;
 
 pub mod dataset;

@@ -270,6 +270,9 @@ impl Default for FeatureSpec {
 /// Sizes above this are a mistake, not a wish.
 const MAX_SIZE: usize = 1 << 20;
 
+/// So are more filters × bins, or coefficients × filters: planning them takes minutes.
+const MAX_CELLS: usize = 1 << 28;
+
 impl FeatureSpec {
     /// Reads JSON; fields that it leaves out have their default. Checked as by [`validate`].
     ///
@@ -348,7 +351,7 @@ impl FeatureSpec {
         }
         within("power", self.power as usize, 1, 2)?;
         if self.has_filters() {
-            within("n_mels", self.n_mels, 1, MAX_SIZE)?;
+            within("n_mels", self.n_mels, 1, MAX_SIZE.min(MAX_CELLS / self.n_bins()))?;
             let (low, high) = (self.fmin_hz, self.fmax());
             let nyquist = f64::from(self.sample_rate) / 2.0;
             number("fmin_hz", low, low >= 0.0, "must be >= 0")?;
@@ -357,7 +360,7 @@ impl FeatureSpec {
             number("fmin_hz", low, low < high, &format!("must be < fmax_hz {high}"))?;
         }
         if self.kind == Kind::Mfcc {
-            within("n_mfcc", self.n_mfcc, 1, MAX_SIZE)?;
+            within("n_mfcc", self.n_mfcc, 1, MAX_CELLS / self.n_mels)?;
             if self.n_mfcc > self.n_mels {
                 let rule = format!("must be <= n_mels {}", self.n_mels);
                 return Err(Error::setting("n_mfcc", self.n_mfcc, rule));
@@ -454,6 +457,14 @@ mod tests {
         assert_eq!(
             refused(|s| s.n_fft = 1024),
             "n_fft 1024 is invalid: must be >= frame_length 2048"
+        );
+        assert_eq!(
+            refused(|s| (s.n_fft, s.n_mels) = (1 << 20, 1 << 17)),
+            "n_mels 131072 is invalid: must be <= 511"
+        );
+        assert_eq!(
+            refused(|s| (s.kind, s.n_mels, s.n_mfcc) = (Kind::Mfcc, 1 << 17, 1 << 17)),
+            "n_mfcc 131072 is invalid: must be <= 2048"
         );
         assert_eq!(refused(|s| s.n_mfcc = 129), "n_mfcc 129 is invalid: must be <= n_mels 128");
         assert!(refused(|s| s.preemphasis = f64::NAN).contains("preemphasis NaN"));

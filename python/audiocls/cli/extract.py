@@ -40,6 +40,11 @@ from audiocls.errors import SettingError
 @click.option("--threads", type=int, help="Default: all cores that this process may use.")
 @click.option("--dtype", default="float32", show_default=True, metavar="float32|float16")
 @click.option("--restart", is_flag=True, help="Make the store anew, whatever is there.")
+@click.option(
+    "--accept-failures",
+    is_flag=True,
+    help="Finish the store though a class lost all of its recordings, or most failed.",
+)
 @click.option("--strict", is_flag=True, help="Exit with 1 if any recording failed.")
 @click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON.")
 def command(
@@ -56,7 +61,9 @@ def command(
 
     DATA is a folder with one folder per class, a folder with metadata.csv, a CSV or JSON Lines
     manifest, or a Parquet file. A recording that cannot be used is named in failures.csv and
-    skipped. An interrupted run is continued by the same command.
+    skipped; but where all of a class or more than half of all fail, the store is left unfinished:
+    the data may have gone away. An interrupted run is continued by the same command, which also
+    makes again what is damaged in a finished store.
 
     \b
     Example:

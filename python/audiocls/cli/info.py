@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,13 @@ _SHOWN = 10
     type=click.Path(path_type=Path, dir_okay=False),
     help="Also draw class balance and durations.",
 )
-def command(path: Path, as_json: bool, plot: Path | None) -> None:
+@click.option(
+    "--verify",
+    "whole",
+    is_flag=True,
+    help="Of a store: read every byte, compare with its checksums, exit with 1 if any differs.",
+)
+def command(path: Path, as_json: bool, plot: Path | None, whole: bool) -> None:
     """Show what PATH contains: classes and their balance, failures, rates, groups, leaks.
 
     PATH is a data set, of which only the headers are read; a feature store, of which everything is
@@ -38,11 +45,15 @@ def command(path: Path, as_json: bool, plot: Path | None) -> None:
     Example:
       audiocls info recordings/
       audiocls info features/mel --plot balance.png
+      audiocls info features/mel --verify
       audiocls info runs/mel-resnet-0
     """
     from audiocls.cli.progress import header_progress
     from audiocls.data.summary import draw, summarise
 
+    if whole:
+        _verify(path, as_json)
+        return
     if any((path / name).is_file() for name in ("model.json", "model/model.json")):
         if plot is not None:
             rule = "a model has none; its run folder holds curves.png and confusion.png"
@@ -77,6 +88,28 @@ def _describe(path: Path) -> dict[str, Any]:
         **read_description(path).to_dict(),
         "metrics": result.to_dict() if result else None,
     }
+
+
+def _verify(path: Path, as_json: bool) -> None:
+    from audiocls.cli.progress import header_progress
+    from audiocls.data.store import open_store, verify
+
+    if not (path / "store.json").is_file():
+        open_store(path)  # says what it is instead
+    with header_progress("files") as progress:
+        damaged = verify(path, progress)
+    if as_json:
+        click.echo(json.dumps({"store": str(path), "damaged": damaged}, ensure_ascii=True))
+    for name, wrong in damaged.items():
+        click.echo(f"{path / name} {wrong}", err=True)
+    if damaged:
+        click.echo("the same `audiocls extract` makes again what is damaged", err=True)
+        sys.exit(1)
+    store = open_store(path)
+    if store.about["version"] == 1:
+        click.echo(f"{path}: is of version 1, without checksums: only looked at", err=True)
+    elif not as_json:
+        click.echo(f"{path}: every byte is as it was written")
 
 
 def _print_model(model: dict[str, Any]) -> None:

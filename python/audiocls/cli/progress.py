@@ -139,11 +139,11 @@ def _rate(progress: ExtractionProgress, seconds: float) -> str:
 
 
 @contextlib.contextmanager
-def header_progress() -> Iterator[Callable[[int, int], None] | None]:
+def header_progress(what: str = "headers") -> Iterator[Callable[[int, int], None] | None]:
     """A bar on a terminal, nothing elsewhere: headers are read fast."""
     if not sys.stderr.isatty():
         yield None
         return
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("headers", total=None)
+        task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,14 +1,13 @@
 """A data set → a feature store: what is there is kept, what is missing is made.
 
 The work is done by the Rust engine; here are the decisions around it. A store is unfinished as
-long as it has no store.json; what is to be made is then in unfinished.json. docs/store.md has the
-format.
+long as it has no store.json; what is to be made is then in unfinished.json. A store with a damaged
+file is unfinished again. docs/store.md has the format.
 """
 
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import os
 import threading
@@ -18,11 +17,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from audiocls import _native
-from audiocls.audio import decode_with_soundfile
 from audiocls.data.listing import list_recordings
 from audiocls.data.recordings import (
     Listing,
@@ -30,10 +25,24 @@ from audiocls.data.recordings import (
     iterate_recordings,
     write_recordings,
 )
-from audiocls.data.store import FORMAT, VERSION, Store, open_store, read_about, shard_file
-from audiocls.errors import DataError, SettingError, unknown
-from audiocls.features import usable_cores
+from audiocls.data.store import (
+    FORMAT,
+    SHARD_FILES,
+    UNFINISHED,
+    VERSION,
+    Store,
+    damage,
+    n_rows,
+    open_store,
+    read_about,
+    shard_file,
+    verify,
+)
+from audiocls.errors import DataError, LimitError, SettingError, unknown
+from audiocls.fallback import Decoding
 from audiocls.files import escape, write_csv, write_json
+from audiocls.parallel import for_each, usable_cores
+from audiocls.schema import validate
 from audiocls.spec import FeatureSpec
 
 # A shard ends after so many recordings or bytes of files. The rule looks at the listing only, so
@@ -69,6 +78,7 @@ def extract(
     dtype: str = "float32",
     threads: int | None = None,
     restart: bool = False,
+    accept_failures: bool = False,
     progress: Callable[[Progress], None] | None = None,
     notice: Callable[[str], None] | None = None,
 ) -> Store:
@@ -81,14 +91,16 @@ def extract(
     zeros, repeated or dropped, as `short` says. Clips whose root mean square is below `min_rms`
     (full scale: 1) are left out.
 
-    A recording that cannot be used is named in failures.csv, and nothing else is lost. A store that
-    is there is picked up: finished shards are kept, and the result is byte for byte that of an
-    undisturbed run. `progress` is called about ten times a second, `notice` with what the user
-    should know about the data.
+    A recording that cannot be used is named in failures.csv, and nothing else is lost; but where a
+    class loses all of its recordings, or more than half of all fail, the store stays unfinished
+    (the data may be on a disk that went away), unless `accept_failures`. A store that is there is
+    picked up: its files are read and compared with their checksums, sound shards are kept, and the
+    result is byte for byte that of an undisturbed run. `progress` is called about ten times a
+    second, `notice` with what the user should know about the data and the store.
 
     Raises SettingError for an impossible setting or a store made with other settings, DataError if
-    no recording can be used or the data has changed, OSError if the store cannot be written,
-    KeyboardInterrupt when interrupted (finished shards are kept).
+    too many recordings, or all, cannot be used or the data has changed, OSError if the store cannot
+    be written, KeyboardInterrupt when interrupted (finished shards are kept).
     """
     spec = FeatureSpec.preset(feature) if isinstance(feature, str) else feature
     name = name or (feature if isinstance(feature, str) else "custom")
@@ -118,13 +130,13 @@ def extract(
         if isinstance(data, (str, os.PathLike))
         else listing.root,
     }
-    with _opened(out, about, listing, restart):
+    notice = notice or (lambda text: None)
+    with _opened(out, about, listing, restart, notice):
         if not (out / "store.json").exists():
-            if notice is not None:
-                for text in listing.notices:
-                    notice(text)
+            for text in listing.notices:
+                notice(text)
             _extract_missing(out, spec, settings, listing, threads, progress)
-            _finish(out, about, listing, shape)
+            _finish(out, about, listing, shape, accept_failures)
     return open_store(out)
 
 
@@ -139,8 +151,15 @@ def _clip_shape(spec: FeatureSpec, settings: dict[str, Any]) -> list[int]:
 
 
 @contextlib.contextmanager
-def _opened(out: Path, about: dict[str, Any], listing: Listing, restart: bool) -> Iterator[None]:
-    """The store folder, locked, holding nothing made with other settings or from other data."""
+def _opened(
+    out: Path,
+    about: dict[str, Any],
+    listing: Listing,
+    restart: bool,
+    notice: Callable[[str], None],
+) -> Iterator[None]:
+    """The store folder, locked, holding nothing damaged or made with other settings or from other
+    data."""
     if out.exists() and not out.is_dir():
         raise SettingError("--out", str(out), "is a file; a feature store is a folder")
     is_store = any((out / name).is_file() for name in ("store.json", "unfinished.json"))
@@ -154,7 +173,9 @@ def _opened(out: Path, about: dict[str, Any], listing: Listing, restart: bool) -
     try:
         if restart:
             _remove(out)
-        _check_same(out, about, listing)
+        _check_settings(out, about)
+        _forget_damaged(out, notice)
+        _check_data(out, listing)
         if not (out / "store.json").exists():
             for leftover in (out / "shards").glob("*.tmp"):
                 leftover.unlink()
@@ -174,20 +195,22 @@ def _remove(out: Path) -> None:
             file.unlink()
 
 
-def _check_same(out: Path, about: dict[str, Any], listing: Listing) -> None:
-    """Fails if what is in `out` was made otherwise, and says in what."""
+_OTHERWISE = "extract with --restart to make it anew, or into another --out"
+
+
+def _check_settings(out: Path, about: dict[str, Any]) -> None:
+    """Fails if what is in `out` was made with other settings, and says which."""
     for name in ("store.json", "unfinished.json"):
         if (out / name).is_file():
             before = read_about(out / name)
             break
     else:
         return
-    otherwise = "extract with --restart to make it anew, or into another --out"
     # Where the data lies is no setting: the files themselves are compared below.
     differences = [
         f"{key} {before.get(key)!r}, now {about[key]!r}"
         for key in about
-        if key not in ("spec", "data") and before.get(key) != about[key]
+        if key not in ("version", "spec", "data") and before.get(key) != about[key]
     ]
     spec = before.get("spec") or {}
     differences += [
@@ -197,11 +220,36 @@ def _check_same(out: Path, about: dict[str, Any], listing: Listing) -> None:
     ]
     if differences:
         raise SettingError(
-            "--out", str(out), f"was made with {'; '.join(differences)}; {otherwise}"
+            "--out", str(out), f"was made with {'; '.join(differences)}; {_OTHERWISE}"
         )
+
+
+def _forget_damaged(out: Path, notice: Callable[[str], None]) -> None:
+    """Makes a finished store with damaged files an unfinished one that lacks them."""
+    if not (out / "store.json").is_file():
+        return
+    damaged = verify(out)
+    if not damaged:
+        return
+    for name, wrong in damaged.items():
+        notice(f"{out / name} {wrong}: made again")
+    if "recordings.csv" in damaged:
+        _remove(out)  # Nothing tells any more what its shards were made from.
+        return
+    about = read_about(out / "store.json")
+    write_json(out / "unfinished.json", {name: about[name] for name in UNFINISHED})
+    (out / "store.json").unlink()
+    for number in {int(Path(name).name.split(".")[0]) for name in damaged}:
+        shard_file(out, number, "recordings.jsonl").unlink(missing_ok=True)
+
+
+def _check_data(out: Path, listing: Listing) -> None:
+    """Fails if what is in `out` was made from other data, and says what changed."""
+    if not any((out / name).is_file() for name in ("store.json", "unfinished.json")):
+        return
     change = _change(out / "recordings.csv", listing.recordings)
     if change:
-        raise DataError(f"{out}: was made from other data: {change}; {otherwise}")
+        raise DataError(f"{out}: was made from other data: {change}; {_OTHERWISE}")
 
 
 def _change(file: Path, now: list[Recording]) -> str:
@@ -254,9 +302,25 @@ def _shards(listing: Listing) -> list[tuple[int, int]]:
     return shards
 
 
-def _is_complete(out: Path, number: int) -> bool:
-    kinds = ("recordings.jsonl", "clips.npy", "npy")
-    return all(shard_file(out, number, kind).exists() for kind in kinds)
+@dataclass
+class _Made:
+    """What a finished shard says of itself."""
+
+    outcomes: list[dict[str, Any]]  # of its recordings
+    files: dict[str, Any]  # kind: length and checksum
+
+
+def _made(out: Path, number: int, recordings: range) -> _Made | None:
+    """A shard that is complete, or None; its files are not looked at."""
+    try:
+        text = shard_file(out, number, "recordings.jsonl").read_text(encoding="utf-8")
+        *outcomes, last = map(json.loads, text.splitlines())
+        whole = text.endswith("\n") and [o["id"] for o in outcomes] == list(recordings)
+        if whole:
+            return _Made(outcomes, validate(last["files"], SHARD_FILES, "files"))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        pass  # Absent, damaged, or of a version without checksums.
+    return None
 
 
 def _extract_missing(
@@ -267,10 +331,18 @@ def _extract_missing(
     threads: int | None,
     progress: Callable[[Progress], None] | None,
 ) -> None:
+    shards = [(number, *shard) for number, shard in enumerate(_shards(listing))]
+
+    def is_sound(shard: tuple[int, int, int]) -> bool:
+        number, start, end = shard
+        made = _made(out, number, range(start, end))
+        return made is not None and all(
+            not damage(shard_file(out, number, kind), expected, whole=True)
+            for kind, expected in made.files.items()
+        )
+
     missing = [
-        (number, start, end)
-        for number, (start, end) in enumerate(_shards(listing))
-        if not _is_complete(out, number)
+        shard for shard, sound in zip(shards, for_each(is_sound, shards), strict=True) if not sound
     ]
     total = len(listing.recordings)
     before = total - sum(end - start for _, start, end in missing)
@@ -284,9 +356,17 @@ def _extract_missing(
         with turn:
             return listing.read(i)
 
-    def decode(i: int) -> tuple[NDArray[np.float32], int]:
+    stop = threading.Event()
+
+    def decode(i: int) -> tuple[int, int, Decoding] | None:
         file = listing.files[i]
-        return decode_with_soundfile(io.BytesIO(read(i)[0]) if file is None else file)
+        try:
+            decoding = Decoding(read(i)[0] if file is None else file, stop)
+        except LimitError:
+            raise
+        except OSError:
+            return None  # It says no more than the engine has said already.
+        return decoding.sample_rate, decoding.channels, decoding
 
     run = _native.Extraction(
         spec.to_json(),
@@ -312,6 +392,7 @@ def _extract_missing(
         run.join()
     except BaseException:
         run.cancel()
+        stop.set()
         with contextlib.suppress(KeyboardInterrupt, OSError):
             run.join()
         raise
@@ -320,22 +401,32 @@ def _extract_missing(
 # --- the end ---
 
 
-def _finish(out: Path, about: dict[str, Any], listing: Listing, shape: list[int]) -> None:
+def _finish(
+    out: Path, about: dict[str, Any], listing: Listing, shape: list[int], accept_failures: bool
+) -> None:
     """Gathers what the shards say, and makes the store complete: store.json comes last."""
-    shards = []
-    for number in range(len(_shards(listing))):
-        n_clips = 0
-        with shard_file(out, number, "recordings.jsonl").open(encoding="utf-8") as lines:
-            for outcome in map(json.loads, lines):
-                recording = listing.recordings[outcome.pop("id")]
-                for name, value in outcome.items():
-                    setattr(recording, name, value)
-                n_clips += recording.n_clips
-        n_rows = int(np.load(shard_file(out, number, "npy"), mmap_mode="r").shape[0])
-        shards.append({"clips": n_clips, "rows": n_rows})
-
     recordings = listing.recordings
+    at_listing = {r.id for r in recordings if r.status == "failed"}
+    shards = []
+    for number, (start, end) in enumerate(_shards(listing)):
+        made = _made(out, number, range(start, end))
+        if made is None:
+            raise DataError(f"{shard_file(out, number, 'recordings.jsonl')}: is damaged; {_AGAIN}")
+        for outcome in made.outcomes:
+            recording = recordings[outcome.pop("id")]
+            for name, value in outcome.items():
+                setattr(recording, name, value)
+        own = _file(shard_file(out, number, "recordings.jsonl"))
+        shards.append(
+            {
+                "clips": sum(outcome["n_clips"] for outcome in made.outcomes),
+                "rows": n_rows(shard_file(out, number, "npy")),
+                "files": {**made.files, "recordings.jsonl": own},
+            }
+        )
+
     failed = [r for r in recordings if r.status == "failed"]
+    (out / "failures.csv").unlink(missing_ok=True)  # of an earlier run
     if failed:
         rows = ((r.path, r.error) for r in failed)
         write_csv(out / "failures.csv", ("path", "reason"), rows)
@@ -345,6 +436,15 @@ def _finish(out: Path, about: dict[str, Any], listing: Listing, shape: list[int]
         raise DataError(
             f"none of {len(recordings)} recordings gives a clip, for instance "
             f"{escape(example.path)}: {example.error}{where}"
+        )
+    if not accept_failures and (loss := _loss(recordings)):
+        for number, (start, end) in enumerate(_shards(listing)):
+            if any(r.status == "failed" and r.id not in at_listing for r in recordings[start:end]):
+                # To be tried again: the data may come back.
+                shard_file(out, number, "recordings.jsonl").unlink()
+        raise DataError(
+            f"{loss}; see {out / 'failures.csv'}. The store is left unfinished: {_AGAIN}, or with "
+            "`accept_failures` to finish it without them"
         )
 
     write_recordings(out / "recordings.csv", recordings)
@@ -358,9 +458,33 @@ def _finish(out: Path, about: dict[str, Any], listing: Listing, shape: list[int]
             "silent_clips": sum(r.n_silent for r in recordings),
         },
         "shape": [sum(s["rows"] for s in shards), *shape],
+        "files": {"recordings.csv": _file(out / "recordings.csv")},
         "shards": shards,
     }
     write_json(out / "store.json", about)
     (out / "unfinished.json").unlink()
-    for number in range(len(shards)):
-        shard_file(out, number, "recordings.jsonl").unlink()
+
+
+_AGAIN = "run the same `audiocls extract` again"
+
+
+def _file(file: Path) -> dict[str, Any]:
+    """Length and checksum of a file, as store.json has them."""
+    n_bytes, xxh128 = _native.checksum(file)
+    return {"bytes": n_bytes, "xxh128": xxh128}
+
+
+def _loss(recordings: list[Recording]) -> str:
+    """What failed that is more than single recordings; "" if nothing did."""
+    failed = [r for r in recordings if r.status == "failed"]
+    there = {r.label for r in recordings if r.status != "failed"}
+    lost = sorted({r.label for r in failed if r.label} - there)
+    if not lost and 2 * len(failed) <= len(recordings):
+        return ""
+    example = next(r for r in failed if not lost or r.label == lost[0])
+    names = ", ".join(map(escape, lost[:5])) + (", …" if len(lost) > 5 else "")
+    classes = f", all of class {names} among them" if lost else ""
+    return (
+        f"{len(failed)} of {len(recordings)} recordings failed{classes}, for instance "
+        f"{escape(example.path)}: {example.error}"
+    )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+import stat
+from collections.abc import Callable, Iterator
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,15 +13,54 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from audiocls import _native
 from audiocls.data.recordings import Recording, read_recordings
 from audiocls.errors import DataError, SettingError
+from audiocls.files import read_json
+from audiocls.parallel import for_each
+from audiocls.schema import Rule, at_least, one_of, optional, validate
 from audiocls.spec import FeatureSpec
 
 if TYPE_CHECKING:
     import torch
 
 FORMAT = "audiocls-store"
-VERSION = 1
+VERSION = 2  # 1, without checksums, is read as well
+
+_FILE = {"bytes": at_least(0), "xxh128": str}
+# What the last line of a shard's recordings.jsonl says; store.json adds that file itself.
+SHARD_FILES = {"npy": _FILE, "clips.npy": _FILE, "offsets.npy": optional(_FILE)}
+# unfinished.json, and how store.json begins.
+_ABOUT = {
+    "format": one_of(FORMAT),
+    "version": Rule(int, f"this program reads 1 to {VERSION}; extract with --restart",
+                    lambda version: 1 <= version <= VERSION),
+    "engine": str,
+    "feature": str,
+    "spec": {str: object},
+    "clip_s": at_least(0, float),
+    "hop_s": Rule(float, "must be > 0", lambda s: s > 0),
+    "short": str,
+    "min_rms": float,
+    "dtype": one_of("float32", "float16"),
+    "data": str,
+}  # fmt: skip
+UNFINISHED = tuple(_ABOUT)
+_STORE = {
+    **_ABOUT,
+    "classes": Rule([str], "must differ", lambda names: len(set(names)) == len(names)),
+    "counts": {
+        name: at_least(0)
+        for name in ("recordings", "ok", "skipped", "failed", "clips", "silent_clips")
+    },
+    "shape": Rule([at_least(0)], "must be [clips, frames, features] or [frames, features]",
+                  lambda shape: len(shape) in (2, 3) and all(shape[1:])),
+    "shards": [{"clips": at_least(0), "rows": at_least(0),
+                "files": optional({**SHARD_FILES, "recordings.jsonl": _FILE})}],
+    "files": optional({"recordings.csv": _FILE}),
+}  # fmt: skip
+
+_AGAIN = "the same `audiocls extract` makes it again"
 
 # An open shard keeps a file descriptor; systems allow as few as 256.
 _OPEN_SHARDS = 64
@@ -120,7 +160,7 @@ class Rows:
         if rows.shape != expected or rows.dtype != self.dtype:
             raise DataError(
                 f"{self._files[shard]}: holds {rows.dtype} {rows.shape}, "
-                f"store.json says {self.dtype} {expected}; extract with --restart"
+                f"store.json says {self.dtype} {expected}; {_AGAIN}"
             )
         return rows
 
@@ -186,7 +226,7 @@ class Store:
             return rows
         starts = np.cumsum([0, *(s["rows"] for s in shards)])[:-1]
         offsets = [
-            _load(self._file(number, "offsets.npy"))[:-1] + start
+            self._index(number, "offsets.npy", (shards[number]["clips"] + 1,))[:-1] + start
             for number, start in enumerate(starts)
         ]
         return Clips(rows, np.concatenate([*offsets, np.array([len(rows)], np.int64)]))
@@ -194,11 +234,18 @@ class Store:
     @cached_property
     def recordings(self) -> list[Recording]:
         """All recordings, those that failed among them; a recording's id is its index here."""
-        return read_recordings(self.path / "recordings.csv")
+        recordings = read_recordings(self.path / "recordings.csv")
+        if [r.id for r in recordings] != list(range(self.counts["recordings"])):
+            n = self.counts["recordings"]
+            raise DataError(f"{self.path / 'recordings.csv'}: its ids are not 0 to {n - 1}")
+        return recordings
 
     @cached_property
     def _clips(self) -> NDArray[np.int64]:
-        index = [_load(self._file(i, "clips.npy")) for i in range(len(self.about["shards"]))]
+        index = [
+            self._index(number, "clips.npy", (shard["clips"], 2))
+            for number, shard in enumerate(self.about["shards"])
+        ]
         return np.concatenate([np.empty((0, 2), np.int64), *index])
 
     @property
@@ -216,7 +263,11 @@ class Store:
         """int64 [n_clips]: index of each clip's class in `classes`."""
         number = {name: i for i, name in enumerate(self.classes)}
         of_recording = np.array([number.get(r.label, -1) for r in self.recordings], np.int64)
-        return of_recording[self.clip_recording]
+        labels: NDArray[np.int64] = of_recording[self.clip_recording]
+        if labels.size and labels.min() < 0:
+            label = self.recordings[self.clip_recording[labels.argmin()]].label
+            raise DataError(f"{self.path / 'store.json'}: its classes lack {label!r}")
+        return labels
 
     @cached_property
     def groups(self) -> NDArray[np.str_]:
@@ -261,6 +312,22 @@ class Store:
     def _file(self, shard: int, kind: str) -> Path:
         return shard_file(self.path, shard, kind)
 
+    def _index(self, shard: int, kind: str, shape: tuple[int, ...]) -> NDArray[np.int64]:
+        """clips.npy or offsets.npy of a shard, once it is clear that it points at what is there."""
+        file = self._file(shard, kind)
+        index = _load(file)
+        if index.shape != shape or index.dtype != np.int64:
+            rule = f"must be int64 {shape}"
+            raise DataError(f"{file}: holds {index.dtype} {index.shape}: {rule}; {_AGAIN}")
+        if kind == "clips.npy":
+            ok = (index >= 0).all() and (index[:, 0] < self.counts["recordings"]).all()
+        else:
+            n_rows = self.about["shards"][shard]["rows"]
+            ok = index[0] == 0 and index[-1] == n_rows and (np.diff(index) >= 0).all()
+        if not ok:
+            raise DataError(f"{file}: points at what is not there; {_AGAIN}")
+        return index
+
 
 def shard_file(store: Path, number: int, kind: str) -> Path:
     """A file of shard `number`; `kind` is npy, clips.npy, offsets.npy or recordings.jsonl."""
@@ -284,12 +351,13 @@ def open_store(path: str | Path) -> Store:
         )  # fmt: skip
         raise SettingError("store", str(path), hint)
     about = read_about(path / "store.json")
-    if about["version"] != VERSION:
-        raise DataError(
-            f"{path}: is of format version {about['version']}, this program reads {VERSION}; "
-            f"extract with --restart"
-        )
-    return Store(path, about)
+    for name, expected in _files(about).items():
+        if wrong := damage(path / name, expected, whole=False):
+            raise DataError(f"{path / name}: {wrong}; {_AGAIN}")
+    try:
+        return Store(path, about)
+    except SettingError as error:  # of its spec
+        raise DataError(f"{path / 'store.json'}: {error}") from None
 
 
 def stores_under(root: Path = Path("features")) -> list[Path]:
@@ -309,21 +377,66 @@ def newest_store(root: Path = Path("features")) -> Path:
 
 def read_about(file: Path) -> dict[str, Any]:
     """The contents of store.json or unfinished.json. Raises DataError if it is neither."""
-    try:
-        about = json.loads(file.read_text(encoding="utf-8"))
-        if about["format"] != FORMAT or not isinstance(about["version"], int):
-            raise ValueError(f"format {about['format']!r}")
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{file}: does not describe a feature store ({error})") from None
+    about = read_json(file)
+    validate(about, _STORE if file.name == "store.json" else _ABOUT, str(file))
+    if file.name == "store.json":
+        for total, key in ((about["shape"][0], "rows"), (about["counts"]["clips"], "clips")):
+            if (found := sum(shard[key] for shard in about["shards"])) != total:
+                raise DataError(f"{file}: its shards have {found} {key}, not {total}")
     assert isinstance(about, dict)
     return about
+
+
+def verify(path: Path, progress: Callable[[int, int], None] | None = None) -> dict[str, str]:
+    """What is damaged in a finished store: files, and what is wrong with each. Every byte is read,
+    unless the store is of version 1, which has no checksums. Raises DataError as `open_store`."""
+    files = _files(read_about(path / "store.json"))
+
+    def wrong_with(item: tuple[str, dict[str, Any] | None]) -> str:
+        return damage(path / item[0], item[1], whole=True)
+
+    found = for_each(wrong_with, list(files.items()), progress)
+    return {name: wrong for name, wrong in zip(files, found, strict=True) if wrong}
+
+
+def _files(about: dict[str, Any]) -> dict[str, dict[str, Any] | None]:
+    """The files of a store, with length and checksum where store.json has them."""
+    kinds = ["npy", "clips.npy"]
+    kinds += ["offsets.npy"] if about["clip_s"] == 0 else []
+    kinds += ["recordings.jsonl"] if about["version"] > 1 else []
+    files = {"recordings.csv": (about.get("files") or {}).get("recordings.csv")}
+    for number, shard in enumerate(about["shards"]):
+        known = shard.get("files") or {}
+        files |= {f"shards/{number:05}.{kind}": known.get(kind) for kind in kinds}
+    return files
+
+
+def damage(file: Path, expected: dict[str, Any] | None, whole: bool) -> str:
+    """What is wrong with a file, as far as its length tells, or its bytes as a `whole`."""
+    try:
+        status = file.stat()
+        n_bytes = status.st_size
+        if not stat.S_ISREG(status.st_mode):
+            return "is no regular file"
+        if expected is None:
+            return ""
+        if n_bytes != expected["bytes"]:
+            return f"has {n_bytes} bytes, not {expected['bytes']} as store.json says"
+        if whole and _native.checksum(file)[1] != expected["xxh128"]:
+            return "has other contents than it was made with: its checksum differs"
+    except OSError as error:
+        return f"cannot be read: {error.strerror or error}"
+    return ""
+
+
+def n_rows(file: Path) -> int:
+    """Rows of an array that is a whole file. Raises DataError if it is damaged."""
+    return int(_load(file).shape[0])
 
 
 def _load(file: Path) -> NDArray[Any]:
     try:
         rows: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise DataError(
-            f"{file}: is missing or damaged ({error}); extract with --restart"
-        ) from None
+        raise DataError(f"{file}: is missing or damaged ({error}); {_AGAIN}") from None
     return rows

@@ -7,7 +7,6 @@ import statistics
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,7 @@ from audiocls.data.recordings import Listing, Recording, similar_labels
 from audiocls.data.store import open_store
 from audiocls.errors import DataError
 from audiocls.files import escape
-
-# Recordings whose headers are asked for before progress is told: what waits is bounded.
-_AT_ONCE = 256
+from audiocls.parallel import for_each
 
 
 @dataclass
@@ -94,15 +91,15 @@ def summarise(path: str | Path, progress: Callable[[int, int], None] | None = No
         notices = similar_labels({r.label for r in store.recordings})
         return _of(str(path), store.recordings, notices, store.feature, store.about["shape"])
     listing = list_recordings(path)
-    _read_headers(listing, progress or (lambda done, total: None))
+    _read_headers(listing, progress)
     return _of(str(path), listing.recordings, listing.notices)
 
 
-def _read_headers(listing: Listing, progress: Callable[[int, int], None]) -> None:
+def _read_headers(listing: Listing, progress: Callable[[int, int], None] | None) -> None:
     turn = threading.Lock()  # A table serves one thread at a time.
 
-    def read_header(i: int) -> None:
-        recording, file = listing.recordings[i], listing.files[i]
+    def read_header(recording_and_file: tuple[Recording, str | None]) -> None:
+        recording, file = recording_and_file
         if recording.status == "failed":
             return
         name = file or recording.path
@@ -112,7 +109,7 @@ def _read_headers(listing: Listing, progress: Callable[[int, int], None]) -> Non
             else:
                 assert listing.read is not None
                 with turn:
-                    data, name = listing.read(i)
+                    data, name = listing.read(recording.id)
                 found = probe(data, name)
             recording.duration_s, recording.sample_rate, recording.channels = found
         except (OSError, DataError) as error:
@@ -120,12 +117,7 @@ def _read_headers(listing: Listing, progress: Callable[[int, int], None]) -> Non
             reason = error.strerror if isinstance(error, OSError) else None
             recording.error = reason or str(error).removeprefix(f"{name}: ")
 
-    total = len(listing.recordings)
-    with ThreadPoolExecutor() as pool:
-        for start in range(0, total, _AT_ONCE):
-            for _ in pool.map(read_header, range(start, min(start + _AT_ONCE, total))):
-                pass
-            progress(min(start + _AT_ONCE, total), total)
+    for_each(read_header, list(zip(listing.recordings, listing.files, strict=True)), progress)
 
 
 def _of(

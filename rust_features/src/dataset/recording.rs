@@ -8,9 +8,8 @@ use std::time::UNIX_EPOCH;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::clips::{Buffers, Clips, Cut, Whole};
-use super::{Decoded, Job, Message, Outcome, Rows, Source};
+use super::{Job, Message, Outcome, Rows, Source};
 use crate::decode::Decoder;
-use crate::finite::first_non_finite;
 use crate::resample::Resampler;
 use crate::{Error, Result};
 
@@ -41,38 +40,6 @@ impl From<Error> for Stop {
     }
 }
 
-/// Where the decoded samples come from, a block at a time.
-enum Blocks {
-    Ours(Decoder),
-    Theirs { samples: std::vec::IntoIter<f32>, sample_rate: u32 },
-}
-
-impl Blocks {
-    fn sample_rate(&self) -> u32 {
-        match self {
-            Self::Ours(decoder) => decoder.sample_rate(),
-            Self::Theirs { sample_rate, .. } => *sample_rate,
-        }
-    }
-
-    fn channels(&self) -> Option<usize> {
-        match self {
-            Self::Ours(decoder) => Some(decoder.channels()),
-            Self::Theirs { .. } => None,
-        }
-    }
-
-    fn read(&mut self, out: &mut Vec<f32>) -> Result<bool> {
-        match self {
-            Self::Ours(decoder) => decoder.read(out),
-            Self::Theirs { samples, .. } => {
-                out.extend(samples.take(1 << 14));
-                Ok(samples.len() > 0)
-            }
-        }
-    }
-}
-
 impl Job {
     /// Extracts recording `id`; its rows go to `send`. Fails only when the run is to stop.
     pub(super) fn extract(
@@ -97,11 +64,12 @@ impl Job {
         let tried = catch_unwind(AssertUnwindSafe(|| {
             match self.extract_ours(id, buffers, send, &mut outcome) {
                 Err(Stop::Undecodable(reason)) => {
-                    let Some(decoded) = self.outside.decode(id) else {
+                    let also = |why| Stop::Failed(format!("{reason}; {why}"));
+                    let Some(decoder) = self.outside.decode(id).map_err(also)? else {
                         return Err(Stop::Failed(reason));
                     };
                     send(Message::TakeBack)?;
-                    self.extract_theirs(decoded, buffers, send, &mut outcome)
+                    self.extract_blocks(decoder, buffers, send, &mut outcome)
                 }
                 other => other,
             }
@@ -137,48 +105,27 @@ impl Job {
             Source::Unusable(reason) => Err(Stop::Failed(reason.clone())),
             Source::Bytes => {
                 let (bytes, name) = self.outside.bytes(id).map_err(Stop::Failed)?;
-                self.extract_blocks(
-                    Blocks::Ours(Decoder::from_bytes(bytes, name)?),
-                    buffers,
-                    send,
-                    outcome,
-                )
+                self.extract_blocks(Decoder::from_bytes(bytes, name)?, buffers, send, outcome)
             }
             Source::File { path, n_bytes, mtime_ns } => {
                 // Before, so that the reason is the true one; and after, as it may happen meanwhile.
                 unchanged(path, *n_bytes, *mtime_ns)?;
-                let blocks = Blocks::Ours(Decoder::open(path)?);
-                self.extract_blocks(blocks, buffers, send, outcome)?;
+                self.extract_blocks(Decoder::open(path)?, buffers, send, outcome)?;
                 unchanged(path, *n_bytes, *mtime_ns)
             }
         }
     }
 
-    fn extract_theirs(
-        &self,
-        decoded: Decoded,
-        buffers: &mut Buffers,
-        send: &dyn Fn(Message) -> Result<()>,
-        outcome: &mut Outcome,
-    ) -> Step<()> {
-        let Decoded { samples, sample_rate } = decoded;
-        if let Some(bad) = first_non_finite(&samples) {
-            return Err(Stop::Failed(format!("sample {bad} is {}: must be finite", samples[bad])));
-        }
-        let blocks = Blocks::Theirs { samples: samples.into_iter(), sample_rate };
-        self.extract_blocks(blocks, buffers, send, outcome)
-    }
-
     fn extract_blocks(
         &self,
-        mut blocks: Blocks,
+        mut blocks: Decoder,
         buffers: &mut Buffers,
         send: &dyn Fn(Message) -> Result<()>,
         outcome: &mut Outcome,
     ) -> Step<()> {
         let rate = blocks.sample_rate();
         outcome.sample_rate = Some(rate);
-        outcome.channels = blocks.channels();
+        outcome.channels = Some(blocks.channels());
         let to_hz = self.extractor.spec().sample_rate;
         let mut resampler = if rate == to_hz { None } else { Some(Resampler::new(rate, to_hz)?) };
         let block_len =

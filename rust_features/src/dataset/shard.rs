@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Dtype, Outcome, Rows};
 use crate::Result;
+use crate::checksum::checksum;
 use crate::npy::{NpyWriter, sync_folder, write_atomically};
 
 /// Writes the files of one shard:
@@ -13,8 +14,8 @@ use crate::npy::{NpyWriter, sync_folder, write_atomically};
 ///   samples at the features' rate);
 /// - `NNNNN.offsets.npy`, int64 `[n_clips + 1]`, only for clips of variable length: clip `i` is the
 ///   rows `offsets[i]..offsets[i + 1]`;
-/// - `NNNNN.recordings.jsonl`, the [`Outcome`] of each recording. It is named last: the shard is
-///   complete when this file exists.
+/// - `NNNNN.recordings.jsonl`, the [`Outcome`] of each recording, then length and checksum of each file
+///   above. It is named last: the shard is complete when this file exists.
 pub(super) struct ShardWriter {
     folder: PathBuf,
     name: String,
@@ -83,12 +84,24 @@ impl ShardWriter {
 
     /// Makes the shard durable and complete.
     pub fn commit(mut self) -> Result<()> {
+        let variable = self.offsets.is_some();
         if let Some(mut offsets) = self.offsets.take() {
             offsets.push(self.rows.n_rows() as i64);
             self.write_index("offsets", &[], &offsets)?;
         }
         self.write_index("clips", &[2], &self.clips)?;
         self.rows.commit()?;
+        let mut files = serde_json::Map::new();
+        for kind in ["npy", "clips.npy", "offsets.npy"] {
+            let path = self.folder.join(format!("{}.{kind}", self.name));
+            if kind != "offsets.npy" || variable {
+                let (bytes, xxh128) = checksum(&path)?;
+                files.insert(kind.into(), serde_json::json!({ "bytes": bytes, "xxh128": xxh128 }));
+            }
+        }
+        self.outcomes
+            .extend_from_slice(serde_json::json!({ "files": files }).to_string().as_bytes());
+        self.outcomes.push(b'\n');
         // The data must be on disk under its name before the file that vouches for it.
         sync_folder(&self.folder)?;
         let status = self.folder.join(format!("{}.recordings.jsonl", self.name));

@@ -1,7 +1,7 @@
-//! The headers of WAV, AIFF and CAF: chunks with a name and a length.
+//! The headers of WAV, W64, AIFF and CAF: chunks with a name and a length.
 //!
 //! Sources: Microsoft, Multimedia Programming Interface 1.0 and mmreg.h (RIFF, WAVE_FORMAT_EXTENSIBLE);
-//! EBU Tech 3306 (RF64); Apple, AIFF-C draft 1991 and Core Audio Format Specification 1.0.
+//! EBU Tech 3306 (RF64); Sony Pictures Digital, Wave64 1.0; Apple, AIFF-C draft 1991 and Core Audio Format Specification 1.0.
 
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 
@@ -90,12 +90,18 @@ impl Shape {
 }
 
 pub(super) fn wav(source: &mut Source) -> Result<Layout, Reason> {
-    let head = source.head(12).map_err(|e| e.to_string())?;
-    if head.get(8..12) != Some(b"WAVE") {
+    let head = source.head(40).map_err(|e| e.to_string())?;
+    let w64 = head.starts_with(b"riff");
+    let kind = if w64 { head.get(24..28) } else { head.get(8..12) };
+    if !kind.is_some_and(|kind| kind.eq_ignore_ascii_case(b"WAVE")) {
         return Err("is RIFF, but not WAVE".into());
     }
-    let big_endian = &head[..4] == b"RIFX";
-    let mut chunks = Chunks::new(source, 12, Lengths::Four { big_endian });
+    let big_endian = head.starts_with(b"RIFX");
+    let mut chunks = if w64 {
+        Chunks::new(source, 40, Lengths::Guid)
+    } else {
+        Chunks::new(source, 12, Lengths::Four { big_endian })
+    };
     let (mut shape, mut data_len_64) = (None, None);
     while let Some(chunk) = chunks.next()? {
         match &chunk.name {
@@ -258,6 +264,9 @@ enum Lengths {
     Four { big_endian: bool },
     /// Eight bytes, big-endian, no padding.
     Eight,
+    /// Eight bytes, little-endian, that count name and length as well; a name of 16 bytes, of which
+    /// the first four are WAV's; chunks begin at multiples of 8.
+    Guid,
 }
 
 struct Chunk {
@@ -279,7 +288,11 @@ impl<'s> Chunks<'s> {
     }
 
     fn next(&mut self) -> Result<Option<Chunk>, Reason> {
-        let head_len = if matches!(self.lengths, Lengths::Eight) { 12 } else { 8 };
+        let head_len = match self.lengths {
+            Lengths::Four { .. } => 8,
+            Lengths::Eight => 12,
+            Lengths::Guid => 24,
+        };
         let total = self.source.byte_len().unwrap_or(u64::MAX);
         if self.at.saturating_add(head_len) > total {
             return Ok(None);
@@ -289,19 +302,20 @@ impl<'s> Chunks<'s> {
             return Err(format!("has more than {MAX_CHUNKS} chunks before its samples"));
         }
         self.source.seek(SeekFrom::Start(self.at)).map_err(|e| e.to_string())?;
-        let mut bytes = [0; 12];
+        let mut bytes = [0; 24];
         match self.source.read_exact(&mut bytes[..head_len as usize]) {
             Err(e) if e.kind() == ErrorKind::UnexpectedEof => return Ok(None),
             result => result.map_err(|e| e.to_string())?,
         }
         let four: [u8; 4] = part(&bytes, 4);
-        let (len, padding) = match self.lengths {
-            Lengths::Four { big_endian: true } => (u64::from(u32::from_be_bytes(four)), 1),
-            Lengths::Four { big_endian: false } => (u64::from(u32::from_le_bytes(four)), 1),
-            Lengths::Eight => (u64::from_be_bytes(part(&bytes, 4)), 0),
+        let (len, align) = match self.lengths {
+            Lengths::Four { big_endian: true } => (u64::from(u32::from_be_bytes(four)), 2),
+            Lengths::Four { big_endian: false } => (u64::from(u32::from_le_bytes(four)), 2),
+            Lengths::Eight => (u64::from_be_bytes(part(&bytes, 4)), 1),
+            Lengths::Guid => (u64::from_le_bytes(part(&bytes, 16)).saturating_sub(head_len), 8),
         };
         let start = self.at + head_len;
-        self.at = start.saturating_add(len).saturating_add(len & padding);
+        self.at = start.saturating_add(len).saturating_add(len.wrapping_neg() % align);
         Ok(Some(Chunk { name: part(&bytes, 0), start, len }))
     }
 

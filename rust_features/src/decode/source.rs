@@ -1,7 +1,9 @@
 //! The bytes of a recording, from a file or from memory, without what stands before the audio format.
 
-use std::fs::File;
-use std::io::{Cursor, Read, Result, Seek, SeekFrom};
+use std::fs::{File, OpenOptions};
+use std::io::{Cursor, Error, Read, Result, Seek, SeekFrom};
+#[cfg(unix)]
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use symphonia::core::io::MediaSource;
@@ -23,9 +25,22 @@ enum Bytes {
 }
 
 impl Source {
+    /// Opens a regular file and nothing else, whatever takes its place meanwhile: a pipe, and what
+    /// only looks like a file (`/proc/kmsg`), must neither block nor go on for ever.
     pub fn open(path: &Path) -> Result<Self> {
-        let mut file = File::open(path)?;
-        let len = file.metadata()?.len();
+        let mut options = OpenOptions::new();
+        options.read(true);
+        #[cfg(unix)]
+        options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+        let mut file = options.open(path)?;
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(Error::other("is no longer a regular file"));
+        }
+        let len = metadata.len();
+        if len == 0 {
+            return Ok(Self::from_bytes(Vec::new())); // Of /proc, too: reading might wait for ever.
+        }
         if len > WHOLE_LEN {
             return Ok(Self { bytes: Bytes::File(file), start: 0, len });
         }

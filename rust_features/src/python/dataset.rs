@@ -5,10 +5,12 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use numpy::{PyArray1, PyArrayMethods};
+use numpy::PyReadonlyArray1;
 use pyo3::prelude::*;
+use pyo3::types::PyIterator;
 
-use crate::dataset::{self, Decoded, Dtype, Outside, Settings, Short, Source};
+use crate::dataset::{self, Dtype, Outside, Settings, Short, Source};
+use crate::decode::Decoder;
 use crate::spec::FeatureSpec;
 use crate::{Error, Result};
 
@@ -26,20 +28,44 @@ impl Outside for Callbacks {
         let Some(read) = &self.read else { return Err("no reader for its bytes".into()) };
         Python::attach(|py| {
             let bytes = read.bind(py).call1((id,)).and_then(|answer| answer.extract());
-            bytes.map_err(|error| error.value(py).to_string())
+            bytes.map_err(reason)
         })
     }
 
-    fn decode(&self, id: usize) -> Option<Decoded> {
-        let decode = self.decode.as_ref()?;
+    fn decode(&self, id: usize) -> std::result::Result<Option<Decoder>, String> {
+        let Some(decode) = &self.decode else { return Ok(None) };
         Python::attach(|py| {
-            // A second decoder that fails says no more than the first has said already.
-            let answer = decode.bind(py).call1((id,)).ok()?;
-            let (samples, sample_rate) =
-                answer.extract::<(Bound<'_, PyArray1<f32>>, u32)>().ok()?;
-            Some(Decoded { samples: samples.to_vec().ok()?, sample_rate })
+            let answer = decode.bind(py).call1((id,))?;
+            let Some((sample_rate, channels, blocks)) =
+                answer.extract::<Option<(u32, usize, Bound<'_, PyAny>)>>()?
+            else {
+                return Ok(None);
+            };
+            let blocks = blocks.try_iter()?.unbind();
+            let read =
+                Box::new(move |out: &mut Vec<f32>| Python::attach(|py| next(py, &blocks, out)));
+            Ok(Some(Decoder::foreign("recording", sample_rate, channels, read)?))
         })
+        .map_err(reason)
     }
+}
+
+/// Appends the next block of an iterator over arrays; false at its end.
+fn next(
+    py: Python<'_>,
+    blocks: &Py<PyIterator>,
+    out: &mut Vec<f32>,
+) -> std::result::Result<bool, String> {
+    let mut block = || {
+        let Some(block) = blocks.bind(py).clone().next() else { return Ok(false) };
+        out.extend_from_slice(block?.extract::<PyReadonlyArray1<'_, f32>>()?.as_slice()?);
+        Ok(true)
+    };
+    block().map_err(reason)
+}
+
+fn reason(error: PyErr) -> String {
+    Python::attach(|py| error.value(py).to_string())
 }
 
 fn settings(clip_s: f64, hop_s: f64, short: &str, min_rms: f32, dtype: &str) -> Result<Settings> {
@@ -162,6 +188,12 @@ fn clip_shape(
     Ok(dataset::row_shape(&extractor, &settings))
 }
 
+/// Length in bytes and XXH3 (128 bit, hexadecimal) of a file.
+#[pyfunction]
+fn checksum(py: Python<'_>, path: PathBuf) -> PyResult<(u64, String)> {
+    Ok(py.detach(|| crate::checksum::checksum(&path))?)
+}
+
 /// An exclusive lock on a file, held until the object is dropped or the process ends.
 #[pyclass]
 struct FileLock(#[allow(dead_code)] File);
@@ -186,5 +218,6 @@ impl FileLock {
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Extraction>()?;
     module.add_class::<FileLock>()?;
+    module.add_function(wrap_pyfunction!(checksum, module)?)?;
     module.add_function(wrap_pyfunction!(clip_shape, module)?)
 }
