@@ -117,8 +117,7 @@ impl Extractor {
         spec.validate()?;
         let framing = Framing::new(&spec);
         let mut weights = vec![0.0; framing.span];
-        let first = (framing.span - spec.frame_length) / 2;
-        weights[first..first + spec.frame_length].copy_from_slice(&window(
+        weights[framing.inset..][..spec.frame_length].copy_from_slice(&window(
             spec.window,
             spec.frame_length,
             spec.window_periodic,
@@ -203,7 +202,7 @@ impl Extractor {
             padded: Vec::new(),
             starts: Vec::with_capacity(TILE),
             frames: vec![0.0; MAX_LANES * (self.framing.span + SLACK)],
-            centred: vec![0.0; self.framing.span],
+            centred: vec![0.0; self.spec.frame_length],
             fft: self.fft.scratch(),
             spectrum: Block::zeros(2 * self.spectrum_len, MAX_LANES),
             bands: Block::zeros(if stft { 0 } else { self.row_width() }, MAX_LANES),
@@ -351,6 +350,7 @@ impl Kernel for Tile<'_> {
     fn run<S: Simd>(self, s: S) {
         let Tile { plan, scratch, rows, energy, max } = self;
         let (span, width) = (plan.framing.span, plan.row_width());
+        let (inset, length) = (plan.framing.inset, plan.spec.frame_length);
         let bands = s.cast_mut(&mut scratch.bands);
         let stft = plan.spec.kind == Kind::Stft;
         let blocks = scratch.starts.chunks(S::LANES).zip(rows.chunks_mut(S::LANES * width));
@@ -360,8 +360,8 @@ impl Kernel for Tile<'_> {
                 std::array::from_fn(|lane| lane * (span + SLACK));
             let frames = if let Some(steps) = &plan.frame_steps {
                 for (lane, &start) in starts.iter().enumerate() {
-                    let frame = &scratch.padded[start..start + span];
-                    let treated = &mut scratch.frames[treated_starts[lane]..][..span];
+                    let frame = &scratch.padded[start + inset..][..length];
+                    let treated = &mut scratch.frames[treated_starts[lane] + inset..][..length];
                     s.floats_mut(&mut block_energy)[lane] =
                         steps.apply(s, frame, &mut scratch.centred, treated);
                 }
