@@ -51,7 +51,7 @@ demo: build
 		--models lstm,resnet --epochs 8 --batch-size 16 --lr 0.003 --group-by '([^/]+)/[^/]+?_([A-G]s?[0-9])_' --out $(DEMO)/compare
 
 test: build
-	cargo test --release --locked --quiet --lib
+	cargo test --release --locked --quiet
 	$(BIN)/python -m pytest
 
 lint: build

@@ -3,25 +3,18 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use rust_features::cepstrum::Cepstrum;
-use rust_features::fft::{Fft, Output};
-use rust_features::log::ln;
-use rust_features::mel::FilterBank;
-use rust_features::simd::{Block, Isa, Kernel, MAX_LANES, Rows, Simd};
+use rust_features::bench::{
+    Block, Cepstrum, Fft, FftScratch, FilterBank, Kernel, MAX_LANES, Output, Rows, Simd, ln,
+};
 use rust_features::spec::Precision;
-use rust_features::{Extractor, FeatureSpec};
+use rust_features::{Extractor, FeatureSpec, Isa};
 
 fn noise(n: usize) -> Vec<f32> {
     (0..n).map(|i| ((i * 7919 + i * i % 104_729) % 1009) as f32 / 504.5 - 1.0).collect()
 }
 
 /// Windowed transform and power of a vector full of frames.
-struct Transform<'a>(
-    &'a Fft,
-    &'a Rows<'a>,
-    &'a mut rust_features::fft::FftScratch,
-    &'a mut [Block],
-);
+struct Transform<'a>(&'a Fft, &'a Rows<'a>, &'a mut FftScratch, &'a mut [Block]);
 
 impl Kernel for Transform<'_> {
     type Output = ();

@@ -4,8 +4,7 @@
 //!
 //! The count is the same from run to run, where time is not. Valgrind knows no AVX-512.
 
-use rust_features::simd::Isa;
-use rust_features::{Extractor, FeatureSpec, Result};
+use rust_features::{Extractor, FeatureSpec, Isa, Result};
 
 fn main() -> Result<()> {
     let mut args = std::env::args().skip(1);

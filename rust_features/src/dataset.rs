@@ -6,8 +6,8 @@
 //! of threads, nor on interruptions.
 
 mod clips;
-mod order;
 mod recording;
+mod reorder;
 mod shard;
 
 use std::ops::Range;
@@ -25,7 +25,7 @@ use crate::extractor::Extractor;
 use crate::frame::Framing;
 use crate::spec::FeatureSpec;
 use crate::{Error, Result};
-use order::Order;
+use reorder::ReorderBuffer;
 use shard::ShardWriter;
 
 /// The most values of one clip: 1 GiB.
@@ -48,6 +48,21 @@ pub enum Short {
     Drop,
 }
 
+impl Short {
+    /// The one of that name.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if there is none.
+    pub fn named(name: &str) -> Result<Self> {
+        match name {
+            "pad" => Ok(Self::Pad),
+            "repeat" => Ok(Self::Repeat),
+            "drop" => Ok(Self::Drop),
+            _ => Err(Error::setting("short", name, "must be pad, repeat or drop")),
+        }
+    }
+}
+
 /// Type of the values on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dtype {
@@ -58,6 +73,18 @@ pub enum Dtype {
 }
 
 impl Dtype {
+    /// The one of that name.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if there is none.
+    pub fn named(name: &str) -> Result<Self> {
+        match name {
+            "float32" => Ok(Self::Float32),
+            "float16" => Ok(Self::Float16),
+            _ => Err(Error::setting("dtype", name, "must be float32 or float16")),
+        }
+    }
+
     fn descr(self) -> &'static str {
         match self {
             Self::Float32 => "f4",
@@ -144,14 +171,14 @@ pub enum Source {
         /// Its time of change, in nanoseconds since 1970.
         mtime_ns: i64,
     },
-    /// Bytes that [`Outside::bytes`] supplies.
+    /// Bytes that [`Fallback::bytes`] supplies.
     Bytes,
     /// Nowhere, for this reason: found when it was listed.
     Unusable(String),
 }
 
 /// What the caller supplies for recordings that this crate cannot reach or decode.
-pub trait Outside: Send + Sync {
+pub trait Fallback: Send + Sync {
     /// The bytes of recording `id`, and a name for it; or why not.
     fn bytes(&self, id: usize) -> std::result::Result<(Vec<u8>, String), String>;
     /// Recording `id`, which this crate could not decode, decoded by other means; None if they cannot
@@ -200,7 +227,7 @@ struct Rows {
 enum Message {
     Rows(Rows),
     /// Forget the rows of this recording; it is being decoded again by other means.
-    TakeBack,
+    Retract,
     End(Outcome),
 }
 
@@ -231,14 +258,14 @@ struct Job {
     extractor: Extractor,
     settings: Settings,
     sources: Vec<Source>,
-    outside: Box<dyn Outside>,
+    fallback: Box<dyn Fallback>,
     folder: PathBuf,
     /// The shards to write: number and recordings.
     shards: Vec<(usize, Range<usize>)>,
     /// The recordings of these shards, in order.
     recordings: Vec<usize>,
     next: AtomicUsize,
-    order: Order<Message>,
+    order: ReorderBuffer<Message>,
     cancelled: AtomicBool,
     counters: Counters,
 }
@@ -261,7 +288,7 @@ impl Extraction {
         spec: FeatureSpec,
         settings: Settings,
         sources: Vec<Source>,
-        outside: Box<dyn Outside>,
+        fallback: Box<dyn Fallback>,
         folder: &Path,
         shards: Vec<(usize, Range<usize>)>,
         n_threads: usize,
@@ -276,12 +303,12 @@ impl Extraction {
             extractor,
             settings,
             sources,
-            outside,
+            fallback,
             folder: folder.to_owned(),
             shards,
             recordings,
             next: AtomicUsize::new(0),
-            order: Order::new(BUDGET_BYTES),
+            order: ReorderBuffer::new(BUDGET_BYTES),
             cancelled: AtomicBool::new(false),
             counters: Counters::default(),
         });
@@ -452,10 +479,10 @@ impl Job {
                 loop {
                     match self.order.receive(position).ok_or(Error::Interrupted)? {
                         Message::Rows(rows) => shard.append(id, &rows)?,
-                        Message::TakeBack => shard.take_back()?,
+                        Message::Retract => shard.retract()?,
                         Message::End(outcome) => {
                             if outcome.n_clips == 0 {
-                                shard.take_back()?; // It may have failed half-way.
+                                shard.retract()?; // It may have failed half-way.
                             }
                             shard.end_recording(&outcome);
                             break;

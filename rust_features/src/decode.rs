@@ -39,10 +39,6 @@ type Reason = String;
 trait Blocks: Send {
     /// Appends the next block of mono samples; false when there are no more.
     fn next_block(&mut self, out: &mut Vec<f32>) -> std::result::Result<bool, Reason>;
-    /// Samples per second.
-    fn sample_rate(&self) -> u32;
-    /// Channels in the recording (the samples are always mono).
-    fn channels(&self) -> usize;
     /// Samples to come, where that can be told without decoding; nothing may be read afterwards.
     fn count(&mut self) -> std::result::Result<Option<u64>, Reason>;
 }
@@ -51,28 +47,25 @@ trait Blocks: Send {
 pub type ForeignBlocks = Box<dyn FnMut(&mut Vec<f32>) -> std::result::Result<bool, Reason> + Send>;
 
 /// A recording that is decoded elsewhere.
-struct Foreign {
-    blocks: ForeignBlocks,
-    sample_rate: u32,
-    channels: usize,
-}
+struct Foreign(ForeignBlocks);
 
 impl Blocks for Foreign {
     fn next_block(&mut self, out: &mut Vec<f32>) -> std::result::Result<bool, Reason> {
-        (self.blocks)(out)
-    }
-
-    fn sample_rate(&self) -> u32 {
-        self.sample_rate
-    }
-
-    fn channels(&self) -> usize {
-        self.channels
+        (self.0)(out)
     }
 
     fn count(&mut self) -> std::result::Result<Option<u64>, Reason> {
         Ok(None)
     }
+}
+
+/// What a header says of the samples.
+#[derive(Clone, Copy)]
+struct Info {
+    /// Samples per second.
+    sample_rate: u32,
+    /// Channels in the recording (the samples are always mono).
+    channels: usize,
 }
 
 /// A recording being decoded, block by block.
@@ -83,6 +76,7 @@ impl Blocks for Foreign {
 pub struct Decoder {
     name: PathBuf,
     blocks: Box<dyn Blocks>,
+    info: Info,
     n_samples: u64,
     ended: bool,
 }
@@ -113,43 +107,10 @@ impl Decoder {
         Self::from_source(Source::from_bytes(bytes), name.into())
     }
 
-    fn from_source(mut source: Source, name: PathBuf) -> Result<Self> {
-        let opened = caught(|| {
-            let head = source.head(HEAD_LEN).map_err(|e| e.to_string())?;
-            if head.is_empty() {
-                return Err("is empty (0 bytes)".into());
-            }
-            // A tag may stand before any format; nothing in it is needed.
-            let tag_len = nanomp3::id3v2_len(&head) as u64;
-            let head = if tag_len > 0 {
-                source.skip(tag_len);
-                source.head(HEAD_LEN).map_err(|e| e.to_string())?
-            } else {
-                head
-            };
-            let format = Format::of(&head).ok_or(
-                "no audio format that is known here: neither WAV, FLAC, MP3, Ogg Vorbis, AIFF, \
-                 M4A/AAC, CAF nor Matroska",
-            )?;
-            let layout = match format {
-                Format::Mpeg => {
-                    return Ok(Box::new(mpeg::MpegAudio::new(source)?) as Box<dyn Blocks>);
-                }
-                Format::Wav => Some(chunks::wav(&mut source)?),
-                Format::Aiff => Some(chunks::aiff(&mut source)?),
-                Format::Container(Kind::Caf) => chunks::caf(&mut source)?,
-                Format::Container(_) => None,
-            };
-            Ok(match (layout, format) {
-                (Some(layout), _) => Box::new(pcm::Pcm::new(source, layout)?),
-                (None, Format::Container(kind)) => {
-                    source.rewind().map_err(|e| e.to_string())?;
-                    Box::new(container::Container::new(source, kind)?)
-                }
-                (None, _) => unreachable!("only a container may be compressed"),
-            })
-        });
-        Self::new(opened.map_err(|reason| decode_error(&name, reason))?, name)
+    fn from_source(source: Source, name: PathBuf) -> Result<Self> {
+        let opened = caught(|| open(source));
+        let (blocks, info) = opened.map_err(|reason| decode_error(&name, reason))?;
+        Self::new(blocks, info, name)
     }
 
     /// A recording that the caller decodes: `blocks` is asked for block after block of mono samples.
@@ -162,31 +123,29 @@ impl Decoder {
         channels: usize,
         blocks: ForeignBlocks,
     ) -> Result<Self> {
-        Self::new(Box::new(Foreign { blocks, sample_rate, channels }), name.into())
+        Self::new(Box::new(Foreign(blocks)), Info { sample_rate, channels }, name.into())
     }
 
-    fn new(blocks: Box<dyn Blocks>, name: PathBuf) -> Result<Self> {
-        if blocks.sample_rate() == 0 {
+    fn new(blocks: Box<dyn Blocks>, info: Info, name: PathBuf) -> Result<Self> {
+        if info.sample_rate == 0 {
             return Err(decode_error(&name, "sample rate 0 Hz is invalid: must be >= 1".into()));
         }
-        if !(1..=MAX_CHANNELS).contains(&blocks.channels()) {
-            let rule = format!(
-                "{} channels is invalid: must be between 1 and {MAX_CHANNELS}",
-                blocks.channels()
-            );
+        if !(1..=MAX_CHANNELS).contains(&info.channels) {
+            let n = info.channels;
+            let rule = format!("{n} channels is invalid: must be between 1 and {MAX_CHANNELS}");
             return Err(decode_error(&name, rule));
         }
-        Ok(Self { name, blocks, n_samples: 0, ended: false })
+        Ok(Self { name, blocks, info, n_samples: 0, ended: false })
     }
 
     /// Samples per second, >= 1.
     pub fn sample_rate(&self) -> u32 {
-        self.blocks.sample_rate()
+        self.info.sample_rate
     }
 
     /// Channels in the recording; the samples that [`Decoder::read`] gives are their mean.
     pub fn channels(&self) -> usize {
-        self.blocks.channels()
+        self.info.channels
     }
 
     /// Samples of the recording: by its headers, or by decoding it where they do not tell.
@@ -229,7 +188,7 @@ impl Decoder {
                 ));
             }
             self.n_samples += block.len() as u64;
-            if self.n_samples > MAX_SECONDS * u64::from(self.blocks.sample_rate()) {
+            if self.n_samples > MAX_SECONDS * u64::from(self.info.sample_rate) {
                 return Err(format!("is longer than {} hours: cut it", MAX_SECONDS / 3600));
             }
             if !more && self.n_samples == 0 {
@@ -242,6 +201,41 @@ impl Decoder {
             out.truncate(start);
             decode_error(&self.name, reason)
         })
+    }
+}
+
+/// Finds the format and its decoder.
+fn open(mut source: Source) -> std::result::Result<(Box<dyn Blocks>, Info), Reason> {
+    let head = source.head(HEAD_LEN).map_err(|e| e.to_string())?;
+    if head.is_empty() {
+        return Err("is empty (0 bytes)".into());
+    }
+    // A tag may stand before any format; nothing in it is needed.
+    let tag_len = nanomp3::id3v2_len(&head) as u64;
+    let head = if tag_len > 0 {
+        source.skip(tag_len);
+        source.head(HEAD_LEN).map_err(|e| e.to_string())?
+    } else {
+        head
+    };
+    let format = Format::of(&head).ok_or(
+        "no audio format that is known here: neither WAV, FLAC, MP3, Ogg Vorbis, AIFF, \
+         M4A/AAC, CAF nor Matroska",
+    )?;
+    let layout = match format {
+        Format::Mpeg => return mpeg::open(source),
+        Format::Wav => Some(chunks::wav(&mut source)?),
+        Format::Aiff => Some(chunks::aiff(&mut source)?),
+        Format::Container(Kind::Caf) => chunks::caf(&mut source)?,
+        Format::Container(_) => None,
+    };
+    match (layout, format) {
+        (Some(layout), _) => pcm::open(source, layout),
+        (None, Format::Container(kind)) => {
+            source.rewind().map_err(|e| e.to_string())?;
+            container::open(source, kind)
+        }
+        (None, _) => unreachable!("only a container may be compressed"),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The one error type: every message says what, its value, and the rule it broke.
 
+use std::fmt;
 use std::path::PathBuf;
 
 /// What can go wrong in this crate.
@@ -11,7 +12,7 @@ pub enum Error {
         /// The field or argument, as the user spells it.
         name: String,
         /// Its value, as the user gave it.
-        value: String,
+        value: Value,
         /// What holds for every valid value: "must be >= 1".
         rule: String,
     },
@@ -37,9 +38,75 @@ pub enum Error {
 }
 
 impl Error {
-    /// A [`Error::Setting`]; `value` is anything that prints.
-    pub fn setting(name: &str, value: impl std::fmt::Display, rule: impl Into<String>) -> Self {
-        Self::Setting { name: name.into(), value: value.to_string(), rule: rule.into() }
+    /// A [`Error::Setting`].
+    pub fn setting(name: &str, value: impl Into<Value>, rule: impl Into<String>) -> Self {
+        Self::Setting { name: name.into(), value: value.into(), rule: rule.into() }
+    }
+}
+
+/// A value that was refused. What was given as a number stays one.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// A whole number, of whatever type.
+    Whole(i128),
+    /// Any other number.
+    Real(f64),
+    /// All else.
+    Text(String),
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(value) => value.fmt(f),
+            Self::Real(value) => value.fmt(f),
+            Self::Text(value) => value.fmt(f),
+        }
+    }
+}
+
+macro_rules! whole {
+    ($($integer:ty),+) => {
+        $(impl From<$integer> for Value {
+            fn from(value: $integer) -> Self {
+                Self::Whole(value as i128)
+            }
+        })+
+    };
+}
+whole!(i32, i64, u32, u64, usize);
+
+impl From<f64> for Value {
+    fn from(value: f64) -> Self {
+        // A number that a file or a command line gave as 16000 is printed like that.
+        let whole = value.fract() == 0.0 && value.abs() < 1e15;
+        if whole { Self::Whole(value as i128) } else { Self::Real(value) }
+    }
+}
+
+impl From<f32> for Value {
+    fn from(value: f32) -> Self {
+        // The shortest decimal that means it: 0.1, not 0.10000000149011612.
+        value.to_string().parse().map_or(Self::Real(value.into()), |value: f64| value.into())
+    }
+}
+
+impl From<&str> for Value {
+    fn from(value: &str) -> Self {
+        Self::Text(value.into())
+    }
+}
+
+impl From<&serde_json::Value> for Value {
+    fn from(value: &serde_json::Value) -> Self {
+        match value {
+            serde_json::Value::String(text) => Self::Text(text.clone()),
+            value => match (value.as_i64(), value.as_f64()) {
+                (Some(whole), _) => whole.into(),
+                (None, Some(real)) => real.into(),
+                (None, None) => Self::Text(value.to_string()),
+            },
+        }
     }
 }
 

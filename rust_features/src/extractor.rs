@@ -5,11 +5,11 @@ use std::ops::Range;
 
 use crate::cepstrum::Cepstrum;
 use crate::fft::{Fft, FftScratch, Output};
-use crate::finish;
-use crate::finite::first_non_finite;
+use crate::finite;
 use crate::frame::{FrameSteps, Framing, Signal};
 use crate::log::{self, LogScale};
 use crate::mel::FilterBank;
+use crate::second_pass;
 use crate::simd::{Block, Isa, Kernel, MAX_LANES, Rows, RowsMut, Simd};
 use crate::spec::{Energy, FeatureSpec, Kind};
 use crate::window::window;
@@ -37,7 +37,7 @@ pub struct Extractor {
     spectrum_scale: f32,
     filters: Option<FilterBank>,
     log: Option<LogScale>,
-    range: Option<f32>,
+    dynamic_range: Option<f32>,
     cepstrum: Option<Cepstrum>,
 }
 
@@ -57,11 +57,53 @@ pub struct Scratch {
 #[derive(Default)]
 pub(crate) struct Group {
     /// `[frames][row_width]`; empty where the first pass can write to the output.
-    pub rows: Vec<f32>,
+    rows: Vec<f32>,
     /// Log energy of each frame, if asked for.
-    pub energy: Vec<f32>,
+    energy: Vec<f32>,
     /// Greatest value of each frame, if asked for.
-    pub max: Vec<f32>,
+    max: Vec<f32>,
+}
+
+impl Group {
+    /// Greatest value of all frames, if asked for.
+    pub fn max(&self) -> Option<f32> {
+        (!self.max.is_empty()).then(|| greatest(&self.max))
+    }
+
+    /// The part of the second pass that needs only the clip's maximum, for all frames, all of one clip.
+    pub fn finish(&mut self, plan: &Extractor, max: Option<f32>, out: &mut [f32]) {
+        if plan.rows_are_output() && !self.rows.is_empty() {
+            out.copy_from_slice(&self.rows);
+        }
+        self.finish_frames(plan, 0..out.len() / plan.n_features(), max, out);
+    }
+
+    /// The same for some of the frames.
+    fn finish_frames(
+        &mut self,
+        plan: &Extractor,
+        frames: Range<usize>,
+        max: Option<f32>,
+        out: &mut [f32],
+    ) {
+        let width = plan.row_width();
+        let rows = if plan.rows_are_output() {
+            None
+        } else {
+            Some(&mut self.rows[frames.start * width..frames.end * width])
+        };
+        let energy = self.energy.get(frames).unwrap_or_default();
+        let floor =
+            max.zip(plan.dynamic_range).map_or(f32::NEG_INFINITY, |(max, range)| max - range);
+        plan.isa.dispatch(FinishFrames { plan, rows, energy, floor, out });
+    }
+
+    /// Appends the frames of another group, whose rows may already be in `out`.
+    pub fn extend(&mut self, other: &Self, out: &[f32]) {
+        self.rows.extend_from_slice(if other.rows.is_empty() { out } else { &other.rows });
+        self.energy.extend_from_slice(&other.energy);
+        self.max.extend_from_slice(&other.max);
+    }
 }
 
 impl Extractor {
@@ -75,8 +117,7 @@ impl Extractor {
         spec.validate()?;
         let framing = Framing::new(&spec);
         let mut weights = vec![0.0; framing.span];
-        let first = (framing.span - spec.frame_length) / 2;
-        weights[first..first + spec.frame_length].copy_from_slice(&window(
+        weights[framing.inset..][..spec.frame_length].copy_from_slice(&window(
             spec.window,
             spec.frame_length,
             spec.window_periodic,
@@ -92,7 +133,7 @@ impl Extractor {
             spectrum_scale: if scaled { 1.0 / spec.n_fft as f32 } else { 1.0 },
             filters: spec.has_filters().then(|| FilterBank::new(&spec, |k| fft.position(k))),
             log: LogScale::new(&spec),
-            range: log::range(&spec),
+            dynamic_range: log::dynamic_range(&spec),
             cepstrum: (spec.kind == Kind::Mfcc).then(|| Cepstrum::new(&spec)),
             fft,
             framing,
@@ -141,7 +182,7 @@ impl Extractor {
     }
 
     /// Floats a frame between the first and the second pass.
-    pub(crate) fn row_width(&self) -> usize {
+    fn row_width(&self) -> usize {
         match (&self.filters, self.spec.kind) {
             (Some(filters), _) => filters.n_filters(),
             (None, Kind::Stft) => 2 * self.spec.n_bins(),
@@ -161,7 +202,7 @@ impl Extractor {
             padded: Vec::new(),
             starts: Vec::with_capacity(TILE),
             frames: vec![0.0; MAX_LANES * (self.framing.span + SLACK)],
-            centred: vec![0.0; self.framing.span],
+            centred: vec![0.0; self.spec.frame_length],
             fft: self.fft.scratch(),
             spectrum: Block::zeros(2 * self.spectrum_len, MAX_LANES),
             bands: Block::zeros(if stft { 0 } else { self.row_width() }, MAX_LANES),
@@ -192,11 +233,23 @@ impl Extractor {
             let rule = format!("{n_clips} clips need {}", n_clips * clip_out);
             return Err(Error::setting("out.len()", out.len(), rule));
         }
-        if let Some(bad) = first_non_finite(clips) {
-            return Err(non_finite(clips[bad], bad % clip_len, bad / clip_len, n_clips));
-        }
+        finite::check(clips, 0, clip_len, n_clips)?;
+        self.extract_finite(scratch, clips, clip_len, out);
+        Ok(())
+    }
+
+    /// [`Extractor::extract_into`] once all is checked.
+    pub(crate) fn extract_finite(
+        &self,
+        scratch: &mut Scratch,
+        clips: &[f32],
+        clip_len: usize,
+        out: &mut [f32],
+    ) {
+        let n_frames = self.n_frames(clip_len);
+        let clip_out = n_frames * self.n_features();
         if clip_out == 0 {
-            return Ok(());
+            return;
         }
         let group_clips = (GROUP / n_frames).max(1);
         for (clips, out) in
@@ -209,7 +262,6 @@ impl Extractor {
             self.second_pass(&mut group, n_frames, out);
             scratch.group = group;
         }
-        Ok(())
     }
 
     /// Frames `range` of the clips, counted through: into `out` if rows are laid out like the
@@ -228,7 +280,7 @@ impl Extractor {
         let direct = self.rows_are_output();
         group.rows.resize(if direct { 0 } else { count * width }, 0.0);
         group.energy.resize(if self.spec.energy == Energy::None { 0 } else { count }, 0.0);
-        group.max.resize(if self.range.is_some() { count } else { 0 }, 0.0);
+        group.max.resize(if self.dynamic_range.is_some() { count } else { 0 }, 0.0);
         let rows = if direct { out } else { &mut group.rows[..] };
 
         let (span, hop) = (self.framing.span, self.framing.hop);
@@ -258,58 +310,27 @@ impl Extractor {
     }
 
     /// From the rows of whole clips to the output.
-    pub(crate) fn second_pass(&self, group: &mut Group, n_frames: usize, out: &mut [f32]) {
-        let n_clips = out.len() / (n_frames * self.n_features());
-        for clip in 0..n_clips {
+    fn second_pass(&self, group: &mut Group, n_frames: usize, out: &mut [f32]) {
+        for (clip, out) in out.chunks_mut(n_frames * self.n_features()).enumerate() {
             let frames = clip * n_frames..(clip + 1) * n_frames;
             let max = group.max.get(frames.clone()).map(greatest);
-            let out =
-                &mut out[clip * n_frames * self.n_features()..][..n_frames * self.n_features()];
-            let rows = if self.rows_are_output() {
-                None
-            } else {
-                let width = self.row_width();
-                Some(&mut group.rows[frames.start * width..frames.end * width])
-            };
-            let energy = group.energy.get(frames).unwrap_or_default();
-            self.finish_frames(rows, energy, max, out);
+            group.finish_frames(self, frames, max, out);
             self.finish_clip(out);
         }
-    }
-
-    /// The part of the second pass that only needs the clip's maximum; any frames of one clip.
-    pub(crate) fn finish_frames(
-        &self,
-        rows: Option<&mut [f32]>,
-        energy: &[f32],
-        max: Option<f32>,
-        out: &mut [f32],
-    ) {
-        let floor = max.zip(self.range).map_or(f32::NEG_INFINITY, |(max, range)| max - range);
-        self.isa.dispatch(FinishFrames { plan: self, rows, energy, floor, out });
     }
 
     /// The part of the second pass that needs all frames of a clip.
     pub(crate) fn finish_clip(&self, out: &mut [f32]) {
         let (n, width) = (self.n_static(), self.n_features());
         for order in 0..self.spec.deltas {
-            finish::append_delta(out, width, order * n, n, self.spec.delta_width);
+            second_pass::append_delta(out, width, order * n, n, self.spec.delta_width);
         }
-        finish::normalize(out, width, self.spec.normalize);
+        second_pass::normalize(out, width, self.spec.normalize);
     }
 }
 
-/// The error for a NaN or infinite sample.
-pub(crate) fn non_finite(value: f32, sample: usize, clip: usize, n_clips: usize) -> Error {
-    let name = match n_clips {
-        1 => format!("sample {sample}"),
-        _ => format!("sample {sample} of clip {clip}"),
-    };
-    Error::setting(&name, value, "must be finite")
-}
-
 /// The greatest of some numbers.
-pub(crate) fn greatest(values: &[f32]) -> f32 {
+fn greatest(values: &[f32]) -> f32 {
     values.iter().copied().fold(f32::NEG_INFINITY, f32::max)
 }
 
@@ -329,6 +350,7 @@ impl Kernel for Tile<'_> {
     fn run<S: Simd>(self, s: S) {
         let Tile { plan, scratch, rows, energy, max } = self;
         let (span, width) = (plan.framing.span, plan.row_width());
+        let (inset, length) = (plan.framing.inset, plan.spec.frame_length);
         let bands = s.cast_mut(&mut scratch.bands);
         let stft = plan.spec.kind == Kind::Stft;
         let blocks = scratch.starts.chunks(S::LANES).zip(rows.chunks_mut(S::LANES * width));
@@ -338,8 +360,8 @@ impl Kernel for Tile<'_> {
                 std::array::from_fn(|lane| lane * (span + SLACK));
             let frames = if let Some(steps) = &plan.frame_steps {
                 for (lane, &start) in starts.iter().enumerate() {
-                    let frame = &scratch.padded[start..start + span];
-                    let treated = &mut scratch.frames[treated_starts[lane]..][..span];
+                    let frame = &scratch.padded[start + inset..][..length];
+                    let treated = &mut scratch.frames[treated_starts[lane] + inset..][..length];
                     s.floats_mut(&mut block_energy)[lane] =
                         steps.apply(s, frame, &mut scratch.centred, treated);
                 }
@@ -449,12 +471,12 @@ impl Kernel for FinishFrames<'_> {
         let shaped = floor > f32::NEG_INFINITY || scale != 1.0 || offset != 0.0;
         let Some(rows) = rows else {
             if shaped {
-                finish::clamp_and_scale(out, floor, scale, offset);
+                second_pass::clamp_and_scale(out, floor, scale, offset);
             }
             return;
         };
         if shaped {
-            finish::clamp_and_scale(rows, floor, scale, offset);
+            second_pass::clamp_and_scale(rows, floor, scale, offset);
         }
         let n = plan.n_static();
         let rows = rows.chunks_exact(plan.row_width());

@@ -35,6 +35,8 @@ impl<'a> Signal<'a> {
 pub struct Framing {
     /// Samples a frame.
     pub span: usize,
+    /// Samples of the span before the frame itself, and after it too: they meet no window.
+    pub inset: usize,
     /// Samples from frame to frame.
     pub hop: usize,
     left: usize,
@@ -58,6 +60,7 @@ impl Framing {
         let on_signal = spec.preemphasis_on == PreemphasisOn::Signal;
         Self {
             span,
+            inset: (span - spec.frame_length) / 2,
             hop: spec.hop_length,
             left,
             padding: spec.padding,

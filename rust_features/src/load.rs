@@ -6,14 +6,20 @@ use crate::decode::Decoder;
 use crate::resample::Resampler;
 use crate::{Error, Result};
 
+/// [`Samples::read`] appends at most about this many resampled samples, whatever the rates.
+const RESAMPLED_BLOCK: u64 = 1 << 18;
+
 /// Mono samples of one recording, block by block, at its own or at another rate.
 pub struct Samples {
-    name: PathBuf,
     decoder: Decoder,
+    /// The rate of the recording.
+    own_rate: u32,
     resampler: Option<Resampler>,
     sample_rate: u32,
+    /// Samples at the recording's rate, of which those from `at` on are still to be resampled.
     block: Vec<f32>,
-    finished: bool,
+    at: usize,
+    ended: bool,
 }
 
 impl Samples {
@@ -25,7 +31,7 @@ impl Samples {
     pub fn open(path: impl AsRef<Path>, sample_rate: Option<u32>) -> Result<Self> {
         check(sample_rate)?;
         let path = path.as_ref();
-        Self::new(Decoder::open(path)?, path.to_path_buf(), sample_rate)
+        Self::blaming(path, Decoder::open(path)?, sample_rate)
     }
 
     /// The same for a recording in memory; `name` stands for the path in errors.
@@ -39,20 +45,31 @@ impl Samples {
     ) -> Result<Self> {
         check(sample_rate)?;
         let name = name.into();
-        Self::new(Decoder::from_bytes(bytes, name.clone())?, name, sample_rate)
+        Self::blaming(&name, Decoder::from_bytes(bytes, &name)?, sample_rate)
     }
 
-    fn new(decoder: Decoder, name: PathBuf, sample_rate: Option<u32>) -> Result<Self> {
-        let own = decoder.sample_rate();
-        let sample_rate = sample_rate.unwrap_or(own);
-        let resampler = if sample_rate == own {
-            None
-        } else {
-            // The rate that was asked for is sound, so that the recording's own is at fault.
-            let blame = |e: Error| Error::Decode { path: name.clone(), reason: e.to_string() };
-            Some(Resampler::new(own, sample_rate).map_err(blame)?)
-        };
-        Ok(Self { name, decoder, resampler, sample_rate, block: Vec::new(), finished: false })
+    /// The rate that was asked for is sound, so that the recording's own is at fault.
+    fn blaming(name: &Path, decoder: Decoder, sample_rate: Option<u32>) -> Result<Self> {
+        let sample_rate = sample_rate.unwrap_or(decoder.sample_rate());
+        Self::from_decoder(decoder, sample_rate)
+            .map_err(|e| Error::Decode { path: name.into(), reason: e.to_string() })
+    }
+
+    /// Of a recording that is open already, at `sample_rate` Hz.
+    ///
+    /// # Errors
+    /// As [`Resampler::new`].
+    pub fn from_decoder(decoder: Decoder, sample_rate: u32) -> Result<Self> {
+        let own_rate = decoder.sample_rate();
+        let same = own_rate == sample_rate;
+        let resampler = if same { None } else { Some(Resampler::new(own_rate, sample_rate)?) };
+        let (block, at, ended) = (Vec::new(), 0, false);
+        Ok(Self { decoder, own_rate, resampler, sample_rate, block, at, ended })
+    }
+
+    /// Samples per second of the recording itself.
+    pub fn own_rate(&self) -> u32 {
+        self.own_rate
     }
 
     /// Samples per second of what [`Samples::read`] gives.
@@ -60,37 +77,36 @@ impl Samples {
         self.sample_rate
     }
 
-    /// The recording as it is stored: its rate and its channels.
-    pub fn decoder(&self) -> &Decoder {
-        &self.decoder
-    }
-
-    /// The path, or what stands for it in errors.
-    pub fn name(&self) -> &Path {
-        &self.name
-    }
-
     /// Appends the next block of samples to `out` (it may be empty); false, and nothing appended, when
-    /// there are no more.
+    /// there are no more. `tap` sees every sample once, as it was decoded, at the recording's own rate.
     ///
     /// # Errors
     /// As [`Decoder::read`].
-    pub fn read(&mut self, out: &mut Vec<f32>) -> Result<bool> {
-        let Some(resampler) = &mut self.resampler else {
-            return self.decoder.read(out);
-        };
-        if self.finished {
-            return Ok(false);
-        }
+    pub fn read(&mut self, out: &mut Vec<f32>, mut tap: impl FnMut(&[f32])) -> Result<bool> {
         let start = out.len();
-        self.block.clear();
-        let more = self.decoder.read(&mut self.block)?;
-        resampler.process(&self.block, out);
-        if !more {
-            resampler.finish(out);
-            self.finished = true;
+        let Some(resampler) = &mut self.resampler else {
+            let more = self.decoder.read(out)?;
+            tap(&out[start..]);
+            return Ok(more);
+        };
+        if self.at == self.block.len() {
+            if self.ended {
+                return Ok(false);
+            }
+            self.block.clear();
+            self.at = 0;
+            self.ended = !self.decoder.read(&mut self.block)?;
+            tap(&self.block);
         }
-        Ok(more || out.len() > start)
+        let (from, to) = (u64::from(self.own_rate), u64::from(self.sample_rate));
+        let most = (RESAMPLED_BLOCK * from / to).max(1) as usize;
+        let end = self.block.len().min(self.at + most);
+        resampler.process(&self.block[self.at..end], out);
+        self.at = end;
+        if self.ended {
+            resampler.finish(out);
+        }
+        Ok(!self.ended || out.len() > start)
     }
 
     /// All samples that are left; `going_on` is asked between blocks and stops the work by an error.
@@ -99,7 +115,7 @@ impl Samples {
     /// As [`Samples::read`], and whatever `going_on` returns.
     pub fn read_all(&mut self, mut going_on: impl FnMut() -> Result<()>) -> Result<Vec<f32>> {
         let mut out = Vec::new();
-        while self.read(&mut out)? {
+        while self.read(&mut out, |_| ())? {
             going_on()?;
         }
         Ok(out)

@@ -101,7 +101,7 @@ impl LogScale {
 }
 
 /// `top_db` in the unit of the logarithm.
-pub fn range(spec: &FeatureSpec) -> Option<f32> {
+pub fn dynamic_range(spec: &FeatureSpec) -> Option<f32> {
     let bels = spec.top_db? / 10.0 * f64::from(spec.power) / 2.0;
     Some(match spec.log {
         Log::None => return None,

@@ -7,7 +7,8 @@ use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use crate::{Error, Result};
+use crate::Result;
+use crate::atomic::{io, temporary};
 
 /// Length of the header in bytes: fixed, so that the number of rows can be filled in at the end.
 /// NumPy wants a multiple of 64; 128 holds every shape that fits on a disk.
@@ -123,38 +124,6 @@ impl Drop for NpyWriter {
             let _ = std::fs::remove_file(&self.temporary);
         }
     }
-}
-
-/// Writes a small file so that under its name it is complete or absent.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let temporary = temporary(path);
-    let written = File::create(&temporary)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| std::fs::rename(&temporary, path));
-    written.map_err(|error| {
-        let _ = std::fs::remove_file(&temporary);
-        io(path)(error)
-    })
-}
-
-/// Makes renames inside `folder` durable.
-pub fn sync_folder(folder: &Path) -> Result<()> {
-    // Windows cannot open a folder, and needs no such step.
-    if cfg!(unix) {
-        File::open(folder).and_then(|file| file.sync_all()).map_err(io(folder))?;
-    }
-    Ok(())
-}
-
-fn temporary(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".tmp");
-    name.into()
-}
-
-fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error + use<> {
-    let path = path.to_owned();
-    move |source| Error::Io { path, source }
 }
 
 #[cfg(test)]

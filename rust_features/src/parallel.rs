@@ -6,10 +6,10 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::extractor::{Group, Scratch, greatest, non_finite};
-use crate::finite::first_non_finite;
+use crate::Result;
+use crate::extractor::{Extractor, Group, Scratch};
+use crate::finite;
 use crate::frame::Signal;
-use crate::{Error, Extractor, Result};
 
 /// How often the calling thread looks for a reason to stop.
 const POLL: Duration = Duration::from_millis(50);
@@ -61,30 +61,31 @@ pub fn extract_batch(
     if n_frames > CHUNK {
         for (i, out) in out.chunks_mut(clip_out).enumerate() {
             let clip = &clips[i * clip_len..][..clip_len];
-            extract_long(extractor, pool, threads, clip, out, poll)
-                .map_err(|e| name_clip(e, i, n_clips))?;
+            let finite = |samples: &[f32], first| {
+                finite::check(samples, i * clip_len + first, clip_len, n_clips)
+            };
+            extract_long(extractor, pool, threads, clip, &finite, out, poll)?;
         }
         return Ok(());
     }
     let at_once = (BATCH / n_frames).clamp(1, n_clips.div_ceil(SHARES * threads));
     let items = clips.chunks(at_once * clip_len).zip(out.chunks_mut(at_once * clip_out));
     let work = |scratch: &mut Scratch, (i, (clips, out)): (usize, (&[f32], &mut [f32]))| {
-        extractor.extract_into(scratch, clips, clip_len, out).map_err(|error| {
-            first_non_finite(clips).map_or(error, |bad| {
-                let clip = i * at_once + bad / clip_len;
-                non_finite(clips[bad], bad % clip_len, clip, n_clips)
-            })
-        })
+        finite::check(clips, i * at_once * clip_len, clip_len, n_clips)?;
+        extractor.extract_finite(scratch, clips, clip_len, out);
+        Ok(())
     };
     for_each(extractor, pool, threads, items.enumerate(), &work, poll)
 }
 
-/// One clip of many frames: both passes in chunks.
+/// One clip of many frames: both passes in chunks. `finite` checks samples, given the index of the
+/// first.
 fn extract_long(
     extractor: &Extractor,
     pool: &ScratchPool,
     threads: usize,
     clip: &[f32],
+    finite: &(impl Fn(&[f32], usize) -> Result<()> + Sync),
     out: &mut [f32],
     poll: &mut dyn FnMut() -> Result<()>,
 ) -> Result<()> {
@@ -104,36 +105,22 @@ fn extract_long(
         } else {
             framing.samples_of(frames.end).start.min(clip.len())
         };
-        if let Some(bad) = first_non_finite(&clip[start.min(end)..end]) {
-            return Err(non_finite(clip[start + bad], start + bad, 0, 1));
-        }
+        finite(&clip[start.min(end)..end], start)?;
         let signal = |_| Signal::whole(clip);
         extractor.first_pass(scratch, signal, n_frames, frames, group, out);
         Ok(())
     };
     for_each(extractor, pool, threads, items, &first, poll)?;
 
-    let max = groups.iter().map(|group| greatest(&group.max)).fold(f32::NEG_INFINITY, f32::max);
-    let max = extractor.spec().top_db.map(|_| max);
+    let max = groups.iter().filter_map(Group::max).reduce(f32::max);
     let items = groups.iter_mut().zip(out.chunks_mut(chunk_out));
     let second = |_: &mut Scratch, (group, out): (&mut Group, &mut [f32])| {
-        let rows = (!extractor.rows_are_output()).then_some(&mut group.rows[..]);
-        extractor.finish_frames(rows, &group.energy, max, out);
+        group.finish(extractor, max, out);
         Ok(())
     };
     for_each(extractor, pool, threads, items, &second, poll)?;
     extractor.finish_clip(out);
     Ok(())
-}
-
-/// Puts the number of the clip into the error, if there are several.
-fn name_clip(error: Error, clip: usize, n_clips: usize) -> Error {
-    match error {
-        Error::Setting { name, value, rule } if n_clips > 1 => {
-            Error::Setting { name: format!("{name} of clip {clip}"), value, rule }
-        }
-        error => error,
-    }
 }
 
 /// Does the work for every item, each thread taking the next one when it is free.

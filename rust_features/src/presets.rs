@@ -6,49 +6,37 @@ use crate::spec::{
 };
 use crate::{Error, Result};
 
-/// Name, reference.
-const NAMES: [&str; 9] = [
-    "mel",
-    "mel-16k",
-    "mfcc",
-    "mfcc-librosa",
-    "fbank",
-    "mfcc-kaldi",
-    "whisper",
-    "spectrogram",
-    "stft",
+/// Name and spec.
+type Preset = (&'static str, fn() -> FeatureSpec);
+
+/// In the order of the documentation.
+const PRESETS: &[Preset] = &[
+    ("mel", || librosa_mel(44_100)),
+    ("mel-16k", torchaudio_mel),
+    ("mfcc", python_speech_features),
+    ("mfcc-librosa", || FeatureSpec { kind: Kind::Mfcc, n_mfcc: 20, ..librosa_mel(22_050) }),
+    ("fbank", || kaldi(80)),
+    ("mfcc-kaldi", kaldi_mfcc),
+    ("whisper", whisper),
+    ("spectrogram", FeatureSpec::default),
+    ("stft", || FeatureSpec { kind: Kind::Stft, ..FeatureSpec::default() }),
 ];
 
 impl FeatureSpec {
     /// Every preset with its name, in the order of the documentation.
     pub fn presets() -> Vec<(&'static str, Self)> {
-        NAMES.iter().map(|&name| (name, Self::preset(name).expect("a listed preset"))).collect()
+        PRESETS.iter().map(|(name, spec)| (*name, spec())).collect()
     }
 
     /// The preset of that name.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if there is none.
     pub fn preset(name: &str) -> Result<Self> {
-        Ok(match name {
-            "mel" => librosa_mel(44_100),
-            "mel-16k" => torchaudio_mel(),
-            "mfcc" => python_speech_features(),
-            "mfcc-librosa" => Self { kind: Kind::Mfcc, n_mfcc: 20, ..librosa_mel(22_050) },
-            "fbank" => kaldi(80),
-            "mfcc-kaldi" => Self {
-                kind: Kind::Mfcc,
-                n_mfcc: 13,
-                lifter: 22.0,
-                energy: Energy::Raw,
-                // Each coefficient mixes all bands, those in the gaps between tones too.
-                precision: Precision::Double,
-                ..kaldi(23)
-            },
-            "whisper" => whisper(),
-            "spectrogram" => Self::default(),
-            "stft" => Self { kind: Kind::Stft, ..Self::default() },
-            _ => {
-                let rule = format!("choose from {}", NAMES.join(", "));
-                return Err(Error::setting("feature", name, rule));
-            }
+        let named = PRESETS.iter().find(|preset| preset.0 == name);
+        named.map(|(_, spec)| spec()).ok_or_else(|| {
+            let names: Vec<_> = PRESETS.iter().map(|preset| preset.0).collect();
+            Error::setting("feature", name, format!("choose from {}", names.join(", ")))
         })
     }
 }
@@ -130,6 +118,19 @@ fn kaldi(n_mels: usize) -> FeatureSpec {
         log: Log::Natural,
         log_floor: f32::EPSILON as f64,
         ..FeatureSpec::default()
+    }
+}
+
+/// kaldi-native-fbank's MFCC, dither 0.
+fn kaldi_mfcc() -> FeatureSpec {
+    FeatureSpec {
+        kind: Kind::Mfcc,
+        n_mfcc: 13,
+        lifter: 22.0,
+        energy: Energy::Raw,
+        // Each coefficient mixes all bands, those in the gaps between tones too.
+        precision: Precision::Double,
+        ..kaldi(23)
     }
 }
 

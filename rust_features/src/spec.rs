@@ -285,8 +285,7 @@ impl FeatureSpec {
         for (name, value) in &fields {
             let alone = serde_json::json!({ name: value });
             if let Err(error) = serde_json::from_value::<Self>(alone) {
-                let printed = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                return Err(Error::setting(name, printed, rule_of(&error)));
+                return Err(Error::setting(name, value, rule_of(&error)));
             }
         }
         let spec: Self = serde_json::from_value(fields.into()).map_err(whole)?;
@@ -389,34 +388,16 @@ impl FeatureSpec {
 
     /// A setting of a step that is switched off would do nothing, so it is refused.
     fn check_combinations(&self) -> Result<()> {
-        const FILTERS: &[&str] =
-            &["n_mels", "mel_scale", "mel_norm", "mel_shape", "fmin_hz", "fmax_hz"];
-        const LATER: &[&str] =
-            &["power", "scale_by_n_fft", "log", "scale", "offset", "deltas", "normalize"];
-        let steps: [(bool, &[&str], &str); 6] = [
-            (self.has_filters(), FILTERS, "only kinds mel and mfcc have filters"),
-            (
-                self.kind == Kind::Mfcc,
-                &["n_mfcc", "lifter", "energy"],
-                "only kind mfcc has cepstra",
-            ),
-            (self.kind != Kind::Stft, LATER, "kind stft is the complex spectrum as it is"),
-            (
-                self.log != Log::None,
-                &["log_floor", "log_floor_rule", "top_db"],
-                "it belongs to a log other than none",
-            ),
-            (self.deltas > 0, &["delta_width"], "it belongs to deltas 1 or 2"),
-            (self.preemphasis > 0.0, &["preemphasis_on"], "it belongs to a preemphasis above 0"),
-        ];
-        let json = |spec: &Self| serde_json::to_value(spec).expect("a plain struct serialises");
-        let (mine, neutral) = (json(self), json(&Self::default()));
-        for (used, fields, why) in steps {
-            for &field in fields {
-                if !used && mine[field] != neutral[field] {
-                    let value = mine[field].to_string().replace('"', "");
-                    let rule = format!("{why}; leave it at {}", neutral[field]);
-                    return Err(Error::setting(field, value, rule));
+        let fields = |spec: &Self| match serde_json::to_value(spec) {
+            Ok(serde_json::Value::Object(fields)) => fields,
+            other => unreachable!("a plain struct serialises as an object: {other:?}"),
+        };
+        let (mine, neutral) = (fields(self), fields(&Self::default()));
+        for Step { used, settings, why } in self.steps() {
+            for &name in settings.iter().filter(|_| !used) {
+                if mine[name] != neutral[name] {
+                    let rule = format!("{why}; leave it at {}", neutral[name]);
+                    return Err(Error::setting(name, &mine[name], rule));
                 }
             }
         }
@@ -428,6 +409,48 @@ impl FeatureSpec {
         }
         Ok(())
     }
+
+    /// The steps that can be switched off.
+    fn steps(&self) -> [Step; 6] {
+        let step = |used, settings, why| Step { used, settings, why };
+        [
+            step(
+                self.has_filters(),
+                &["n_mels", "mel_scale", "mel_norm", "mel_shape", "fmin_hz", "fmax_hz"],
+                "only kinds mel and mfcc have filters",
+            ),
+            step(
+                self.kind == Kind::Mfcc,
+                &["n_mfcc", "lifter", "energy"],
+                "only kind mfcc has cepstra",
+            ),
+            step(
+                self.kind != Kind::Stft,
+                &["power", "scale_by_n_fft", "log", "scale", "offset", "deltas", "normalize"],
+                "kind stft is the complex spectrum as it is",
+            ),
+            step(
+                self.log != Log::None,
+                &["log_floor", "log_floor_rule", "top_db"],
+                "it belongs to a log other than none",
+            ),
+            step(self.deltas > 0, &["delta_width"], "it belongs to deltas 1 or 2"),
+            step(
+                self.preemphasis > 0.0,
+                &["preemphasis_on"],
+                "it belongs to a preemphasis above 0",
+            ),
+        ]
+    }
+}
+
+/// A step that can be switched off.
+struct Step {
+    used: bool,
+    /// Names of the fields that only this step reads.
+    settings: &'static [&'static str],
+    /// Why they do nothing when it is switched off.
+    why: &'static str,
 }
 
 /// The rule in the words of serde: "unknown variant `x`, expected one of …" → "expected one of …".
@@ -479,6 +502,15 @@ mod tests {
         assert_eq!(error(r#"{"n_fft": -1}"#), "n_fft -1 is invalid: must be a whole number >= 0");
         assert!(error(r#"{"nfft": 1}"#).starts_with("nfft 1 is invalid: must be one of kind"));
         assert!(error("[]").contains("spec"));
+    }
+
+    #[test]
+    fn every_setting_of_a_step_is_a_field() {
+        let spec = FeatureSpec::default();
+        let fields = serde_json::to_value(&spec).unwrap();
+        for name in spec.steps().iter().flat_map(|step| step.settings) {
+            assert!(fields.get(name).is_some(), "{name}");
+        }
     }
 
     #[test]

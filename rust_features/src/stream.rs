@@ -1,9 +1,9 @@
 //! Features of a signal that arrives in pieces, bit for bit equal to those of the whole.
 
-use crate::extractor::{Group, Scratch, greatest, non_finite};
-use crate::finite::first_non_finite;
+use crate::Result;
+use crate::extractor::{Extractor, Group, Scratch};
+use crate::finite;
 use crate::frame::Signal;
-use crate::{Extractor, Result};
 
 /// A signal in the making. Specs that need the whole clip (`top_db`, deltas, normalisation)
 /// deliver everything at [`Stream::finish`]; all others deliver frames as they complete.
@@ -34,9 +34,7 @@ impl Stream {
 
     /// Appends the frames that these samples complete to `out`, `[frames][n_features]`.
     pub fn push(&mut self, extractor: &Extractor, chunk: &[f32], out: &mut Vec<f32>) -> Result<()> {
-        if let Some(bad) = first_non_finite(chunk) {
-            return Err(non_finite(chunk[bad], self.len() + bad, 0, 1));
-        }
+        finite::check(chunk, self.len(), usize::MAX, 1)?;
         self.samples.extend_from_slice(chunk);
         let framing = extractor.framing();
         let n = self.len();
@@ -72,14 +70,8 @@ impl Stream {
                 let start = out.len();
                 out.resize(start + total * extractor.n_features(), 0.0);
                 let clip = &mut out[start..];
-                let max = (!self.kept.max.is_empty()).then(|| greatest(&self.kept.max));
-                if extractor.rows_are_output() {
-                    clip.copy_from_slice(&self.kept.rows);
-                    extractor.finish_frames(None, &self.kept.energy, max, clip);
-                } else {
-                    let rows = Some(&mut self.kept.rows[..]);
-                    extractor.finish_frames(rows, &self.kept.energy, max, clip);
-                }
+                let max = self.kept.max();
+                self.kept.finish(extractor, max, clip);
                 extractor.finish_clip(clip);
             }
         }
@@ -108,14 +100,10 @@ impl Stream {
         let group = &mut self.group;
         extractor.first_pass(&mut self.scratch, |_| signal, usize::MAX, frames, group, rows);
         if extractor.spec().needs_whole_clip() {
-            let direct = extractor.rows_are_output();
-            self.kept.rows.extend_from_slice(if direct { rows } else { &group.rows });
-            self.kept.energy.extend_from_slice(&group.energy);
-            self.kept.max.extend_from_slice(&group.max);
+            self.kept.extend(group, rows);
             out.truncate(start);
         } else {
-            let waiting = (!extractor.rows_are_output()).then_some(&mut group.rows[..]);
-            extractor.finish_frames(waiting, &group.energy, None, rows);
+            group.finish(extractor, None, rows);
         }
         self.next_frame = end;
     }

@@ -15,7 +15,7 @@ const PENDING_LEN: usize = 2 << 20;
 pub(super) type Send<'s> = &'s mut dyn FnMut(Rows) -> Result<()>;
 
 /// What a recording is turned into.
-pub(super) trait Cut {
+pub(super) trait Segmenter {
     /// The buffer to which the next samples are appended, before [`advance`](Self::advance).
     fn pcm(&mut self) -> &mut Vec<f32>;
     /// Sends what is complete by now.
@@ -122,7 +122,7 @@ impl<'a> Clips<'a> {
     }
 }
 
-impl Cut for Clips<'_> {
+impl Segmenter for Clips<'_> {
     fn pcm(&mut self) -> &mut Vec<f32> {
         &mut self.buffers.pcm
     }
@@ -181,7 +181,7 @@ fn extract(
 ///
 /// A spec that needs the whole clip (top_db, deltas, normalisation) holds the recording's features
 /// until its end; any other holds a few frames only.
-pub(super) struct Whole<'a> {
+pub(super) struct WholeRecording<'a> {
     extractor: &'a Extractor,
     settings: &'a Settings,
     stream: Stream,
@@ -194,7 +194,7 @@ pub(super) struct Whole<'a> {
     n_silent: usize,
 }
 
-impl<'a> Whole<'a> {
+impl<'a> WholeRecording<'a> {
     pub fn new(extractor: &'a Extractor, settings: &'a Settings) -> Self {
         Self {
             extractor,
@@ -227,7 +227,7 @@ impl<'a> Whole<'a> {
     }
 }
 
-impl Cut for Whole<'_> {
+impl Segmenter for WholeRecording<'_> {
     fn pcm(&mut self) -> &mut Vec<f32> {
         &mut self.pcm
     }

@@ -7,14 +7,11 @@ use std::time::UNIX_EPOCH;
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::clips::{Buffers, Clips, Cut, Whole};
+use super::clips::{Buffers, Clips, Segmenter, WholeRecording};
 use super::{Job, Message, Outcome, Rows, Source};
 use crate::decode::Decoder;
-use crate::resample::Resampler;
+use crate::load::Samples;
 use crate::{Error, Result};
-
-/// The resampler gets blocks that become at most about this many samples, whatever the rates.
-const RESAMPLED_BLOCK: usize = 1 << 18;
 
 /// Why a recording stops.
 enum Stop {
@@ -62,14 +59,14 @@ impl Job {
         // A defect in a decoder must cost one recording, not the run. What the closure shares with
         // the outside is plain data that is overwritten below, or buffers that are made anew.
         let tried = catch_unwind(AssertUnwindSafe(|| {
-            match self.extract_ours(id, buffers, send, &mut outcome) {
+            match self.extract_native(id, buffers, send, &mut outcome) {
                 Err(Stop::Undecodable(reason)) => {
                     let also = |why| Stop::Failed(format!("{reason}; {why}"));
-                    let Some(decoder) = self.outside.decode(id).map_err(also)? else {
+                    let Some(decoder) = self.fallback.decode(id).map_err(also)? else {
                         return Err(Stop::Failed(reason));
                     };
-                    send(Message::TakeBack)?;
-                    self.extract_blocks(decoder, buffers, send, &mut outcome)
+                    send(Message::Retract)?;
+                    self.extract_decoded(decoder, buffers, send, &mut outcome)
                 }
                 other => other,
             }
@@ -94,7 +91,7 @@ impl Job {
         Ok(outcome)
     }
 
-    fn extract_ours(
+    fn extract_native(
         &self,
         id: usize,
         buffers: &mut Buffers,
@@ -104,39 +101,35 @@ impl Job {
         match &self.sources[id] {
             Source::Unusable(reason) => Err(Stop::Failed(reason.clone())),
             Source::Bytes => {
-                let (bytes, name) = self.outside.bytes(id).map_err(Stop::Failed)?;
-                self.extract_blocks(Decoder::from_bytes(bytes, name)?, buffers, send, outcome)
+                let (bytes, name) = self.fallback.bytes(id).map_err(Stop::Failed)?;
+                self.extract_decoded(Decoder::from_bytes(bytes, name)?, buffers, send, outcome)
             }
             Source::File { path, n_bytes, mtime_ns } => {
                 // Before, so that the reason is the true one; and after, as it may happen meanwhile.
                 unchanged(path, *n_bytes, *mtime_ns)?;
-                self.extract_blocks(Decoder::open(path)?, buffers, send, outcome)?;
+                self.extract_decoded(Decoder::open(path)?, buffers, send, outcome)?;
                 unchanged(path, *n_bytes, *mtime_ns)
             }
         }
     }
 
-    fn extract_blocks(
+    fn extract_decoded(
         &self,
-        mut blocks: Decoder,
+        decoder: Decoder,
         buffers: &mut Buffers,
         send: &dyn Fn(Message) -> Result<()>,
         outcome: &mut Outcome,
     ) -> Step<()> {
-        let rate = blocks.sample_rate();
-        outcome.sample_rate = Some(rate);
-        outcome.channels = Some(blocks.channels());
-        let to_hz = self.extractor.spec().sample_rate;
-        let mut resampler = if rate == to_hz { None } else { Some(Resampler::new(rate, to_hz)?) };
-        let block_len =
-            (RESAMPLED_BLOCK as u64 * u64::from(rate) / u64::from(to_hz)).max(1) as usize;
-
+        outcome.sample_rate = Some(decoder.sample_rate());
+        outcome.channels = Some(decoder.channels());
+        let mut samples = Samples::from_decoder(decoder, self.extractor.spec().sample_rate)?;
+        let rate = f64::from(samples.own_rate());
         let mut send_rows = |rows: Rows| {
             self.counters.clips.fetch_add(rows.starts.len(), Relaxed);
             send(Message::Rows(rows))
         };
-        let mut clips: Box<dyn Cut> = if self.settings.is_variable() {
-            Box::new(Whole::new(&self.extractor, &self.settings))
+        let mut clips: Box<dyn Segmenter> = if self.settings.is_variable() {
+            Box::new(WholeRecording::new(&self.extractor, &self.settings))
         } else {
             Box::new(Clips::new(&self.extractor, &self.settings, buffers))
         };
@@ -145,37 +138,15 @@ impl Job {
         let mut note = |block: &[f32]| {
             hash.update(bytemuck::cast_slice(block));
             n_samples += block.len() as u64;
-            outcome.duration_s = Some(n_samples as f64 / f64::from(rate));
-            let audio_us = (block.len() as f64 * 1e6 / f64::from(rate)) as u64;
+            outcome.duration_s = Some(n_samples as f64 / rate);
+            let audio_us = (block.len() as f64 * 1e6 / rate) as u64;
             self.counters.audio_us.fetch_add(audio_us, Relaxed);
         };
-        let going_on =
-            || if self.cancelled.load(Relaxed) { Err(Stop::Interrupted) } else { Ok(()) };
-        let mut native = Vec::new();
-        let mut more = true;
-        while more {
-            if let Some(resampler) = &mut resampler {
-                native.clear();
-                more = blocks.read(&mut native)?;
-                note(&native);
-                for block in native.chunks(block_len) {
-                    resampler.process(block, clips.pcm());
-                    clips.advance(&mut send_rows)?;
-                    going_on()?;
-                }
-            } else {
-                let start = clips.pcm().len();
-                more = blocks.read(clips.pcm())?;
-                note(&clips.pcm()[start..]);
-                clips.advance(&mut send_rows)?;
+        while samples.read(clips.pcm(), &mut note)? {
+            clips.advance(&mut send_rows)?;
+            if self.cancelled.load(Relaxed) {
+                return Err(Stop::Interrupted);
             }
-            going_on()?;
-        }
-        if n_samples == 0 {
-            return Err(Stop::Failed("holds no samples".into()));
-        }
-        if let Some(resampler) = &mut resampler {
-            resampler.finish(clips.pcm());
         }
         if let Some(reason) = clips.finish(&mut send_rows)? {
             outcome.status = "skipped";

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::{Dtype, Outcome, Rows};
 use crate::Result;
+use crate::atomic::{sync_folder, write_atomically};
 use crate::checksum::checksum;
-use crate::npy::{NpyWriter, sync_folder, write_atomically};
+use crate::npy::NpyWriter;
 
 /// Writes the files of one shard:
 ///
@@ -65,8 +66,8 @@ impl ShardWriter {
         self.rows.append(rows.values.bytes())
     }
 
-    /// Takes back what the current recording has written so far.
-    pub fn take_back(&mut self) -> Result<()> {
+    /// Retracts what the current recording has written so far.
+    pub fn retract(&mut self) -> Result<()> {
         let (rows, clips) = self.mark;
         self.clips.truncate(clips);
         if let Some(offsets) = &mut self.offsets {

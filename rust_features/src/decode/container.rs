@@ -11,7 +11,7 @@ use symphonia::default::formats::{
 };
 
 use super::source::Source;
-use super::{Blocks, Reason};
+use super::{Blocks, Info, Reason};
 
 /// The format whose reader is to be used; symphonia's own search would read up to 1 MiB of anything.
 #[derive(Clone, Copy)]
@@ -24,32 +24,33 @@ pub(super) enum Kind {
     Adts,
 }
 
-pub(super) struct Container {
+struct Container {
     format: Box<dyn FormatReader>,
     decoder: Box<dyn AudioDecoder>,
     track: u32,
     sample_rate: u32,
-    channels: usize,
     n_samples: Option<u64>,
     interleaved: Vec<f32>,
 }
 
-impl Container {
-    pub fn new(source: Source, kind: Kind) -> Result<Self, Reason> {
-        let stream = MediaSourceStream::new(Box::new(source), Default::default());
-        let format = open(stream, kind).map_err(|e| e.to_string())?;
-        let (decoder, track, sample_rate, channels) = decoder_for(&*format)?;
-        // The other formats count encoder delay differently from what their decoders give.
-        let n_samples = match kind {
-            Kind::Flac => format.tracks().iter().find(|t| t.id == track).and_then(|t| t.num_frames),
-            _ => None,
-        };
-        let interleaved = Vec::new();
-        Ok(Self { format, decoder, track, sample_rate, channels, n_samples, interleaved })
-    }
+pub(super) fn open(source: Source, kind: Kind) -> Result<(Box<dyn Blocks>, Info), Reason> {
+    let stream = MediaSourceStream::new(Box::new(source), Default::default());
+    let format = reader_of(stream, kind).map_err(|e| e.to_string())?;
+    let (decoder, track, info) = decoder_for(&*format)?;
+    // The other formats count encoder delay differently from what their decoders give.
+    let n_samples = match kind {
+        Kind::Flac => format.tracks().iter().find(|t| t.id == track).and_then(|t| t.num_frames),
+        _ => None,
+    };
+    let (sample_rate, interleaved) = (info.sample_rate, Vec::new());
+    let blocks = Container { format, decoder, track, sample_rate, n_samples, interleaved };
+    Ok((Box::new(blocks), info))
 }
 
-fn open(stream: MediaSourceStream<'static>, kind: Kind) -> Result<Box<dyn FormatReader>, Error> {
+fn reader_of(
+    stream: MediaSourceStream<'static>,
+    kind: Kind,
+) -> Result<Box<dyn FormatReader>, Error> {
     let options = FormatOptions::default();
     Ok(match kind {
         Kind::Flac => Box::new(FlacReader::try_new(stream, options)?),
@@ -61,10 +62,8 @@ fn open(stream: MediaSourceStream<'static>, kind: Kind) -> Result<Box<dyn Format
     })
 }
 
-/// A decoder for the first track of sound, that track's id, its rate and its number of channels.
-fn decoder_for(
-    format: &dyn FormatReader,
-) -> Result<(Box<dyn AudioDecoder>, u32, u32, usize), Reason> {
+/// A decoder for the first track of sound, that track's id, and what it says of itself.
+fn decoder_for(format: &dyn FormatReader) -> Result<(Box<dyn AudioDecoder>, u32, Info), Reason> {
     let track = format.default_track(TrackType::Audio).ok_or("holds no track of sound")?;
     let Some(CodecParameters::Audio(parameters)) = &track.codec_params else {
         return Err("the codec of its sound is unknown".into());
@@ -78,7 +77,7 @@ fn decoder_for(
         // symphonia 0.6.1 decodes these otherwise than libvorbis, audibly so.
         return Err(format!("Vorbis of {channels} channels is not supported"));
     }
-    Ok((decoder, track.id, sample_rate, channels))
+    Ok((decoder, track.id, Info { sample_rate, channels }))
 }
 
 impl Blocks for Container {
@@ -92,14 +91,14 @@ impl Blocks for Container {
             }
             // Another stream follows in the same file (chained Ogg).
             Err(Error::ResetRequired) => {
-                let (decoder, track, sample_rate, channels) = decoder_for(&*self.format)?;
-                if sample_rate != self.sample_rate {
+                let (decoder, track, info) = decoder_for(&*self.format)?;
+                if info.sample_rate != self.sample_rate {
                     return Err(format!(
-                        "the sample rate changes from {} to {sample_rate} Hz in mid-stream",
-                        self.sample_rate
+                        "the sample rate changes from {} to {} Hz in mid-stream",
+                        self.sample_rate, info.sample_rate
                     ));
                 }
-                (self.decoder, self.track, self.channels) = (decoder, track, channels);
+                (self.decoder, self.track) = (decoder, track);
                 return Ok(true);
             }
             Err(error) => return Err(error.to_string()),
@@ -129,14 +128,6 @@ impl Blocks for Container {
             }
         }
         Ok(true)
-    }
-
-    fn sample_rate(&self) -> u32 {
-        self.sample_rate
-    }
-
-    fn channels(&self) -> usize {
-        self.channels
     }
 
     fn count(&mut self) -> Result<Option<u64>, Reason> {

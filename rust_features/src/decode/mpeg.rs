@@ -6,7 +6,7 @@ use std::io::Read;
 use nanomp3::{DecodeError, MAX_SAMPLES_PER_FRAME, VbrTag};
 
 use super::source::Source;
-use super::{Blocks, Reason};
+use super::{Blocks, Info, Reason};
 
 /// Bytes held at once: many of the longest frames (2,881 bytes), and few reads.
 const WINDOW_LEN: usize = 128 * 1024;
@@ -21,21 +21,25 @@ const BLOCK_FRAMES: usize = 32;
 /// What the decoder's filter bank delays the signal by, in samples (LAME counts it in neither field).
 const DECODER_DELAY: u64 = 529;
 
-pub(super) struct MpegAudio {
+struct MpegAudio {
     window: Window,
     decoder: nanomp3::Decoder,
     /// The frame decoded last.
     pcm: Box<[f32; MAX_SAMPLES_PER_FRAME]>,
     sample_rate: u32,
-    channels: usize,
     /// Samples still to leave out at the start.
     skip: u64,
     /// Samples still to come, where the stream says so.
     remaining: u64,
 }
 
+pub(super) fn open(source: Source) -> Result<(Box<dyn Blocks>, Info), Reason> {
+    let (audio, info) = MpegAudio::new(source)?;
+    Ok((Box::new(audio), info))
+}
+
 impl MpegAudio {
-    pub fn new(source: Source) -> Result<Self, Reason> {
+    fn new(source: Source) -> Result<(Self, Info), Reason> {
         let mut window = Window::new(source)?;
         let (first, tag, audio_at) = loop {
             if let Some(frame) = nanomp3::frames(window.bytes()).next() {
@@ -62,15 +66,15 @@ impl MpegAudio {
                 remaining = remaining.saturating_sub(skip).saturating_sub(padding);
             }
         }
-        Ok(Self {
+        let audio = Self {
             window,
             decoder: nanomp3::Decoder::new(),
             pcm: Box::new([0.0; MAX_SAMPLES_PER_FRAME]),
             sample_rate,
-            channels: channels.into(),
             skip,
             remaining,
-        })
+        };
+        Ok((audio, Info { sample_rate, channels: channels.into() }))
     }
 
     /// Decodes one frame; false at the end of the stream.
@@ -123,14 +127,6 @@ impl Blocks for MpegAudio {
             }
         }
         Ok(true)
-    }
-
-    fn sample_rate(&self) -> u32 {
-        self.sample_rate
-    }
-
-    fn channels(&self) -> usize {
-        self.channels
     }
 
     fn count(&mut self) -> Result<Option<u64>, Reason> {

@@ -9,12 +9,12 @@ use symphonia::core::io::MediaSource;
 
 use super::chunks::{Layout, Sample};
 use super::source::Source;
-use super::{Blocks, MAX_CHANNELS, Reason};
+use super::{Blocks, Info, Reason};
 
 /// Bytes a block, before rounding down to whole frames.
 const BLOCK_LEN: u64 = 64 * 1024;
 
-pub(super) struct Pcm {
+struct Pcm {
     source: Source,
     layout: Layout,
     /// Bytes still to be read.
@@ -22,17 +22,13 @@ pub(super) struct Pcm {
     bytes: Vec<u8>,
 }
 
-impl Pcm {
-    pub fn new(mut source: Source, layout: Layout) -> Result<Self, Reason> {
-        if !(1..=MAX_CHANNELS).contains(&layout.channels) {
-            let n = layout.channels;
-            return Err(format!("{n} channels is invalid: must be between 1 and {MAX_CHANNELS}"));
-        }
-        source.seek(SeekFrom::Start(layout.start)).map_err(|e| e.to_string())?;
-        // Claims are cut down to what is there.
-        let there = source.byte_len().map_or(u64::MAX, |len| len.saturating_sub(layout.start));
-        Ok(Self { source, left: layout.len.min(there), layout, bytes: Vec::new() })
-    }
+pub(super) fn open(mut source: Source, layout: Layout) -> Result<(Box<dyn Blocks>, Info), Reason> {
+    let info = Info { sample_rate: layout.sample_rate, channels: layout.channels };
+    source.seek(SeekFrom::Start(layout.start)).map_err(|e| e.to_string())?;
+    // Claims are cut down to what is there.
+    let there = source.byte_len().map_or(u64::MAX, |len| len.saturating_sub(layout.start));
+    let pcm = Pcm { source, left: layout.len.min(there), layout, bytes: Vec::new() };
+    Ok((Box::new(pcm), info))
 }
 
 impl Blocks for Pcm {
@@ -46,14 +42,6 @@ impl Blocks for Pcm {
         let whole = (got / frame_len * frame_len) as usize;
         append(&self.bytes[..whole], &self.layout, out);
         Ok(got == wanted && self.left > 0)
-    }
-
-    fn sample_rate(&self) -> u32 {
-        self.layout.sample_rate
-    }
-
-    fn channels(&self) -> usize {
-        self.layout.channels
     }
 
     fn count(&mut self) -> Result<Option<u64>, Reason> {

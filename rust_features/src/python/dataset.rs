@@ -9,7 +9,7 @@ use numpy::PyReadonlyArray1;
 use pyo3::prelude::*;
 use pyo3::types::PyIterator;
 
-use crate::dataset::{self, Dtype, Outside, Settings, Short, Source};
+use crate::dataset::{self, Dtype, Fallback, Settings, Short, Source};
 use crate::decode::Decoder;
 use crate::spec::FeatureSpec;
 use crate::{Error, Result};
@@ -23,7 +23,7 @@ struct Callbacks {
     decode: Option<Py<PyAny>>,
 }
 
-impl Outside for Callbacks {
+impl Fallback for Callbacks {
     fn bytes(&self, id: usize) -> std::result::Result<(Vec<u8>, String), String> {
         let Some(read) = &self.read else { return Err("no reader for its bytes".into()) };
         Python::attach(|py| {
@@ -69,25 +69,11 @@ fn reason(error: PyErr) -> String {
 }
 
 fn settings(clip_s: f64, hop_s: f64, short: &str, min_rms: f32, dtype: &str) -> Result<Settings> {
-    let short = match short {
-        "pad" => Short::Pad,
-        "repeat" => Short::Repeat,
-        "drop" => Short::Drop,
-        _ => return Err(Error::setting("short", short, "must be pad, repeat or drop")),
-    };
-    let dtype = match dtype {
-        "float32" => Dtype::Float32,
-        "float16" => Dtype::Float16,
-        _ => return Err(Error::setting("dtype", dtype, "must be float32 or float16")),
-    };
+    let (short, dtype) = (Short::named(short)?, Dtype::named(dtype)?);
     Ok(Settings { clip_s, hop_s, short, min_rms, dtype })
 }
 
-fn spec(json: &str) -> Result<FeatureSpec> {
-    serde_json::from_str(json).map_err(|error| Error::setting("spec", json, error.to_string()))
-}
-
-/// A running extraction; see `audiocls.store`.
+/// A running extraction; see `audiocls.data.extraction`.
 #[pyclass]
 struct Extraction(Option<dataset::Extraction>);
 
@@ -112,13 +98,13 @@ impl Extraction {
         decode: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
         let settings = settings(clip_s, hop_s, short, min_rms, dtype)?;
-        let spec = spec(spec_json)?;
+        let spec = FeatureSpec::from_json(spec_json)?;
         let sources = sources.into_iter().map(source).collect();
         let shards: Vec<(usize, Range<usize>)> =
             shards.into_iter().map(|(number, start, end)| (number, start..end)).collect();
-        let outside = Box::new(Callbacks { read, decode });
+        let fallback = Box::new(Callbacks { read, decode });
         let extraction = py.detach(|| {
-            dataset::Extraction::start(spec, settings, sources, outside, &folder, shards, threads)
+            dataset::Extraction::start(spec, settings, sources, fallback, &folder, shards, threads)
         })?;
         Ok(Self(Some(extraction)))
     }
@@ -184,7 +170,7 @@ fn clip_shape(
     dtype: &str,
 ) -> PyResult<Vec<usize>> {
     let settings = settings(clip_s, hop_s, short, min_rms, dtype)?;
-    let extractor = dataset::check(spec(spec_json)?, &settings)?;
+    let extractor = dataset::check(FeatureSpec::from_json(spec_json)?, &settings)?;
     Ok(dataset::row_shape(&extractor, &settings))
 }
 

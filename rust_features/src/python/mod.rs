@@ -9,6 +9,7 @@ use pyo3::exceptions::{PyKeyboardInterrupt, PyOSError};
 use pyo3::prelude::*;
 
 use crate::Error;
+use crate::error::Value;
 
 impl From<Error> for PyErr {
     fn from(error: Error) -> Self {
@@ -27,15 +28,13 @@ impl From<Error> for PyErr {
     }
 }
 
-/// `audiocls.errors.SettingError`, which prints a number as a number.
-fn setting_error(name: &str, value: &str, rule: &str) -> PyErr {
+/// `audiocls.errors.SettingError`.
+fn setting_error(name: &str, value: &Value, rule: &str) -> PyErr {
     Python::attach(|py| {
-        let value = match value.parse::<i64>() {
-            Ok(whole) => whole.into_pyobject(py)?.into_any(),
-            Err(_) => match value.parse::<f64>() {
-                Ok(number) => number.into_pyobject(py)?.into_any(),
-                Err(_) => value.into_pyobject(py)?.into_any(),
-            },
+        let value = match value {
+            Value::Whole(value) => value.into_pyobject(py)?.into_any(),
+            Value::Real(value) => value.into_pyobject(py)?.into_any(),
+            Value::Text(value) => value.into_pyobject(py)?.into_any(),
         };
         let error = py.import("audiocls.errors")?.getattr("SettingError")?;
         Ok(PyErr::from_value(error.call1((name, value, rule))?))

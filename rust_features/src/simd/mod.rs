@@ -2,8 +2,8 @@
 //!
 //! Each kernel is written once over [`Simd`] and compiled for each instruction set. A token of
 //! type `S: Simd` proves that the machine has the instructions: only [`Isa::dispatch`] makes
-//! one, after detection, so that the methods themselves are safe. A lane never sees another, so
-//! a frame's result does not depend on its lane or neighbours.
+//! one, and only detection makes an [`Isa`], so that the methods themselves are safe. A lane never
+//! sees another, so a frame's result does not depend on its lane or neighbours.
 
 #[cfg(target_arch = "aarch64")]
 mod neon;
@@ -15,7 +15,10 @@ mod x86;
 use crate::{Error, Result};
 
 /// Vectors of numbers of one precision. All arithmetic is lane by lane.
-pub trait Arithmetic: Copy {
+///
+/// # Safety
+/// Any bits are a valid `V`, which has no padding and divides a [`Block`] into whole vectors, aligned.
+pub unsafe trait Arithmetic: Copy {
     /// A number.
     type Scalar: Copy;
     /// A vector: a number in every lane.
@@ -39,14 +42,16 @@ pub trait Arithmetic: Copy {
     #[inline(always)]
     fn cast_mut(self, buffer: &mut [Block]) -> &mut [Self::V] {
         let n = size_of_val(buffer) / size_of::<Self::V>();
-        // SAFETY: a Block is aligned for every V, and any bits are a valid V; the borrow is
-        // exclusive.
+        // SAFETY: the trait's promise; the borrow is exclusive.
         unsafe { std::slice::from_raw_parts_mut(buffer.as_mut_ptr().cast(), n) }
     }
 }
 
 /// Vectors of `LANES` float32.
-pub trait Simd: Arithmetic<Scalar = f32> {
+///
+/// # Safety
+/// A `V` is `LANES` floats, and `LANES` divides [`MAX_LANES`].
+pub unsafe trait Simd: Arithmetic<Scalar = f32> {
     /// As many lanes of float64.
     type Double: Arithmetic<Scalar = f64>;
     /// Floats in a vector, a multiple of 4, at most [`MAX_LANES`].
@@ -81,7 +86,7 @@ pub trait Simd: Arithmetic<Scalar = f32> {
     /// The vectors that fill an aligned buffer.
     fn cast(self, floats: &[Block]) -> &[Self::V] {
         let per_block = MAX_LANES / Self::LANES;
-        // SAFETY: a Block is MAX_LANES floats, aligned for every V, and any bits are a valid V.
+        // SAFETY: a Block is MAX_LANES floats, hence `per_block` vectors, by the traits' promises.
         unsafe { std::slice::from_raw_parts(floats.as_ptr().cast(), floats.len() * per_block) }
     }
     /// The lanes as floats.
@@ -240,9 +245,13 @@ pub trait Kernel {
     fn run<S: Simd>(self, s: S) -> Self::Output;
 }
 
-/// An instruction set that kernels are compiled for.
+/// An instruction set of this machine: there is no value of one that it lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Isa {
+pub struct Isa(Set);
+
+/// The instruction sets that kernels are compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Set {
     /// 16 lanes.
     #[cfg(target_arch = "x86_64")]
     Avx512,
@@ -266,18 +275,21 @@ impl Isa {
         let mut all = Vec::new();
         #[cfg(target_arch = "x86_64")]
         {
-            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq") {
-                all.push(Self::Avx512);
+            // All that the kernel is compiled with, although no machine has the first without the rest.
+            let fused = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+            let wide = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq");
+            if wide && fused {
+                all.push(Self(Set::Avx512));
             }
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                all.push(Self::Avx2);
+            if fused {
+                all.push(Self(Set::Avx2));
             }
-            all.push(Self::Sse2);
+            all.push(Self(Set::Sse2));
         }
         #[cfg(target_arch = "aarch64")]
-        all.push(Self::Neon);
+        all.push(Self(Set::Neon));
         #[cfg(any(test, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
-        all.push(Self::Portable);
+        all.push(Self(Set::Portable));
         all
     }
 
@@ -297,17 +309,17 @@ impl Isa {
 
     /// Its name.
     pub fn name(self) -> &'static str {
-        match self {
+        match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => "avx512",
+            Set::Avx512 => "avx512",
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => "avx2",
+            Set::Avx2 => "avx2",
             #[cfg(target_arch = "x86_64")]
-            Self::Sse2 => "sse2",
+            Set::Sse2 => "sse2",
             #[cfg(target_arch = "aarch64")]
-            Self::Neon => "neon",
+            Set::Neon => "neon",
             #[cfg(any(test, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
-            Self::Portable => "portable",
+            Set::Portable => "portable",
         }
     }
 
@@ -326,20 +338,19 @@ impl Isa {
 
     /// Runs the kernel with this instruction set.
     pub fn dispatch<K: Kernel>(self, kernel: K) -> K::Output {
-        debug_assert!(Self::available().contains(&self));
-        match self {
-            // SAFETY: an Isa beyond the baseline comes from `available`, hence is detected.
+        match self.0 {
+            // SAFETY: only `available` makes an Isa, and has detected its features.
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => unsafe { x86::avx512(kernel) },
+            Set::Avx512 => unsafe { x86::avx512(kernel) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => unsafe { x86::avx2(kernel) },
+            Set::Avx2 => unsafe { x86::avx2(kernel) },
             #[cfg(target_arch = "x86_64")]
-            Self::Sse2 => x86::sse2(kernel),
+            Set::Sse2 => x86::sse2(kernel),
             #[cfg(target_arch = "aarch64")]
-            Self::Neon => neon::neon(kernel),
+            Set::Neon => neon::neon(kernel),
             #[cfg(any(test, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
-            Self::Portable => kernel.run(portable::Portable),
+            Set::Portable => kernel.run(portable::Portable),
         }
     }
 }

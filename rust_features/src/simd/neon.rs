@@ -18,7 +18,8 @@ pub struct Neon(());
 #[derive(Clone, Copy)]
 pub struct NeonDouble;
 
-impl Arithmetic for Neon {
+// SAFETY: registers hold lanes and nothing else.
+unsafe impl Arithmetic for Neon {
     type Scalar = f32;
     type V = float32x4_t;
 
@@ -61,7 +62,8 @@ impl Arithmetic for Neon {
 /// Two registers hold as many lanes as one of float32.
 type Pair = [float64x2_t; 2];
 
-impl Arithmetic for NeonDouble {
+// SAFETY: registers hold lanes and nothing else.
+unsafe impl Arithmetic for NeonDouble {
     type Scalar = f64;
     type V = Pair;
 
@@ -121,7 +123,8 @@ fn transpose4([a, b, c, d]: [float32x4_t; 4]) -> [float32x4_t; 4] {
     }
 }
 
-impl Simd for Neon {
+// SAFETY: as many lanes as the register has.
+unsafe impl Simd for Neon {
     type Double = NeonDouble;
     const LANES: usize = 4;
     const FUSED: bool = true;

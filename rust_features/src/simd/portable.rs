@@ -24,7 +24,8 @@ fn zip(a: F32x4, b: F32x4, f: impl Fn(f32, f32) -> f32) -> F32x4 {
 
 macro_rules! arithmetic {
     ($S:ty, $scalar:ty, $V:ident) => {
-        impl Arithmetic for $S {
+        // SAFETY: arrays of four numbers, aligned to their size.
+        unsafe impl Arithmetic for $S {
             type Scalar = $scalar;
             type V = $V;
 
@@ -62,7 +63,8 @@ macro_rules! arithmetic {
 arithmetic!(Portable, f32, F32x4);
 arithmetic!(PortableDouble, f64, F64x4);
 
-impl Simd for Portable {
+// SAFETY: an array of four floats.
+unsafe impl Simd for Portable {
     type Double = PortableDouble;
     const LANES: usize = 4;
     const FUSED: bool = false;

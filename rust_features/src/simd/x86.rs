@@ -119,27 +119,33 @@ macro_rules! two {
     ($f:ident, $($x:ident)?; $($v:ident),*) => { [$f($($x)? $($v[0]),*), $f($($x)? $($v[1]),*)] };
 }
 
-impl Arithmetic for Sse2 {
+// SAFETY: registers hold lanes and nothing else.
+unsafe impl Arithmetic for Sse2 {
     plain!(f32, __m128, one, _mm_set1_ps, _mm_add_ps, _mm_sub_ps, _mm_mul_ps);
     separate!(__m128);
 }
-impl Arithmetic for Double<Sse2> {
+// SAFETY: registers hold lanes and nothing else.
+unsafe impl Arithmetic for Double<Sse2> {
     plain!(f64, [__m128d; 2], two, _mm_set1_pd, _mm_add_pd, _mm_sub_pd, _mm_mul_pd);
     separate!([__m128d; 2]);
 }
-impl Arithmetic for Avx2 {
+// SAFETY: registers hold lanes and nothing else.
+unsafe impl Arithmetic for Avx2 {
     plain!(f32, __m256, one, _mm256_set1_ps, _mm256_add_ps, _mm256_sub_ps, _mm256_mul_ps);
     fused!(__m256, one, _mm256_fmadd_ps, _mm256_fnmadd_ps);
 }
-impl Arithmetic for Double<Avx2> {
+// SAFETY: registers hold lanes and nothing else.
+unsafe impl Arithmetic for Double<Avx2> {
     plain!(f64, [__m256d; 2], two, _mm256_set1_pd, _mm256_add_pd, _mm256_sub_pd, _mm256_mul_pd);
     fused!([__m256d; 2], two, _mm256_fmadd_pd, _mm256_fnmadd_pd);
 }
-impl Arithmetic for Avx512 {
+// SAFETY: registers hold lanes and nothing else.
+unsafe impl Arithmetic for Avx512 {
     plain!(f32, __m512, one, _mm512_set1_ps, _mm512_add_ps, _mm512_sub_ps, _mm512_mul_ps);
     fused!(__m512, one, _mm512_fmadd_ps, _mm512_fnmadd_ps);
 }
-impl Arithmetic for Double<Avx512> {
+// SAFETY: registers hold lanes and nothing else.
+unsafe impl Arithmetic for Double<Avx512> {
     plain!(f64, [__m512d; 2], two, _mm512_set1_pd, _mm512_add_pd, _mm512_sub_pd, _mm512_mul_pd);
     fused!([__m512d; 2], two, _mm512_fmadd_pd, _mm512_fnmadd_pd);
 }
@@ -243,7 +249,8 @@ fn quarters(rows: &Rows, j: usize, at: usize) -> __m512 {
     _mm512_insertf32x8::<1>(low, half_pair(rows, j + 8, at))
 }
 
-impl Simd for Sse2 {
+// SAFETY: as many lanes as the register has.
+unsafe impl Simd for Sse2 {
     type Double = Double<Self>;
     const LANES: usize = 4;
     const FUSED: bool = false;
@@ -308,7 +315,8 @@ impl Simd for Sse2 {
     }
 }
 
-impl Simd for Avx2 {
+// SAFETY: as many lanes as the register has.
+unsafe impl Simd for Avx2 {
     type Double = Double<Self>;
     const LANES: usize = 8;
     const FUSED: bool = true;
@@ -377,7 +385,8 @@ impl Simd for Avx2 {
     }
 }
 
-impl Simd for Avx512 {
+// SAFETY: as many lanes as the register has.
+unsafe impl Simd for Avx512 {
     type Double = Double<Self>;
     const LANES: usize = 16;
     const FUSED: bool = true;

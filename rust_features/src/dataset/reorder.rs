@@ -8,7 +8,7 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 /// A sender waits while more than `budget` bytes wait to be read. The recording that is read now is
 /// exempt while its own queue is empty, so there is always progress, and at most `budget` bytes plus
 /// one item are held. Recordings must be begun in order, each by one thread.
-pub(super) struct Order<T> {
+pub(super) struct ReorderBuffer<T> {
     state: Mutex<State<T>>,
     room: Condvar,
     ready: Condvar,
@@ -22,7 +22,7 @@ struct State<T> {
     closed: bool,
 }
 
-impl<T> Order<T> {
+impl<T> ReorderBuffer<T> {
     pub fn new(budget: usize) -> Self {
         let state = State { head: 0, queues: HashMap::new(), held: 0, closed: false };
         Self { state: Mutex::new(state), room: Condvar::new(), ready: Condvar::new(), budget }
@@ -96,7 +96,7 @@ mod tests {
     fn order_and_budget_hold_with_many_senders() {
         const N: usize = 200;
         const BUDGET: usize = 10;
-        let order = Arc::new(Order::new(BUDGET));
+        let order = Arc::new(ReorderBuffer::new(BUDGET));
         let next = Arc::new(AtomicUsize::new(0));
         let senders: Vec<_> = (0..8)
             .map(|_| {
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn close_wakes_a_waiting_sender_and_reader() {
-        let order = Arc::new(Order::new(1));
+        let order = Arc::new(ReorderBuffer::new(1));
         assert!(order.send(5, (), 1));
         let sender = std::thread::spawn({
             let order = order.clone();
