@@ -10,6 +10,8 @@ pub mod decode;
 pub mod load;
 pub mod resample;
 
+pub mod augment;
+
 pub mod presets;
 pub mod spec;
 

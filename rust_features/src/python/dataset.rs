@@ -42,13 +42,17 @@ impl Outside for Callbacks {
     }
 }
 
-fn settings(clip_s: f64, hop_s: f64, short: &str, min_rms: f32, dtype: &str) -> Result<Settings> {
-    let short = match short {
+pub(super) fn short(name: &str) -> Result<Short> {
+    Ok(match name {
         "pad" => Short::Pad,
         "repeat" => Short::Repeat,
         "drop" => Short::Drop,
-        _ => return Err(Error::setting("short", short, "must be pad, repeat or drop")),
-    };
+        _ => return Err(Error::setting("short", name, "must be pad, repeat or drop")),
+    })
+}
+
+fn settings(clip_s: f64, hop_s: f64, short: &str, min_rms: f32, dtype: &str) -> Result<Settings> {
+    let short = self::short(short)?;
     let dtype = match dtype {
         "float32" => Dtype::Float32,
         "float16" => Dtype::Float16,
