@@ -302,7 +302,7 @@ impl Augmenter {
         match treatment {
             Treatment::Plain(starts) => {
                 let repeats = window::repeats(self.short, recording.len(), self.clip_len);
-                recording.read(starts[i] as isize, repeats, clip);
+                recording.read(self.isa(), starts[i] as isize, repeats, clip);
             }
             Treatment::Augment { epoch, mix } => {
                 self.augment(recording, &self.draw(epoch, index, recording.len()), buffers, clip);
@@ -325,11 +325,11 @@ impl Augmenter {
         if let Some(draw) = drawn.pitch {
             let repeats = window::repeats(self.short, recording.len(), draw.n_used(self.clip_len));
             window.resize(Pitch::n_inputs(draw, self.clip_len), 0.0);
-            recording.read(start - pitch::LEAD as isize, repeats, window);
+            recording.read(isa, start - pitch::LEAD as isize, repeats, window);
             self.pitch.apply(isa, draw, window, clip);
         } else {
             let repeats = window::repeats(self.short, recording.len(), self.clip_len);
-            recording.read(start, repeats, clip);
+            recording.read(isa, start, repeats, clip);
         }
         if let Some(draw) = &drawn.filters {
             biquad::filter(isa, &draw.sections, clip, window);

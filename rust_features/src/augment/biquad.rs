@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::simd::{Arithmetic, Isa, Kernel, MAX_LANES, Rows, RowsMut, Simd};
 
 /// What a recursion is to have forgotten before a piece ends.
-const FORGOTTEN: f64 = 1e-12;
+const FORGOTTEN: f64 = 1e-9;
 /// Added to the input of a recursion, far below any sample: fading to zero would take it through
 /// numbers so small that processors compute them a hundred times slower.
 const FLOOR: f64 = 1e-30;
@@ -120,8 +120,12 @@ impl Biquad {
 /// Filters a clip by one section after another, from silence. `buffer` is overwritten.
 pub(super) fn filter(isa: Isa, sections: &[Biquad], clip: &mut [f32], buffer: &mut Vec<f32>) {
     buffer.resize(clip.len(), 0.0);
+    let (mut x, mut y) = (&mut *clip, &mut buffer[..]);
     for section in sections {
-        isa.dispatch(Section { section, x: clip, y: buffer });
+        isa.dispatch(Section { section, x, y });
+        (x, y) = (y, x);
+    }
+    if !sections.len().is_multiple_of(2) {
         clip.copy_from_slice(buffer);
     }
 }

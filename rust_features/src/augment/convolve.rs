@@ -9,6 +9,11 @@
 //! h\[k\] = Re X\[k\] − Im X\[k\], k = 0..N (a discrete Hartley transform, Bracewell 1983): with F its
 //! result, N · x\[n\] = Re F\[n\] − Im F\[n\] and N · x\[N − n\] = Re F\[n\] + Im F\[n\].
 
+// Index loops: see simd/mod.rs.
+#![allow(clippy::needless_range_loop)]
+
+use std::ops::Range;
+
 use realfft::RealFftPlanner;
 
 use crate::fft::{Fft, FftScratch, Output};
@@ -16,7 +21,7 @@ use crate::simd::{Block, Isa, Kernel, MAX_LANES, Rows, RowsMut, Simd};
 use crate::spec::Precision;
 
 /// Sizes of the transform, all of which have a plan on lanes.
-const SIZES: [usize; 4] = [512, 1024, 2048, 4096];
+const SIZES: [usize; 7] = [512, 640, 768, 1024, 1280, 1536, 2048];
 
 /// Convolves clips of one length with responses of up to one length.
 pub(super) struct Convolver {
@@ -29,9 +34,9 @@ pub(super) struct Convolver {
     clip_len: usize,
 }
 
-/// The spectra of the parts of an impulse response: [bin][part], real and imaginary part.
+/// The spectra of the parts of an impulse response: [part][re, im][bin].
 pub(super) struct Response {
-    bins: Vec<[f32; 2]>,
+    bins: Vec<f32>,
     n_parts: usize,
 }
 
@@ -39,11 +44,11 @@ pub(super) struct Response {
 pub(super) struct ConvolveScratch {
     fft: FftScratch,
     spectrum: Vec<Block>,
-    /// The clip, with a block of silence before and after it.
+    /// The clip, with a block of silence before it and what fills the lanes behind it.
     input: Vec<f32>,
-    /// The spectra of all blocks, after those of the silence before them: [bin][re, im][block].
+    /// The spectra of all blocks: [block][re, im][bin].
     blocks: Vec<f32>,
-    /// [lane][2 · hop], with room for four floats behind.
+    /// h of LANES blocks: [lane][2 · hop], with room for a vector behind each.
     back: Vec<f32>,
     out: Vec<f32>,
 }
@@ -53,11 +58,11 @@ impl Convolver {
         let lanes = isa.lanes();
         let cost = |n: &usize| {
             let hop = n / 2;
-            let blocks = clip_len.div_ceil(hop).next_multiple_of(lanes) as f64;
-            let parts = response_len.div_ceil(hop) as f64;
-            blocks * (5.0 * *n as f64 * (*n as f64).log2() + 8.0 * hop as f64 * parts)
+            let (blocks, parts) = (clip_len.div_ceil(hop), response_len.div_ceil(hop));
+            let transforms = blocks.next_multiple_of(lanes) * n * n.ilog2() as usize;
+            2 * transforms + blocks * parts * hop
         };
-        let n = SIZES.into_iter().min_by(|a, b| cost(a).total_cmp(&cost(b))).expect("four sizes");
+        let n = SIZES.into_iter().min_by_key(cost).expect("some sizes");
         let fft = Fft::new(n, &vec![1.0; n], Precision::Single);
         let (rows, columns) = fft.shape();
         Self {
@@ -78,18 +83,26 @@ impl Convolver {
         let n_parts = impulse.len().div_ceil(self.hop).max(1);
         let plan = RealFftPlanner::new().plan_fft_forward(n);
         let (mut points, mut spectrum) = (plan.make_input_vec(), plan.make_output_vec());
-        let mut bins = vec![[0.0; 2]; self.positions.len() * n_parts];
+        let width = self.width();
+        let mut bins = vec![0.0; 2 * width * n_parts];
         for (part, impulse) in impulse.chunks(self.hop).enumerate() {
             points.fill(0.0);
             for (to, from) in points.iter_mut().zip(impulse) {
                 *to = from / n as f64;
             }
             plan.process(&mut points, &mut spectrum).expect("buffers of the plan's own sizes");
+            let (re, im) = bins[2 * width * part..][..2 * width].split_at_mut(width);
             for (k, bin) in spectrum.iter().enumerate() {
-                bins[k * n_parts + part] = [bin.re as f32, bin.im as f32];
+                (re[k], im[k]) = (bin.re as f32, bin.im as f32);
             }
         }
         Response { bins, n_parts }
+    }
+
+    /// Floats of a row of bins: whole vectors; an odd number of cache lines, so that the same bin of
+    /// several rows lies in different cache sets.
+    fn width(&self) -> usize {
+        self.hop + MAX_LANES
     }
 
     pub fn scratch(&self) -> ConvolveScratch {
@@ -98,8 +111,8 @@ impl Convolver {
             fft: self.fft.scratch(),
             spectrum: Block::zeros(2 * self.spectrum_len, MAX_LANES),
             input: vec![0.0; (blocks + 1) * self.hop],
-            blocks: vec![0.0; self.positions.len() * 2 * (self.n_blocks + blocks)],
-            back: vec![0.0; MAX_LANES * (n + 4)],
+            blocks: vec![0.0; 2 * self.width() * blocks],
+            back: vec![0.0; MAX_LANES * (n + MAX_LANES)],
             out: vec![0.0; blocks * self.hop],
         }
     }
@@ -129,75 +142,77 @@ impl Kernel for Convolve<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self { plan, response, scratch } = self;
-        let n_blocks = plan.n_blocks.next_multiple_of(S::LANES);
-        let parts = response.n_parts;
-        // The silence before the clip, as blocks of zeros; never overwritten.
-        let past = plan.n_blocks;
-        let stride = past + n_blocks;
-        for first in (0..n_blocks).step_by(S::LANES) {
-            plan.forwards(s, first, past + first, stride, scratch);
+        let firsts = (0..plan.n_blocks).step_by(S::LANES);
+        for first in firsts.clone() {
+            plan.forwards(s, first, scratch);
         }
-        let n = 2 * plan.hop;
-        for first in (0..n_blocks).step_by(S::LANES) {
-            let back = &mut RowsMut::new(&mut scratch.back[..S::LANES * (n + 4)], n + 4);
-            for k in (0..plan.hop).step_by(4) {
-                let mut sums = [[s.splat(0.0); 4]; 2];
-                for i in 0..4 {
-                    let bins = &response.bins[(k + i) * parts..][..parts];
-                    let x = &scratch.blocks[2 * (k + i) * stride..][..2 * stride];
-                    let [re, im] = multiply(s, x, past + first, bins);
-                    sums[0][i] = s.sub(re, im);
-                    sums[1][3 - i] = s.add(re, im);
-                }
-                s.store4(back, k, sums[0]);
-                // For k = 0 the last of them falls into the room behind the row.
-                s.store4(back, n - k - 3, sums[1]);
-            }
-            let bins = &response.bins[plan.hop * parts..][..parts];
-            let x = &scratch.blocks[2 * plan.hop * stride..][..2 * stride];
-            let highest = [multiply(s, x, past + first, bins)[0]];
-            for (lane, &value) in s.floats(&highest).iter().enumerate() {
-                back.row(lane)[plan.hop] = value;
+        for first in firsts {
+            let lanes = S::LANES.min(plan.n_blocks - first);
+            for at in (0..plan.width()).step_by(S::LANES) {
+                plan.multiply(s, response, first..first + lanes, at, scratch);
             }
             plan.backwards(s, first, scratch);
         }
     }
 }
 
-/// One bin of LANES blocks from `at` on: the sum over the parts of the response of its bin times that of
-/// as many blocks before.
-#[inline(always)]
-fn multiply<S: Simd>(s: S, x: &[f32], at: usize, bins: &[[f32; 2]]) -> [S::V; 2] {
-    let (x_re, x_im) = x.split_at(x.len() / 2);
-    let (mut re, mut im) = (s.splat(0.0), s.splat(0.0));
-    for (part, &[h_re, h_im]) in bins.iter().enumerate() {
-        let (x_re, x_im) = (s.load(&x_re[at - part..]), s.load(&x_im[at - part..]));
-        let (h_re, h_im) = (s.splat(h_re), s.splat(h_im));
-        re = s.neg_mul_add(x_im, h_im, s.mul_add(x_re, h_re, re));
-        im = s.mul_add(x_im, h_re, s.mul_add(x_re, h_im, im));
-    }
-    [re, im]
-}
-
 impl Convolver {
-    /// Transforms LANES blocks from `first` on; their bins go to column `at` of the matrix of blocks.
+    /// Transforms LANES blocks from `first` on.
     #[inline(always)]
-    fn forwards<S: Simd>(
-        &self,
-        s: S,
-        first: usize,
-        at: usize,
-        stride: usize,
-        scratch: &mut ConvolveScratch,
-    ) {
+    fn forwards<S: Simd>(&self, s: S, first: usize, scratch: &mut ConvolveScratch) {
         let starts: [usize; MAX_LANES] = std::array::from_fn(|lane| (first + lane) * self.hop);
         let rows = Rows::new(&scratch.input, &starts[..S::LANES], 2 * self.hop);
         self.fft.run(s, &rows, &mut scratch.fft, Output::Complex, &mut scratch.spectrum);
-        let cells = s.cast(&scratch.spectrum).as_chunks::<2>().0;
-        for (k, &position) in self.positions.iter().enumerate() {
-            let [re, im] = cells[position];
-            s.store(&mut scratch.blocks[2 * k * stride + at..], re);
-            s.store(&mut scratch.blocks[(2 * k + 1) * stride + at..], im);
+        let (cells, width) = (s.cast(&scratch.spectrum).as_chunks::<2>().0, self.width());
+        let rows = &mut scratch.blocks[2 * width * first..][..2 * width * S::LANES];
+        let rows = &mut RowsMut::new(rows, 2 * width);
+        for k in (0..self.hop).step_by(4) {
+            let [a, b, c, d] = [0, 1, 2, 3].map(|i| cells[self.positions[k + i]]);
+            s.store4(rows, k, [a[0], b[0], c[0], d[0]]);
+            s.store4(rows, width + k, [a[1], b[1], c[1], d[1]]);
+        }
+        // The highest bin is real.
+        let highest = [cells[self.positions[self.hop]][0]];
+        for (lane, &value) in s.floats(&highest).iter().enumerate() {
+            rows.row(lane)[self.hop] = value;
+        }
+    }
+
+    /// Bins `at`.. of some blocks times those of the response, the product of a block and a part going
+    /// to the block that is so many parts later; as h.
+    #[inline(always)]
+    fn multiply<S: Simd>(
+        &self,
+        s: S,
+        response: &Response,
+        blocks: Range<usize>,
+        at: usize,
+        scratch: &mut ConvolveScratch,
+    ) {
+        let (width, n) = (self.width(), 2 * self.hop);
+        for (lane, block) in blocks.enumerate() {
+            let (mut re, mut im) = (s.splat(0.0), s.splat(0.0));
+            let parts = response.bins.chunks_exact(2 * width).take(response.n_parts);
+            let past = scratch.blocks[..2 * width * (block + 1)].chunks_exact(2 * width).rev();
+            for (h, x) in parts.zip(past) {
+                let (h_re, h_im) = (s.load(&h[at..]), s.load(&h[width + at..]));
+                let (x_re, x_im) = (s.load(&x[at..]), s.load(&x[width + at..]));
+                re = s.neg_mul_add(x_im, h_im, s.mul_add(x_re, h_re, re));
+                im = s.mul_add(x_im, h_re, s.mul_add(x_re, h_im, im));
+            }
+            let back = &mut scratch.back[lane * (n + MAX_LANES)..][..n + MAX_LANES];
+            if at == self.hop {
+                back[at] = s.floats(&[re])[0];
+            } else if at < self.hop {
+                s.store(&mut back[at..], s.sub(re, im));
+                let (mirrored, mut reversed) = ([s.add(re, im)], [0.0; MAX_LANES]);
+                for (i, &value) in s.floats(&mirrored).iter().enumerate() {
+                    reversed[S::LANES - 1 - i] = value;
+                }
+                // Bin 0 has no mirror image: what stands for it falls behind the row.
+                let end = n - at + 1;
+                back[end - S::LANES..end].copy_from_slice(&reversed[..S::LANES]);
+            }
         }
     }
 
@@ -205,7 +220,7 @@ impl Convolver {
     #[inline(always)]
     fn backwards<S: Simd>(&self, s: S, first: usize, scratch: &mut ConvolveScratch) {
         let n = 2 * self.hop;
-        let starts: [usize; MAX_LANES] = std::array::from_fn(|lane| lane * (n + 4));
+        let starts: [usize; MAX_LANES] = std::array::from_fn(|lane| lane * (n + MAX_LANES));
         let rows = Rows::new(&scratch.back, &starts[..S::LANES], n);
         self.fft.run(s, &rows, &mut scratch.fft, Output::Complex, &mut scratch.spectrum);
         let cells = s.cast(&scratch.spectrum).as_chunks::<2>().0;

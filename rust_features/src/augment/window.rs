@@ -1,6 +1,10 @@
 //! Which part of a recording a clip is.
 
+// Index loops: see simd/mod.rs.
+#![allow(clippy::needless_range_loop)]
+
 use crate::dataset::Short;
+use crate::simd::{Isa, Kernel, Simd};
 
 /// Samples as a store keeps them.
 #[derive(Clone, Copy)]
@@ -35,7 +39,7 @@ impl<'a> Samples<'a> {
 
     /// Samples `first`.. of the recording, full scale 1. Before and after it there is silence; or, if
     /// `repeats`, the recording again.
-    pub fn read(&self, first: isize, repeats: bool, mut out: &mut [f32]) {
+    pub fn read(&self, isa: Isa, first: isize, repeats: bool, mut out: &mut [f32]) {
         let len = self.len() as isize;
         if len == 0 {
             return out.fill(0.0);
@@ -54,7 +58,7 @@ impl<'a> Samples<'a> {
             if silent > 0 {
                 now.fill(0.0);
             } else {
-                self.copy(at as usize, now);
+                self.copy(isa, at as usize, now);
             }
             at += n as isize;
             if repeats {
@@ -64,14 +68,31 @@ impl<'a> Samples<'a> {
         }
     }
 
-    fn copy(&self, first: usize, out: &mut [f32]) {
+    fn copy(&self, isa: Isa, first: usize, out: &mut [f32]) {
         match self {
             Self::Int16(samples) => {
-                for (to, &from) in out.iter_mut().zip(&samples[first..]) {
-                    *to = f32::from(from) * (1.0 / 32768.0);
-                }
+                let from = &samples[first..first + out.len()];
+                isa.dispatch(Scaled { from, to: out });
             }
             Self::Float32(samples) => out.copy_from_slice(&samples[first..first + out.len()]),
+        }
+    }
+}
+
+/// int16 → float32.
+struct Scaled<'a> {
+    from: &'a [i16],
+    to: &'a mut [f32],
+}
+
+impl Kernel for Scaled<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let from = &self.from[..self.to.len()];
+        for i in 0..from.len() {
+            self.to[i] = f32::from(from[i]) * (1.0 / 32768.0);
         }
     }
 }
@@ -89,7 +110,7 @@ mod tests {
     fn silence_or_the_recording_again_lies_around_it() {
         let read = |first, repeats, n| {
             let mut out = vec![9.0; n];
-            Samples::Float32(&[1.0, 2.0, 3.0]).read(first, repeats, &mut out);
+            Samples::Float32(&[1.0, 2.0, 3.0]).read(Isa::best(), first, repeats, &mut out);
             out
         };
         assert_eq!(read(1, false, 2), [2.0, 3.0]);
@@ -97,9 +118,9 @@ mod tests {
         assert_eq!(read(-2, true, 7), [2.0, 3.0, 1.0, 2.0, 3.0, 1.0, 2.0]);
         assert_eq!(read(5, false, 2), [0.0, 0.0]);
         let mut out = [9.0; 2];
-        Samples::Int16(&[]).read(0, true, &mut out);
+        Samples::Int16(&[]).read(Isa::best(), 0, true, &mut out);
         assert_eq!(out, [0.0, 0.0]);
-        Samples::Int16(&[-32768, 16384]).read(0, false, &mut out);
+        Samples::Int16(&[-32768, 16384]).read(Isa::best(), 0, false, &mut out);
         assert_eq!(out, [-1.0, 0.5]);
     }
 }
