@@ -156,10 +156,11 @@ impl Augmenter {
         extractor.check_length(clip_len)?;
         for (name, recordings) in [("impulses", impulses), ("noises", &noises[..])] {
             for (i, recording) in recordings.iter().enumerate() {
-                let silent = recording.iter().all(|&x| x == 0.0);
-                if silent || recording.iter().any(|x| !x.is_finite()) {
+                let broken = recording.iter().find(|x| !x.is_finite()).copied();
+                let silent = recording.iter().all(|&x| x == 0.0).then_some(0.0);
+                if let Some(value) = broken.or(silent) {
                     let rule = "must hold finite samples that are not all 0";
-                    return Err(Error::setting(name, format!("number {i}"), rule));
+                    return Err(Error::setting(&format!("{name}[{i}]"), value, rule));
                 }
             }
         }

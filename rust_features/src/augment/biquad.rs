@@ -6,6 +6,9 @@
 //! outputs, comes from a first pass over the ends of all pieces, each begun in silence, and from the
 //! free response of the recursion over a piece, which is a power of a 2 × 2 matrix.
 
+// Index loops: see simd/mod.rs.
+#![allow(clippy::needless_range_loop)]
+
 use std::f64::consts::{SQRT_2, TAU};
 
 use serde::Serialize;

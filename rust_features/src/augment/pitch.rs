@@ -1,7 +1,7 @@
 //! Pitch and speed: the recording played faster or slower.
 //!
 //! Output j is the recording at time start + j · ratio, interpolated by a sinc under a Kaiser window of
-//! 32 taps. Its −6 dB point lies at 0.47 of the lower of the two sample rates; up to 0.41 of it (18 kHz
+//! 32 taps. Its −6 dB point lies at 0.47 of the lower of the two sample rates; up to 0.06 below (18 kHz
 //! of 44.1 kHz) the error is below −60 dB. The ratio is a multiple of 1/512 (3 cents), so that 512 rows
 //! of taps, each with sum 1, serve all outputs. For a higher pitch the filter is narrower, by the next
 //! whole number of semitones.
