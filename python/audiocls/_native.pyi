@@ -79,3 +79,42 @@ class Extraction:
 @final
 class FileLock:
     def __new__(cls, path: str | PathLike[str]) -> FileLock: ...
+
+# Augmentation: settings travel as JSON.
+
+def check_augmentation(json: str) -> str: ...
+
+@final
+class Augmenter:
+    def __new__(
+        cls,
+        spec: str,
+        settings: str,
+        clip_samples: int,
+        *,
+        short: str,
+        threads: int,
+        impulses: list[NDArray[np.float32]],
+        noises: list[NDArray[np.float32]],
+    ) -> Augmenter: ...
+    @property
+    def n_frames(self) -> int: ...
+    @property
+    def n_features(self) -> int: ...
+    def drawn(self, epoch: int, index: int, n_samples: int) -> str: ...
+    def batch(
+        self,
+        arrays: list[NDArray[np.int16]] | list[NDArray[np.float32]],
+        spans: NDArray[np.int64],
+        indices: NDArray[np.int64],
+        epoch: int,
+        out: NDArray[np.float32],
+        mix: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]] | None = None,
+    ) -> None: ...
+    def plain(
+        self,
+        arrays: list[NDArray[np.int16]] | list[NDArray[np.float32]],
+        spans: NDArray[np.int64],
+        starts: NDArray[np.int64],
+        out: NDArray[np.float32],
+    ) -> None: ...

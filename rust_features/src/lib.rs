@@ -36,6 +36,8 @@ mod decode;
 mod load;
 mod resample;
 
+mod augment;
+
 mod presets;
 pub mod spec;
 

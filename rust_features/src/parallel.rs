@@ -21,17 +21,22 @@ const BATCH: usize = 512;
 const SHARES: usize = 4;
 
 /// Buffers that calls leave for the next call.
-#[derive(Default)]
-pub struct ScratchPool(Mutex<Vec<Scratch>>);
+pub struct ScratchPool<B = Scratch>(Mutex<Vec<B>>);
 
-impl ScratchPool {
-    fn take(&self, extractor: &Extractor) -> Scratch {
+impl<B> Default for ScratchPool<B> {
+    fn default() -> Self {
+        Self(Mutex::new(Vec::new()))
+    }
+}
+
+impl<B> ScratchPool<B> {
+    fn take(&self, make: impl FnOnce() -> B) -> B {
         // Never waits: after a fork the lock may be held by a thread that is gone.
         let left = self.0.try_lock().ok().and_then(|mut pool| pool.pop());
-        left.unwrap_or_else(|| extractor.scratch())
+        left.unwrap_or_else(make)
     }
 
-    fn give(&self, scratch: Scratch) {
+    fn give(&self, scratch: B) {
         if let Ok(mut pool) = self.0.try_lock() {
             pool.push(scratch);
         }
@@ -55,7 +60,7 @@ pub fn extract_batch(
     let clip_out = n_frames * extractor.n_features();
     if n_clips * clip_len != clips.len() || n_clips * clip_out != out.len() || out.is_empty() {
         // Nothing to share out: the checks, and their errors, are the same.
-        let mut scratch = pool.take(extractor);
+        let mut scratch = pool.take(|| extractor.scratch());
         return extractor.extract_into(&mut scratch, clips, clip_len, out);
     }
     if n_frames > CHUNK {
@@ -75,7 +80,7 @@ pub fn extract_batch(
         extractor.extract_finite(scratch, clips, clip_len, out);
         Ok(())
     };
-    for_each(extractor, pool, threads, items.enumerate(), &work, poll)
+    for_each(&|| extractor.scratch(), pool, threads, items.enumerate(), &work, poll)
 }
 
 /// One clip of many frames: both passes in chunks. `finite` checks samples, given the index of the
@@ -110,7 +115,7 @@ fn extract_long(
         extractor.first_pass(scratch, signal, n_frames, frames, group, out);
         Ok(())
     };
-    for_each(extractor, pool, threads, items, &first, poll)?;
+    for_each(&|| extractor.scratch(), pool, threads, items, &first, poll)?;
 
     let max = groups.iter().filter_map(Group::max).reduce(f32::max);
     let items = groups.iter_mut().zip(out.chunks_mut(chunk_out));
@@ -118,18 +123,18 @@ fn extract_long(
         group.finish(extractor, max, out);
         Ok(())
     };
-    for_each(extractor, pool, threads, items, &second, poll)?;
+    for_each(&|| extractor.scratch(), pool, threads, items, &second, poll)?;
     extractor.finish_clip(out);
     Ok(())
 }
 
 /// Does the work for every item, each thread taking the next one when it is free.
-fn for_each<T: Send>(
-    extractor: &Extractor,
-    pool: &ScratchPool,
+pub(crate) fn for_each<B: Send, T: Send>(
+    make: &(impl Fn() -> B + Sync),
+    pool: &ScratchPool<B>,
     threads: usize,
     items: impl ExactSizeIterator<Item = T> + Send,
-    work: &(impl Fn(&mut Scratch, T) -> Result<()> + Sync),
+    work: &(impl Fn(&mut B, T) -> Result<()> + Sync),
     poll: &mut dyn FnMut() -> Result<()>,
 ) -> Result<()> {
     let threads = threads.min(items.len());
@@ -137,7 +142,7 @@ fn for_each<T: Send>(
     let stop = AtomicBool::new(false);
     // Takes items until there are no more; `between` runs after each.
     let run = |between: &mut dyn FnMut() -> Result<()>| {
-        let mut scratch = pool.take(extractor);
+        let mut scratch = pool.take(make);
         let mut result = Ok(());
         while result.is_ok() && !stop.load(Ordering::Relaxed) {
             let next = items.lock().unwrap_or_else(PoisonError::into_inner).next();

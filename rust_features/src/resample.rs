@@ -11,7 +11,7 @@
 //! depend on how a recording is cut into chunks, bit for bit.
 
 mod blocks;
-mod kernel;
+pub(crate) mod kernel;
 mod table;
 
 use std::collections::HashMap;

@@ -2,6 +2,7 @@
 //! around all work, and maps errors; nothing is computed here.
 
 mod audio;
+mod augment;
 mod dataset;
 mod features;
 
@@ -48,5 +49,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     audio::register(module)?;
     features::register(module)?;
     dataset::register(module)?;
+    augment::register(module)?;
     Ok(())
 }

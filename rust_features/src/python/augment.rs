@@ -1,0 +1,195 @@
+//! Augmentation: from samples in memory to the features of augmented clips.
+
+use numpy::{PyReadonlyArray1, PyReadonlyArray2, PyReadwriteArrayDyn, PyUntypedArrayMethods};
+use pyo3::prelude::*;
+
+use crate::augment::{self, Destination, Item, Samples, Settings, Treatment};
+use crate::dataset::Short;
+use crate::{Error, FeatureSpec, Result};
+
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(check_augmentation, module)?)?;
+    module.add_class::<Augmenter>()
+}
+
+/// Checks the settings of augmentation (JSON) and returns them with every field.
+#[pyfunction]
+fn check_augmentation(json: &str) -> PyResult<String> {
+    let settings = Settings::from_json(json)?;
+    Ok(serde_json::to_string(&settings).expect("a plain struct always serialises"))
+}
+
+/// A plan for clips of one length.
+#[pyclass(frozen, module = "audiocls._native")]
+struct Augmenter {
+    plan: augment::Augmenter,
+    threads: usize,
+}
+
+/// int16 or float32.
+#[derive(FromPyObject)]
+enum Array<'py> {
+    Int16(PyReadonlyArray1<'py, i16>),
+    Float32(PyReadonlyArray1<'py, f32>),
+}
+
+impl Array<'_> {
+    fn samples(&self) -> PyResult<Samples<'_>> {
+        Ok(match self {
+            Self::Int16(array) => Samples::Int16(array.as_slice()?),
+            Self::Float32(array) => Samples::Float32(array.as_slice()?),
+        })
+    }
+}
+
+#[pymethods]
+impl Augmenter {
+    #[new]
+    #[pyo3(signature = (spec, settings, clip_samples, *, short, threads, impulses, noises))]
+    #[allow(clippy::too_many_arguments)]
+    fn new(
+        py: Python<'_>,
+        spec: &str,
+        settings: &str,
+        clip_samples: usize,
+        short: &str,
+        threads: usize,
+        impulses: Vec<PyReadonlyArray1<'_, f32>>,
+        noises: Vec<PyReadonlyArray1<'_, f32>>,
+    ) -> PyResult<Self> {
+        if threads == 0 {
+            return Err(Error::setting("threads", threads, "must be >= 1").into());
+        }
+        let (spec, settings) = (FeatureSpec::from_json(spec)?, Settings::from_json(settings)?);
+        let short = Short::named(short)?;
+        let copies = |arrays: Vec<PyReadonlyArray1<'_, f32>>| {
+            arrays.iter().map(|array| Ok(array.as_slice()?.to_vec())).collect::<PyResult<Vec<_>>>()
+        };
+        let (impulses, noises) = (copies(impulses)?, copies(noises)?);
+        let plan = py.detach(|| {
+            augment::Augmenter::new(spec, &settings, clip_samples, short, &impulses, noises)
+        })?;
+        Ok(Self { plan, threads })
+    }
+
+    /// Frames of a clip.
+    #[getter]
+    fn n_frames(&self) -> usize {
+        self.plan.extractor().n_frames(self.plan.clip_len())
+    }
+
+    /// Floats a frame.
+    #[getter]
+    fn n_features(&self) -> usize {
+        self.plan.extractor().n_features()
+    }
+
+    /// All that is drawn for clip `index` of an epoch, from a recording of `n_samples`, as JSON.
+    fn drawn(&self, epoch: u64, index: u64, n_samples: usize) -> String {
+        let drawn = self.plan.draw(epoch, index, n_samples);
+        serde_json::to_string(&drawn).expect("a plain struct always serialises")
+    }
+
+    /// Fills `out`, features `[n, n_frames, n_features]` or waveforms `[n, clip_samples]`, with
+    /// augmented clips. Clip i is of the recording `arrays[a][first:end]`, (a, first, end) =
+    /// `spans[i]`, and drawn for (`epoch`, `indices[i]`). With `mix`, (spans, indices, weights), each
+    /// is mixed with another.
+    #[pyo3(signature = (arrays, spans, indices, epoch, out, mix=None))]
+    #[allow(clippy::too_many_arguments, clippy::type_complexity)]
+    fn batch(
+        &self,
+        py: Python<'_>,
+        arrays: Vec<Array<'_>>,
+        spans: PyReadonlyArray2<'_, i64>,
+        indices: PyReadonlyArray1<'_, i64>,
+        epoch: u64,
+        out: PyReadwriteArrayDyn<'_, f32>,
+        mix: Option<(
+            PyReadonlyArray2<'_, i64>,
+            PyReadonlyArray1<'_, i64>,
+            PyReadonlyArray1<'_, f32>,
+        )>,
+    ) -> PyResult<()> {
+        let arrays = arrays.iter().map(Array::samples).collect::<PyResult<Vec<_>>>()?;
+        let items = items(&arrays, &spans, Some(indices.as_slice()?))?;
+        let others = match &mix {
+            Some((spans, indices, weights)) => {
+                Some((self::items(&arrays, spans, Some(indices.as_slice()?))?, weights.as_slice()?))
+            }
+            None => None,
+        };
+        let mix = others.as_ref().map(|(items, weights)| (&items[..], *weights));
+        self.run(py, &items, Treatment::Augment { epoch, mix }, out)
+    }
+
+    /// The same without augmentation, from clips that start `starts[i]` samples into their recording.
+    fn plain(
+        &self,
+        py: Python<'_>,
+        arrays: Vec<Array<'_>>,
+        spans: PyReadonlyArray2<'_, i64>,
+        starts: PyReadonlyArray1<'_, i64>,
+        out: PyReadwriteArrayDyn<'_, f32>,
+    ) -> PyResult<()> {
+        let arrays = arrays.iter().map(Array::samples).collect::<PyResult<Vec<_>>>()?;
+        let items = items(&arrays, &spans, None)?;
+        let starts = starts.as_slice()?.iter().map(|&start| {
+            usize::try_from(start).map_err(|_| Error::setting("start", start, "must be >= 0"))
+        });
+        let starts = starts.collect::<Result<Vec<_>>>()?;
+        self.run(py, &items, Treatment::Plain(&starts), out)
+    }
+}
+
+impl Augmenter {
+    fn run(
+        &self,
+        py: Python<'_>,
+        items: &[Item],
+        treatment: Treatment,
+        mut out: PyReadwriteArrayDyn<'_, f32>,
+    ) -> PyResult<()> {
+        let waveforms = out.shape().len() == 2;
+        let out = out.as_slice_mut()?;
+        let mut raised = None;
+        let result = py.detach(|| {
+            let mut poll = || {
+                Python::attach(|py| py.check_signals()).map_err(|error| {
+                    raised = Some(error);
+                    Error::Interrupted
+                })
+            };
+            let out =
+                if waveforms { Destination::Waveforms(out) } else { Destination::Features(out) };
+            self.plan.batch(self.threads, items, treatment, out, &mut poll)
+        });
+        // The handler's own exception, which need not be KeyboardInterrupt.
+        raised.map_or_else(|| Ok(result?), Err)
+    }
+}
+
+/// The recordings that `spans` `[n, 3]` name, with their numbers.
+fn items<'a>(
+    arrays: &[Samples<'a>],
+    spans: &PyReadonlyArray2<'_, i64>,
+    indices: Option<&[i64]>,
+) -> PyResult<Vec<Item<'a>>> {
+    let (spans, rest) = spans.as_slice()?.as_chunks::<3>();
+    if !rest.is_empty() || indices.is_some_and(|indices| indices.len() != spans.len()) {
+        let rule = "must be [n, 3], with as many indices";
+        return Err(Error::setting("spans", spans.len(), rule).into());
+    }
+    let item = |(i, &[array, first, end]): (usize, &[i64; 3])| {
+        let place = |at: i64| usize::try_from(at).ok();
+        let recording = place(array)
+            .and_then(|array| arrays.get(array))
+            .and_then(|samples| samples.get(place(first)?, place(end)?));
+        let name =
+            || Error::setting("span", &*format!("{array}, {first}, {end}"), "lies in no array");
+        Ok(Item {
+            recording: recording.ok_or_else(name)?,
+            index: indices.map_or(0, |indices| indices[i] as u64),
+        })
+    };
+    spans.iter().enumerate().map(item).collect()
+}
