@@ -18,7 +18,7 @@ import shared_samples
 import soundfont
 import sources
 import unknown_sounds
-from audiocls.layouts import list_recordings
+from audiocls.data.listing import list_recordings
 from render_sources import COLUMNS, RATE, Note, choose_notes, cut, midi_file
 from sources import CLASSES, SOURCES, UNKNOWN_TEST, UNKNOWN_TRAIN, Part
 
