@@ -349,7 +349,7 @@ def test_a_class_that_loses_everything_leaves_the_store_unfinished(
 
     list_recordings = extraction.list_recordings
 
-    def list_then_lose(data: Path) -> object:
+    def list_then_lose(data: Path, **_: object) -> object:
         listing = list_recordings(data)
         for file in kept:
             file.unlink()

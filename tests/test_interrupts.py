@@ -145,7 +145,7 @@ def test_ctrl_c_while_a_read_never_returns(tmp_path: Path, command: str) -> None
     program = (
         "import os, sys, time; from audiocls.data.listing import parquet\n"
         "ends = os.pipe()\n"
-        "def blocked(cell):\n"
+        "def blocked(*cell):\n"
         "    print('blocked', file=sys.stderr, flush=True)\n"
         "    os.read(ends[0], 1)\n"
         "parquet.cell_bytes = blocked\n"
