@@ -24,6 +24,7 @@ FORMATS = [
     *[("WAV", subtype) for subtype in ["PCM_U8", *PCM, "ALAW"]],
     *[("WAVEX", subtype) for subtype in ["PCM_U8", *PCM, "ALAW"]],
     *[("RF64", subtype) for subtype in ["PCM_U8", *PCM]],
+    *[("W64", subtype) for subtype in ["PCM_U8", *PCM]],
     *[("AIFF", subtype) for subtype in ["PCM_S8", "PCM_U8", *PCM, "ALAW"]],
     *[("CAF", subtype) for subtype in ["PCM_S8", *PCM, "ALAW"]],
     *[("FLAC", subtype) for subtype in ["PCM_S8", "PCM_16", "PCM_24"]],
@@ -276,6 +277,33 @@ def test_what_the_engine_cannot_read_goes_to_soundfile(tmp_path: Path) -> None:
     path.write_bytes(b"OggS" + bytes(200))
     with pytest.raises(OSError, match=r"x.ogg: .*; soundfile: "):
         audiocls.load(path)
+
+
+def test_chained_ogg_is_the_sum_of_its_parts(tmp_path: Path) -> None:
+    """libsndfile reads the first part only, FFmpeg keeps the padding of each."""
+    parts = []
+    for i, n in enumerate((44_100, 44_877, 5)):
+        path = tmp_path / f"{i}.ogg"
+        write(path, n, 1, "OGG", "VORBIS")
+        parts.append(path)
+    (tmp_path / "chain.ogg").write_bytes(b"".join(path.read_bytes() for path in parts))
+    samples, _ = _native.load(tmp_path / "chain.ogg")
+    expected = np.concatenate([reference(path)[0] for path in parts])
+    assert samples.shape == expected.shape
+    np.testing.assert_allclose(samples, expected, rtol=0, atol=1e-5)
+
+
+def test_a_recording_longer_than_a_day_is_refused(tmp_path: Path) -> None:
+    """A megabyte of FLAC can claim, and give, days of silence: here 100 samples a second."""
+    day = np.zeros(24 * 3600 * 100 + 1, np.int16)
+    for n in (len(day) - 1, len(day)):
+        path = tmp_path / f"{n}.wav"
+        sf.write(path, day[:n], 100, format="WAV", subtype="PCM_U8")
+        if n < len(day):
+            assert len(_native.load(path)[0]) == n
+        else:
+            with pytest.raises(OSError, match="is longer than 24 hours"):
+                audiocls.load(path)
 
 
 def recordings(folder: Path) -> Iterator[Path]:

@@ -349,7 +349,7 @@ def test_a_class_that_loses_everything_leaves_the_store_unfinished(
 
     list_recordings = extraction.list_recordings
 
-    def list_then_lose(data: Path) -> object:
+    def list_then_lose(data: Path, **_: object) -> object:
         listing = list_recordings(data)
         for file in kept:
             file.unlink()
@@ -473,6 +473,11 @@ def test_the_default_out_is_named_after_the_feature(
         (["data", "--clip-s", "1e9"], "--clip-s 1000000000 is invalid"),
         (["data", "--hop-s", "0"], "--hop-s 0 is invalid: must be from one sample"),
         (["data", "--min-rms", "2"], "--min-rms 2 is invalid: must be in [0, 1)"),
+        (
+            ["data", "--set", "n_fft=1048576", "--set", "n_mels=131072"],
+            "n_mels 131072 is invalid: must be <= 511",
+        ),
+        (["data", "--clip-s", "86400", "--set", "hop_length=1"], "at most 2^28 values"),
         (["data", "--threads", "0"], "threads 0 is invalid: must be >= 1"),
         (["data", "--feature", "fbank", "--clip-s", "0.01"], "gives no frame"),
     ],

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -158,6 +159,8 @@ def test_other_layouts_give_the_same(name: str, kind: str) -> None:
         (np.zeros((1, 0), np.float32), "n_samples 0 is invalid: must be >= 1"),
         (np.zeros((1, 200), np.float32), "n_samples 200 is invalid: padding reflect"),
         (np.full((1, 4000), 1e300), "sample 0 inf is invalid: must be finite"),
+        (torch.zeros(1, 4000, requires_grad=True), r"input 'torch\.Tensor' is invalid: must be an"),
+        ([[0.0], [0.0, 1.0]], r"input 'builtins\.list' is invalid: must be an array"),
     ],
 )
 def test_refused_input(clips: Any, message: str) -> None:

@@ -5,6 +5,7 @@ Every file is built here, as the report that first described it says.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -17,12 +18,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import soundfile
 from numpy.typing import NDArray
 
 import audiocls
-from audiocls.errors import DataError
+from audiocls.data.listing import list_recordings
+from audiocls.data.summary import summarise
+from audiocls.errors import DataError, SettingError
 
 RATE = 16000
 TONE = (0.5 * np.sin(np.arange(RATE) * 0.1)).astype(np.float32)
@@ -245,7 +250,7 @@ def test_a_file_that_vanishes_or_changes_after_it_was_listed(
 
     list_recordings = extraction.list_recordings
 
-    def list_then_change(data: Path) -> object:
+    def list_then_change(data: Path, **_: object) -> object:
         listing = list_recordings(data)
         (data / "a/gone.wav").unlink()
         (data / "a/grown.wav").write_bytes(encoded("WAV") + bytes(100))
@@ -264,6 +269,141 @@ def test_a_file_that_vanishes_or_changes_after_it_was_listed(
             "a/grown.wav": "changed after it was listed",
             "a/touched.wav": "changed after it was listed",
         }
+
+
+@pytest.mark.skipif(not Path("/proc/kmsg").exists(), reason="a Linux file that blocks its reader")
+def test_what_only_looks_like_a_file_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "data/a").mkdir(parents=True)
+    (tmp_path / "data/a/kernel.wav").symlink_to("/proc/kmsg")
+    (tmp_path / "data/a/good.wav").write_bytes(encoded("WAV"))
+    with pytest.raises(OSError, match=r"kernel\.wav"):
+        audiocls.load(tmp_path / "data/a/kernel.wav")
+    store = audiocls.extract(tmp_path / "data", "mel-16k", tmp_path / "store")
+    assert [r.status for r in store.recordings] == ["ok", "failed"]
+    done = subprocess.run(
+        [sys.executable, "-m", "audiocls", "info", str(tmp_path / "data"), "--json"],
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert json.loads(done.stdout)["failed"] == 1
+
+
+def parquet_of(file: Path, cells: list[object]) -> None:
+    struct_type = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    audio = pa.array(cells, struct_type)
+    pq.write_table(pa.table({"audio": audio, "label": ["a"] * len(cells)}), file)
+
+
+def test_a_cell_names_only_regular_files(tmp_path: Path) -> None:
+    """A table from a stranger may name what never ends, blocks or is none of its business."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/x.wav").write_bytes(encoded("WAV"))
+    (tmp_path / "secret.wav").write_bytes(encoded("WAV"))
+    cells = [
+        {"bytes": encoded("WAV"), "path": "anything\0"},
+        {"bytes": None, "path": str(tmp_path / "data/x.wav")},
+        {"bytes": None, "path": str(tmp_path / "secret.wav")},
+        {"bytes": None, "path": "/dev/zero"},
+        {"bytes": None, "path": str(tmp_path / "pipe")},
+        {"bytes": b"", "path": "a\0b"},
+        {"bytes": None, "path": None},
+        None,
+    ]
+    parquet_of(tmp_path / "data/x.parquet", [*cells, *cells[:2] * 3])
+    store = audiocls.extract(tmp_path / "data/x.parquet", "mel-16k", tmp_path / "store")
+    errors = [r.error for r in store.recordings[: len(cells)]]
+    assert errors[:3] == ["", "", ""]
+    for error, expected in zip(
+        errors[3:],
+        ["is a pipe, socket or device", "is a pipe, socket or device", "is no name of a file",
+         "neither bytes nor a path", "neither bytes nor a path"],
+        strict=True,
+    ):  # fmt: skip
+        assert expected in error
+    summary = summarise(tmp_path / "data/x.parquet")
+    assert summary.failed == 5
+    inside = audiocls.extract(
+        tmp_path / "data/x.parquet", "mel-16k", tmp_path / "inside", inside_only=True
+    )
+    assert [r.path for r in inside.recordings if "outside the data set" in r.error] == [
+        f"x.parquet/{i:09}" for i in (2, 3, 4, 5)
+    ]
+
+
+def test_links_that_lead_out_may_be_refused(tmp_path: Path) -> None:
+    for file in ("data/a/good.wav", "data/a/also.wav", "elsewhere/b/x.wav"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_bytes(encoded("WAV"))
+    (tmp_path / "data/a/inside.wav").symlink_to("good.wav")
+    (tmp_path / "data/a/outside.wav").symlink_to(tmp_path / "elsewhere/b/x.wav")
+    (tmp_path / "data/linked").symlink_to(tmp_path / "elsewhere/b")
+    listing = list_recordings(tmp_path / "data")
+    assert [r.error for r in listing.recordings] == [""] * 5
+    inside = list_recordings(tmp_path / "data", inside_only=True).recordings
+    assert {r.path: r.error for r in inside} == {
+        "a/also.wav": "",
+        "a/good.wav": "",
+        "a/inside.wav": "",
+        "a/outside.wav": "lies outside the data set",
+        "linked": "lies outside the data set",
+    }  # fmt: skip
+    manifest = tmp_path / "data/metadata.csv"
+    manifest.write_text("path,label\na/good.wav,a\n../elsewhere/b/x.wav,b\n")
+    listing = list_recordings(tmp_path / "data", inside_only=True)
+    assert [r.error for r in listing.recordings] == ["lies outside the data set", ""]
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [b"{", b"[]", b"[" * 10_000, b'{"info": 1}', b'{"info": {"features": []}}',
+     b'{"info": {"features": {"label": {"names": 1}}}}',
+     b'{"info": {"features": {"label": {"names": [1, null]}}}}'],
+)  # fmt: skip
+def test_broken_hugging_face_metadata_is_one_line(tmp_path: Path, metadata: bytes) -> None:
+    table = pa.table({"audio": [encoded("WAV")], "label": [0]})
+    table = table.replace_schema_metadata({b"huggingface": metadata})
+    pq.write_table(table, tmp_path / "x.parquet")
+    with pytest.raises(DataError, match=r"x\.parquet: its Hugging Face metadata"):
+        list_recordings(tmp_path / "x.parquet")
+
+
+def test_a_damaged_table_is_one_line(tmp_path: Path) -> None:
+    parquet_of(tmp_path / "x.parquet", [{"bytes": encoded("WAV"), "path": None}] * 4)
+    whole = (tmp_path / "x.parquet").read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        damaged = bytearray(whole)
+        for at in rng.integers(0, len(whole), 8):
+            damaged[at] = rng.integers(256)
+        # The end, where the description of the table is, more often than chance has it.
+        for at in rng.integers(len(whole) - 700, len(whole) - 8, 2):
+            damaged[at] = rng.integers(256)
+        (tmp_path / "x.parquet").write_bytes(damaged)
+        with contextlib.suppress(DataError):
+            summarise(tmp_path / "x.parquet")
+
+
+def test_a_manifest_of_any_text(tmp_path: Path) -> None:
+    (tmp_path / "x.wav").write_bytes(encoded("WAV"))
+    rows = [json.dumps({"path": "x.wav", "label": "a"})] * 3
+    odd = [
+        json.dumps({"path": path, "label": "a"}) for path in ("\ud800.wav", "a\0b.wav", "x" * 5000)
+    ]
+    manifest = tmp_path / "m.jsonl"
+    manifest.write_text("\n".join(rows[:2] + odd[:1]))
+    store = audiocls.extract(manifest, "mel-16k", tmp_path / "store")
+    assert [r.status for r in store.recordings] == ["ok", "ok", "failed"]
+    assert store.recordings[2].path == "\ud800.wav"
+    manifest.write_text("\n".join(rows + odd))
+    assert [r.status for r in list_recordings(manifest).recordings].count("failed") == 3
+    for line in ("[" * 100_000, '{"a": ' * 100_000, '{"path": ' + "9" * 5000 + "}", "[]", "nul"):
+        manifest.write_text(rows[0] + "\n" + line)
+        with pytest.raises(DataError, match=r"m\.jsonl: line 2 is not "):
+            list_recordings(manifest)
+    manifest.unlink()
+    os.mkfifo(manifest)
+    with pytest.raises(SettingError, match="must be a folder"):
+        list_recordings(manifest)
 
 
 def test_what_our_decoders_cannot_read_goes_to_soundfile(tmp_path: Path) -> None:

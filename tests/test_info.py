@@ -184,6 +184,14 @@ def test_verify_is_for_stores(data: Path) -> None:
     assert "is not a feature store" in result.stderr
 
 
+def test_a_picture_of_an_unknown_format_is_wrong_usage(store: Path, tmp_path: Path) -> None:
+    result = info(store, "--plot", tmp_path / "x.foo")
+    assert result.exit_code == 2
+    assert "--plot" in result.stderr
+    assert "x.foo' is invalid: Format 'foo' is not supported" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
 def test_the_picture(store: Path, data: Path, tmp_path: Path) -> None:
     for source in (store, data):
         file = tmp_path / f"{source.name}.png"

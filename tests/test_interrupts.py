@@ -24,7 +24,7 @@ RATE = 16000
 PROGRAM = """
 import sys
 from audiocls.data import extraction
-from audiocls.cli import main
+from audiocls.__main__ import main
 extraction.SHARD_RECORDINGS = int(sys.argv.pop(1))
 try:
     main()
@@ -133,6 +133,66 @@ def test_ctrl_c(data: Path, tmp_path: Path, undisturbed: dict[str, bytes]) -> No
     code, errors = finish(start(data, store))
     assert code == 0, errors
     assert contents(store) == undisturbed
+
+
+@pytest.mark.parametrize("command", ["extract", "info"])
+def test_ctrl_c_while_a_read_never_returns(tmp_path: Path, command: str) -> None:
+    """As from a network share that is gone: the thread that reads cannot be ended by anybody."""
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    cells = [{"bytes": b"x", "path": None}] * 3
+    pq.write_table(pa.table({"audio": cells, "label": ["a"] * 3}), tmp_path / "x.parquet")
+    program = (
+        "import os, sys, time; from audiocls.data.listing import parquet\n"
+        "ends = os.pipe()\n"
+        "def blocked(*cell):\n"
+        "    print('blocked', file=sys.stderr, flush=True)\n"
+        "    os.read(ends[0], 1)\n"
+        "parquet.cell_bytes = blocked\n"
+        "from audiocls.__main__ import main; main()\n"
+    )
+    options = ["--feature", "mel-16k", "--out", str(tmp_path / "s")] if command == "extract" else []
+    arguments = [sys.executable, "-c", program, command, str(tmp_path / "x.parquet"), *options]
+    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    assert process.stderr.readline() == "blocked\n"
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert errors.splitlines()[-1] == "interrupted; everything finished so far is kept"
+    assert "Traceback" not in errors
+    if command == "extract":  # the lock is free, and what is there is whole
+        pq.write_table(pa.table({"audio": cells, "label": ["b"] * 3}), tmp_path / "x.parquet")
+        code, errors = finish(start(tmp_path / "x.parquet", tmp_path / "s", "--restart"))
+        assert code == 1
+        assert "none of 3 recordings gives a clip" in errors
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["presets"], ["train", "--help"]])
+def test_ctrl_c_during_start_up(arguments: list[str]) -> None:
+    """At any moment from the first import of ours on, one line and 130."""
+    program = (
+        "import os, signal, sys, builtins\n"
+        "at, n, real = int(sys.argv.pop(1)), 0, builtins.__import__\n"
+        "def counting(*args, **kwargs):\n"
+        "    global n; n += 1\n"
+        "    if n == at: os.kill(os.getpid(), signal.SIGINT)\n"
+        "    return real(*args, **kwargs)\n"
+        "from audiocls.__main__ import main\n"
+        "builtins.__import__ = counting\n"
+        "try: main()\n"
+        "finally: builtins.__import__ = real; print(n)\n"
+    )
+
+    def run(at: int) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", program, str(at), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    n_imports = int(run(0).stdout.splitlines()[-1])
+    for at in (1, n_imports // 3, n_imports * 2 // 3):
+        done = run(at)
+        assert done.returncode == 130, done.stderr
+        assert done.stderr == "interrupted; everything finished so far is kept\n"
 
 
 def test_a_full_disk(data: Path, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:

@@ -7,6 +7,7 @@ import os
 import pickle
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -138,6 +139,36 @@ def test_pytorch_reads_it(store: Store) -> None:
     batches = list(loader)
     assert torch.equal(torch.cat([x for x, _ in batches]), tensor)
     assert torch.cat([y for _, y in batches]).tolist() == store.labels.tolist()
+
+
+class Both(torch.utils.data.Dataset[tuple[Any, Any]]):
+    """What a user might write: rows of a store beside features made in the workers of a loader."""
+
+    def __init__(self, store: Store, files: list[Path]) -> None:
+        self.store, self.files = store, files
+        self.extractor = audiocls.Extractor("mel-16k", threads=2)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, i: int) -> tuple[Any, Any]:
+        samples, _ = audiocls.load(self.files[i], RATE)
+        return self.store[i], self.extractor(np.resize(samples, RATE))
+
+
+@pytest.mark.parametrize(("start", "workers"), [("fork", 2), ("spawn", 1)])
+def test_workers_of_a_loader_read_it(data: Path, store: Store, start: str, workers: int) -> None:
+    """After the parent has used threads, memory maps and a child of its own."""
+    soundfile.write(data / "class-0/x.opus", noise(1.0, 3), RATE, format="OGG", subtype="OPUS")
+    both = Both(store, sorted(data.rglob("*.*")))
+    expected = [both[i] for i in range(len(both))]
+    loader = torch.utils.data.DataLoader(
+        both, batch_size=None, num_workers=workers, multiprocessing_context=start
+    )
+    for i, ((row, label), features) in enumerate(loader):
+        assert np.array_equal(row, expected[i][0][0])
+        assert label == expected[i][0][1]
+        assert np.array_equal(features, expected[i][1])
 
 
 def test_a_pickled_store_is_small_and_works(store: Store) -> None:

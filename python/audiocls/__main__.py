@@ -1,3 +1,32 @@
-from audiocls.cli import main
+"""The command `audiocls`, and `python -m audiocls`."""
 
-main()
+from __future__ import annotations
+
+import os
+import sys
+
+INTERRUPTED = "interrupted; everything finished so far is kept"
+
+
+def main() -> None:
+    """Runs the command line. Ctrl-C ends it with 130 at any moment, from its first import on."""
+    try:
+        from audiocls.cli import main as command_line
+
+        command_line()
+    except KeyboardInterrupt:
+        print(INTERRUPTED, file=sys.stderr)
+    except SystemExit as end:
+        if end.code != 130:
+            raise
+    # Not by the interpreter's own end, which waits for threads: one may be blocked in a read that
+    # never returns. What has to be whole is written whole.
+    if fallback := sys.modules.get("audiocls.fallback"):
+        fallback.end_all()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -146,6 +146,7 @@ class _Child:
 
     # By process: a forked one has children of its own.
     _idle: ClassVar[dict[int, list[_Child]]] = {}
+    _alive: ClassVar[dict[int, set[_Child]]] = {}
 
     @classmethod
     def take(cls) -> _Child:
@@ -175,6 +176,7 @@ class _Child:
             start_new_session=True,
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
         )
+        self._alive.setdefault(self._pid, set()).add(self)
         threading.Thread(target=self._listen, daemon=True, name="audiocls-fallback").start()
 
     def ask(self, source: str | bytes, header_only: bool, seconds: float) -> None:
@@ -226,6 +228,7 @@ class _Child:
                 self._put(kind, payload)
         self._process.kill()
         self._process.wait()
+        self._alive[self._pid].discard(self)
         self._put(b"", b"")
 
     def _put(self, kind: bytes, payload: bytes) -> None:
@@ -236,6 +239,8 @@ class _Child:
 
 
 @atexit.register
-def _end_idle() -> None:
-    for child in _Child._idle.pop(os.getpid(), []):
+def end_all() -> None:
+    """Ends all children of this process."""
+    _Child._idle.pop(os.getpid(), None)
+    for child in list(_Child._alive.get(os.getpid(), ())):
         child.end()

@@ -238,7 +238,12 @@ _FLOATS_AT_ONCE = 1 << 22
 
 def _samples(values: npt.ArrayLike, ndim: int) -> Float32:
     """C-contiguous float32, without a copy if it is that already."""
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        # A list of different lengths; a tensor that requires gradients or is on another device.
+        name = f"{type(values).__module__}.{type(values).__qualname__}"
+        raise SettingError("input", name, f"must be an array: {error}") from None
     if array.ndim != ndim:
         shape = "[samples]" if ndim == 1 else "[n_clips, samples]"
         raise SettingError("input shape", array.shape, f"must be {shape}")

@@ -53,7 +53,11 @@ def read_regular(path: Path, most: int) -> bytes:
     """The contents of a regular file of at most `most` bytes. Raises OSError for anything else: a
     pipe, a device or what only looks like a file (/proc/kmsg) would block, or go on for ever."""
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    with open(os.open(path, flags), "rb") as file:  # noqa: PTH123 (a descriptor)
+    try:
+        descriptor = os.open(path, flags)
+    except ValueError as error:  # a zero byte, or what no file system can hold
+        raise OSError(f"{escape(str(path))}: is no name of a file ({error})") from None
+    with open(descriptor, "rb") as file:  # noqa: PTH123
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise OSError(f"{path}: is a pipe, socket or device, not a regular file")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import errno
 import importlib
 import re
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
+from audiocls.__main__ import INTERRUPTED
 from audiocls.errors import AudioclsError, SettingError
 
 # In the order of a first session; `audiocls --help` lists them so.
@@ -35,13 +38,10 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (AudioclsError, OSError, KeyboardInterrupt) as error:
+        except (AudioclsError, OSError) as error:
             broken_pipe = isinstance(error, OSError) and error.errno == errno.EPIPE
             if broken_pipe or ctx.meta.get("debug"):
                 raise  # click ends `audiocls info … | head` quietly
-            if isinstance(error, KeyboardInterrupt):
-                click.echo("interrupted; everything finished so far is kept", err=True)
-                sys.exit(130)
             text = str(error)
             if isinstance(error, OSError) and error.filename and error.strerror:
                 text = f"{error.filename}: {error.strerror}"
@@ -60,8 +60,26 @@ class Command(click.Command):
         return field if otherwise is None else otherwise
 
 
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C ends the program with 130, where click would say "Aborted!" and end it with 1."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo(INTERRUPTED, err=True)
+        sys.exit(130)
+
+
 class _Commands(click.Group):
     """Imports a command's module when it is called, so that `--help` costs no torch."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _interruptible():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _interruptible():  # while a command is imported, too
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)

@@ -45,6 +45,11 @@ from audiocls.errors import SettingError
     is_flag=True,
     help="Finish the store though a class lost all of its recordings, or most failed.",
 )
+@click.option(
+    "--inside-only",
+    is_flag=True,
+    help="Do not follow links, nor paths in tables, that lead out of DATA.",
+)
 @click.option("--strict", is_flag=True, help="Exit with 1 if any recording failed.")
 @click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON.")
 def command(

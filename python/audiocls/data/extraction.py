@@ -79,6 +79,7 @@ def extract(
     threads: int | None = None,
     restart: bool = False,
     accept_failures: bool = False,
+    inside_only: bool = False,
     progress: Callable[[Progress], None] | None = None,
     notice: Callable[[str], None] | None = None,
 ) -> Store:
@@ -93,7 +94,8 @@ def extract(
 
     A recording that cannot be used is named in failures.csv, and nothing else is lost; but where a
     class loses all of its recordings, or more than half of all fail, the store stays unfinished
-    (the data may be on a disk that went away), unless `accept_failures`. A store that is there is
+    (the data may be on a disk that went away), unless `accept_failures`. If `inside_only`, a link
+    or a path in a table that leaves the data set is such a failure. A store that is there is
     picked up: its files are read and compared with their checksums, sound shards are kept, and the
     result is byte for byte that of an undisturbed run. `progress` is called about ten times a
     second, `notice` with what the user should know about the data and the store.
@@ -115,7 +117,7 @@ def extract(
         "dtype": dtype,
     }
     shape = _clip_shape(spec, settings)
-    listing = list_recordings(data)
+    listing = list_recordings(data, inside_only=inside_only)
     if not listing.recordings:
         raise DataError(f"{listing.root}: holds no recordings ({listing.n_ignored} other files)")
 
@@ -372,7 +374,7 @@ def _extract_missing(
         spec.to_json(),
         **settings,
         sources=[
-            (file, r.n_bytes, r.mtime_ns, r.error if r.status == "failed" else None)
+            (None, 0, 0, r.error) if r.status == "failed" else (file, r.n_bytes, r.mtime_ns, None)
             for r, file in zip(listing.recordings, listing.files, strict=True)
         ],
         folder=out / "shards",

@@ -15,7 +15,7 @@ from audiocls.audio import probe
 from audiocls.data.listing import list_recordings
 from audiocls.data.recordings import Listing, Recording, similar_labels
 from audiocls.data.store import open_store
-from audiocls.errors import DataError
+from audiocls.errors import DataError, SettingError
 from audiocls.files import escape
 from audiocls.parallel import for_each
 
@@ -197,7 +197,8 @@ def _duplicates(recordings: list[Recording]) -> list[Duplicate]:
 
 def draw(summary: Summary, file: Path) -> None:
     """Draws class balance, and durations where they are known, as a PNG or any other format that
-    matplotlib knows by the file's suffix. Raises OSError if it cannot be written."""
+    matplotlib knows by the file's suffix. Raises SettingError for a format that it does not know,
+    OSError if the file cannot be written."""
     from matplotlib.figure import Figure
 
     classes = summary.classes[::-1]
@@ -218,4 +219,7 @@ def draw(summary: Summary, file: Path) -> None:
     durations.set_ylabel("recordings")
     for axes in (balance, durations):
         axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(file, dpi=110)
+    try:
+        figure.savefig(file, dpi=110)
+    except ValueError as error:  # a suffix that matplotlib does not know
+        raise SettingError("plot", str(file), str(error)) from None

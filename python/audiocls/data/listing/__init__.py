@@ -14,6 +14,7 @@ from typing import Any
 from audiocls.data.listing.folder import list_folder
 from audiocls.data.listing.huggingface import list_dataset
 from audiocls.data.listing.manifest import list_manifest
+from audiocls.data.listing.on_disk import OUTSIDE, is_inside, set_file
 from audiocls.data.listing.parquet import list_parquet
 from audiocls.data.recordings import Listing, similar_labels
 from audiocls.errors import SettingError
@@ -21,24 +22,29 @@ from audiocls.errors import SettingError
 METADATA_NAMES = ("metadata.csv", "metadata.jsonl")
 
 
-def list_recordings(data: Any) -> Listing:
+def list_recordings(data: Any, *, inside_only: bool = False) -> Listing:
     """The recordings of `data`, in an order that depends on nothing but their paths.
 
     `data` is a folder with one folder per class, perhaps below folders `train`, `test`, …, a folder
     with `metadata.csv` or `metadata.jsonl` (Hugging Face audiofolder), a CSV or JSON Lines
     manifest, a Parquet file or a folder of them, or a Hugging Face `datasets.Dataset`. See
-    docs/data-sets.md.
+    docs/data-sets.md. If `inside_only`, a recording that lies outside of it, by a link or by the
+    path that a table gives, is failed.
 
     Raises SettingError if it is none of these, DataError if its metadata cannot be read.
     """
     if not isinstance(data, (str, os.PathLike)):
-        listing = list_dataset(data)
+        listing = list_dataset(data, inside_only)
     else:
-        listing = _list_path(Path(data))
+        listing = _list_path(Path(data), inside_only)
+    if inside_only:
+        for recording, file in zip(listing.recordings, listing.files, strict=True):
+            if file is not None and not recording.error and not is_inside(file, listing.root):
+                set_file(recording, None, OUTSIDE)
     if listing.read is None:  # Rows of a table keep their order: they may share a path.
         order = sorted(
             range(len(listing.recordings)),
-            key=lambda i: os.fsencode(listing.recordings[i].path),
+            key=lambda i: _bytes(listing.recordings[i].path),
         )
         listing.recordings = [listing.recordings[i] for i in order]
         listing.files = [listing.files[i] for i in order]
@@ -48,23 +54,31 @@ def list_recordings(data: Any) -> Listing:
     return listing
 
 
-def _list_path(path: Path) -> Listing:
+def _bytes(path: str) -> bytes:
+    """What a path is sorted by: its bytes, also of one that no file can have."""
     try:
-        is_folder = stat.S_ISDIR(path.stat().st_mode)
+        return os.fsencode(path)
+    except UnicodeEncodeError:
+        return path.encode("utf-8", "surrogatepass")
+
+
+def _list_path(path: Path, inside_only: bool) -> Listing:
+    try:
+        mode = path.stat().st_mode
     except FileNotFoundError:
         raise SettingError("DATA", str(path), "there is no such file or folder") from None
     except OSError as error:
         raise SettingError("DATA", str(path), f"cannot be read: {error.strerror}") from None
-    if is_folder:
+    if stat.S_ISDIR(mode):
         for name in METADATA_NAMES:
             if (path / name).is_file():
                 return list_manifest(path / name)
-        listing = list_folder(path)
+        listing = list_folder(path, inside_only)
         if listing.recordings or not list(path.glob("*.parquet")):
             return listing
-    elif path.suffix.lower() in (".csv", ".jsonl"):
+    elif path.suffix.lower() in (".csv", ".jsonl") and stat.S_ISREG(mode):
         return list_manifest(path)
-    elif path.suffix.lower() != ".parquet":
+    elif path.suffix.lower() != ".parquet" or not stat.S_ISREG(mode):
         rule = "must be a folder, or a .csv, .jsonl or .parquet file"
         raise SettingError("DATA", str(path), rule)
-    return list_parquet(path)
+    return list_parquet(path, inside_only)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from audiocls.data.listing.on_disk import file_status, set_file
+from audiocls.data.listing.on_disk import OUTSIDE, file_status, is_inside, set_file
 from audiocls.data.recordings import SPLIT_NAMES, Listing, Recording
 
 # A file is a recording if its name says so, whatever the case; its format is found by content.
@@ -15,8 +15,9 @@ AUDIO_SUFFIXES = frozenset((
 ))  # fmt: skip
 
 
-def list_folder(root: Path) -> Listing:
-    """The recordings below `root`; what cannot be one for a reason seen from outside is failed."""
+def list_folder(root: Path, inside_only: bool = False) -> Listing:
+    """The recordings below `root`; what cannot be one for a reason seen from outside is failed. If
+    `inside_only`, no link to a folder elsewhere is followed."""
     listing = Listing(str(root))
 
     def add(relative: str, file: str, status: os.stat_result | None, error: str) -> None:
@@ -44,7 +45,9 @@ def list_folder(root: Path) -> Listing:
             if _is_folder(entry):
                 if is_audio:
                     add(relative, entry.path, None, "is a folder, not a recording")
-                if entry.is_symlink() and _identity(entry) in above:
+                if inside_only and entry.is_symlink() and not is_inside(entry.path, str(root)):
+                    add(relative, entry.path, None, OUTSIDE)
+                elif entry.is_symlink() and _identity(entry) in above:
                     listing.notices.append(f"{relative} leads back to a folder above it: left out")
                 else:
                     folders.append((f"{relative}/", entry.path, above))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from audiocls.data.listing.table import cell_bytes, label_column_of, row_recording
@@ -9,8 +10,9 @@ from audiocls.data.recordings import Listing
 from audiocls.errors import SettingError
 
 
-def list_dataset(dataset: Any) -> Listing:
-    """The recordings of a `datasets.Dataset` with an audio column.
+def list_dataset(dataset: Any, inside_only: bool) -> Listing:
+    """The recordings of a `datasets.Dataset` with an audio column; if `inside_only`, those whose
+    bytes are in it.
 
     Raises SettingError for any other object, DataError if no column holds audio or labels.
     """
@@ -36,7 +38,7 @@ def list_dataset(dataset: Any) -> Listing:
         listing.add(recording, None)
 
     def read(i: int) -> tuple[bytes, str]:
-        return cell_bytes(encoded[i][audio[0]])
+        return cell_bytes(encoded[i][audio[0]], os.devnull, inside_only)
 
     listing.read = read
     return listing

@@ -63,8 +63,9 @@ def _read_jsonl(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
                 continue
             try:
                 row = json.loads(line)
-            except ValueError as error:
+                cells = {k: as_text(v) for k, v in row.items()} if isinstance(row, dict) else None
+            except (ValueError, RecursionError) as error:
                 raise DataError(f"{file}: line {number} is not JSON: {error}") from None
-            if not isinstance(row, dict):
+            if cells is None:
                 raise DataError(f"{file}: line {number} is not a JSON object")
-            yield number, {name: as_text(value) for name, value in row.items()}
+            yield number, cells

@@ -24,6 +24,18 @@ def file_status(file: str) -> tuple[os.stat_result | None, str]:
     return status, ""
 
 
+OUTSIDE = "lies outside the data set"
+
+
+def is_inside(file: str, root: str) -> bool:
+    """Whether a file lies below the folder `root` once all links are followed."""
+    real = os.path.realpath(root)
+    try:
+        return os.path.commonpath([real, os.path.realpath(file)]) == real
+    except ValueError:  # another drive, or no name of a file
+        return False
+
+
 def set_file(recording: Recording, status: os.stat_result | None, error: str) -> None:
     if status is not None:
         recording.n_bytes, recording.mtime_ns = status.st_size, status.st_mtime_ns

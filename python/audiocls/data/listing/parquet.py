@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from bisect import bisect_right
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from audiocls.data.listing.table import cell_bytes, label_column_of, row_recording
 from audiocls.data.recordings import Listing
 from audiocls.errors import DataError, SettingError
+from audiocls.schema import optional, validate
+
+T = TypeVar("T")
 
 
-def list_parquet(path: Path) -> Listing:
+def list_parquet(path: Path, inside_only: bool) -> Listing:
     """The recordings of a Parquet file, or of all Parquet files of a folder.
 
-    The audio column holds structs {bytes, path} as Hugging Face writes them, or plain bytes.
+    The audio column holds structs {bytes, path} as Hugging Face writes them, or plain bytes. If
+    `inside_only`, a path must lie in the folder of the Parquet files.
     Raises SettingError without pyarrow, DataError if no column holds audio or labels.
     """
     try:
@@ -27,12 +33,13 @@ def list_parquet(path: Path) -> Listing:
         raise SettingError("DATA", str(path), rule) from None
     files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
     listing = Listing(str(path))
+    root = str(path if path.is_dir() else path.parent)
     first_rows, tables, audio_column = [], [], ""
     for file in files:
-        try:
+        if not file.is_file():
+            raise DataError(f"{file}: is no regular file")
+        with _arrow_errors(file):
             table = pq.ParquetFile(file)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise DataError(f"{file}: cannot be read as Parquet: {error}") from None
         schema = table.schema_arrow
         audio = [f.name for f in schema if pa.types.is_struct(f.type) or pa.types.is_binary(f.type)]
         label_column = label_column_of(str(file), audio, schema.names)
@@ -42,10 +49,10 @@ def list_parquet(path: Path) -> Listing:
         status = file.stat()
         first_rows.append(len(listing.recordings))
         tables.append(table)
-        names = _class_names(schema, label_column)
+        names = _class_names(file, schema, label_column)
         columns = [name for name in schema.names if name not in audio]
         rows = (r for batch in table.iter_batches(columns=columns) for r in batch.to_pylist())
-        for i, row in enumerate(rows):
+        for i, row in enumerate(_reading(file, rows)):
             recording = row_recording(f"{file.name}/{i:09}", row, label_column, names, split)
             recording.n_bytes, recording.mtime_ns = status.st_size, status.st_mtime_ns
             listing.add(recording, None)
@@ -53,7 +60,8 @@ def list_parquet(path: Path) -> Listing:
     # Recordings are asked for nearly in order, so a few row groups are enough.
     @lru_cache(maxsize=2)
     def row_group(file: int, group: int) -> Any:
-        return tables[file].read_row_group(group, columns=[audio_column])[audio_column]
+        with _arrow_errors(files[file]):
+            return tables[file].read_row_group(group, columns=[audio_column])[audio_column]
 
     group_ends = []
     for table in tables:
@@ -68,15 +76,40 @@ def list_parquet(path: Path) -> Listing:
         row = i - first_rows[file]
         group = bisect_right(group_ends[file], row)
         row -= group_ends[file][group - 1] if group else 0
-        return cell_bytes(row_group(file, group)[row].as_py())
+        return cell_bytes(row_group(file, group)[row].as_py(), root, inside_only)
 
     listing.read = read
     return listing
 
 
-def _class_names(schema: Any, label_column: str) -> list[str] | None:
+@contextlib.contextmanager
+def _arrow_errors(file: Path) -> Iterator[None]:
+    """pyarrow's errors are many: ArrowInvalid is a ValueError, ArrowKeyError a KeyError, …"""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, IndexError, NotImplementedError) as error:
+        raise DataError(f"{file}: cannot be read as Parquet: {error}") from None
+
+
+def _reading(file: Path, rows: Iterator[T]) -> Iterator[T]:
+    with _arrow_errors(file):
+        yield from rows
+
+
+_METADATA = {"info": optional({"features": optional({str: object})})}
+_FEATURE = {"names": optional([str])}
+
+
+def _class_names(file: Path, schema: Any, label_column: str) -> list[str] | None:
     """Names of integer labels, from what Hugging Face keeps beside an Arrow schema."""
-    metadata = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-    feature = metadata.get("info", {}).get("features", {}).get(label_column, {})
-    names = feature.get("names") if isinstance(feature, dict) else None
-    return list(names) if names else None
+    text = (schema.metadata or {}).get(b"huggingface", b"{}")
+    source = f"{file}: its Hugging Face metadata"
+    try:
+        metadata = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{source} is no JSON ({error})") from None
+    info = validate(metadata, _METADATA, source).get("info") or {}
+    feature = (info.get("features") or {}).get(label_column)
+    if not isinstance(feature, dict):
+        return None
+    return validate(feature, _FEATURE, source, label_column).get("names") or None

@@ -5,8 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from audiocls.data.listing.on_disk import OUTSIDE, is_inside
 from audiocls.data.recordings import Recording, as_text, recording_of_row
 from audiocls.errors import DataError
+from audiocls.files import escape, read_regular
+
+# A recording that a cell names is read whole.
+_LARGEST_CELL = 1 << 30
 
 _LABEL_COLUMNS = ("label", "labels", "class", "category")
 
@@ -33,11 +38,19 @@ def row_recording(
     return recording_of_row(path, cells)
 
 
-def cell_bytes(value: Any) -> tuple[bytes, str]:
-    """The bytes of an audio cell and a name for them."""
+def cell_bytes(value: Any, root: str, inside_only: bool) -> tuple[bytes, str]:
+    """The bytes of an audio cell and a name for them.
+
+    Raises DataError for a cell that holds neither bytes nor a path, or, if `inside_only`, a path
+    that leaves `root`; OSError if the path cannot be read.
+    """
     if isinstance(value, bytes):
         return value, "audio"
-    if not isinstance(value, dict) or not (value.get("bytes") or value.get("path")):
-        raise DataError("the audio cell is empty")
-    name = Path(value.get("path") or "audio").name
-    return value.get("bytes") or Path(value["path"]).read_bytes(), name
+    data, path = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (0, 0)
+    if data and isinstance(data, bytes):
+        return data, Path(path).name if path and isinstance(path, str) else "audio"
+    if data or not path or not isinstance(path, str):
+        raise DataError("the audio cell holds neither bytes nor a path")
+    if inside_only and not is_inside(path, root):
+        raise DataError(f"{escape(path)}: {OUTSIDE}")
+    return read_regular(Path(path), _LARGEST_CELL), Path(path).name
