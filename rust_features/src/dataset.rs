@@ -21,7 +21,7 @@ use half::slice::HalfFloatSliceExt;
 use serde::Serialize;
 
 use crate::extractor::Extractor;
-use crate::spec::FeatureSpec;
+use crate::spec::{FeatureSpec, Kind};
 use crate::{Error, Result};
 use order::Order;
 use shard::ShardWriter;
@@ -47,6 +47,8 @@ pub enum Dtype {
     Float32,
     /// 2 bytes, rounded to nearest.
     Float16,
+    /// 2 bytes, samples only: full scale is 32768, what lies beyond is clipped.
+    Int16,
 }
 
 impl Dtype {
@@ -54,6 +56,7 @@ impl Dtype {
         match self {
             Self::Float32 => "f4",
             Self::Float16 => "f2",
+            Self::Int16 => "i2",
         }
     }
 
@@ -64,6 +67,11 @@ impl Dtype {
                 let mut halves = vec![half::f16::ZERO; values.len()];
                 halves.convert_from_f32_slice(&values);
                 Values::Float16(halves)
+            }
+            Self::Int16 => {
+                // The conversion saturates.
+                let whole = |x: f32| (x * 32768.0).round_ties_even() as i16;
+                Values::Int16(values.into_iter().map(whole).collect())
             }
         }
     }
@@ -179,6 +187,7 @@ pub struct Outcome {
 enum Values {
     Float32(Vec<f32>),
     Float16(Vec<half::f16>),
+    Int16(Vec<i16>),
 }
 
 impl Values {
@@ -186,6 +195,7 @@ impl Values {
         match self {
             Self::Float32(values) => bytemuck::cast_slice(values),
             Self::Float16(values) => bytemuck::cast_slice(values),
+            Self::Int16(values) => bytemuck::cast_slice(values),
         }
     }
 }
@@ -368,6 +378,16 @@ impl Drop for Extraction {
 /// [`Error::Setting`] naming the field.
 pub fn check(spec: FeatureSpec, settings: &Settings) -> Result<Extractor> {
     settings.validate(&spec)?;
+    let samples = spec.kind == Kind::Samples;
+    match settings.dtype {
+        Dtype::Int16 if !samples => {
+            return Err(Error::setting("dtype", "int16", "features are float32 or float16"));
+        }
+        Dtype::Float16 if samples => {
+            return Err(Error::setting("dtype", "float16", "samples are int16 or float32"));
+        }
+        _ => {}
+    }
     let extractor = Extractor::new(spec)?;
     let (clip_len, _) = settings.clip_and_hop(extractor.spec());
     if !settings.is_variable() && extractor.n_frames(clip_len) == 0 {

@@ -7,7 +7,7 @@ use crate::spec::{
 use crate::{Error, Result};
 
 /// Name, reference.
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 10] = [
     "mel",
     "mel-16k",
     "mfcc",
@@ -17,12 +17,27 @@ const NAMES: [&str; 9] = [
     "whisper",
     "spectrogram",
     "stft",
+    "samples",
 ];
 
 impl FeatureSpec {
     /// Every preset with its name, in the order of the documentation.
     pub fn presets() -> Vec<(&'static str, Self)> {
         NAMES.iter().map(|&name| (name, Self::preset(name).expect("a listed preset"))).collect()
+    }
+
+    /// The waveform, in frames of one sample.
+    pub(crate) fn samples() -> Self {
+        Self {
+            kind: Kind::Samples,
+            sample_rate: 44_100,
+            frame_length: 1,
+            hop_length: 1,
+            n_fft: 2,
+            padding: Padding::None,
+            window: Window::Rectangular,
+            ..Self::default()
+        }
     }
 
     /// The preset of that name.
@@ -45,6 +60,7 @@ impl FeatureSpec {
             "whisper" => whisper(),
             "spectrogram" => Self::default(),
             "stft" => Self { kind: Kind::Stft, ..Self::default() },
+            "samples" => Self::samples(),
             _ => {
                 let rule = format!("choose from {}", NAMES.join(", "));
                 return Err(Error::setting("feature", name, rule));

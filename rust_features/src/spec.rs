@@ -18,6 +18,8 @@ macro_rules! choices {
 choices! {
     /// The last step computed.
     Kind {
+        /// The waveform as it is: a frame is a sample.
+        Samples,
         /// Complex spectrum, `n_fft / 2 + 1` bins.
         Stft,
         /// Magnitude or power spectrum, `n_fft / 2 + 1` bins.
@@ -386,6 +388,20 @@ impl FeatureSpec {
 
     /// A setting of a step that is switched off would do nothing, so it is refused.
     fn check_combinations(&self) -> Result<()> {
+        let json = |spec: &Self| serde_json::to_value(spec).expect("a plain struct serialises");
+        if self.kind == Kind::Samples {
+            let only = Self { sample_rate: self.sample_rate, ..Self::samples() };
+            let (mine, only) = (json(self), json(&only));
+            for (field, value) in mine.as_object().expect("a struct is an object") {
+                if *value != only[field] {
+                    let value = value.to_string().replace('"', "");
+                    let rule =
+                        format!("kind samples has a sample_rate only; leave it at {}", only[field]);
+                    return Err(Error::setting(field, value, rule));
+                }
+            }
+            return Ok(());
+        }
         const FILTERS: &[&str] =
             &["n_mels", "mel_scale", "mel_norm", "mel_shape", "fmin_hz", "fmax_hz"];
         const LATER: &[&str] =
@@ -406,7 +422,6 @@ impl FeatureSpec {
             (self.deltas > 0, &["delta_width"], "it belongs to deltas 1 or 2"),
             (self.preemphasis > 0.0, &["preemphasis_on"], "it belongs to a preemphasis above 0"),
         ];
-        let json = |spec: &Self| serde_json::to_value(spec).expect("a plain struct serialises");
         let (mine, neutral) = (json(self), json(&Self::default()));
         for (used, fields, why) in steps {
             for &field in fields {

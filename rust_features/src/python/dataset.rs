@@ -56,7 +56,8 @@ fn settings(clip_s: f64, hop_s: f64, short: &str, min_rms: f32, dtype: &str) -> 
     let dtype = match dtype {
         "float32" => Dtype::Float32,
         "float16" => Dtype::Float16,
-        _ => return Err(Error::setting("dtype", dtype, "must be float32 or float16")),
+        "int16" => Dtype::Int16,
+        _ => return Err(Error::setting("dtype", dtype, "must be float32, float16 or int16")),
     };
     Ok(Settings { clip_s, hop_s, short, min_rms, dtype })
 }
