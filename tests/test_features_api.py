@@ -264,6 +264,8 @@ def test_a_long_clip_is_shared_out_and_equal(name: str, changes: dict[str, Any])
 def test_streams_equal_the_whole(
     name: str, changes: dict[str, Any], length: int, cuts: list[int]
 ) -> None:
+    if name == "samples":
+        changes = {}  # it has a sample rate only
     extractor = Extractor(FeatureSpec.preset(name, **changes), threads=1)
     y = signal_of(name, seconds=1)[0, :length]
     stream = extractor.stream()

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from audiocls.models import build_model as build_model
     from audiocls.spec import FeatureSpec as FeatureSpec
     from audiocls.spec import presets as presets
+    from audiocls.training.augment import Augmenter as Augmenter
 
 _HOME = {
+    "Augmenter": "training.augment",
     "Classifier": "classifier",
     "Extractor": "features",
     "FeatureSpec": "spec",

@@ -24,8 +24,8 @@ class FeatureSpec:
         SettingError: a field or combination is invalid; names field, value and rule.
     """
 
-    kind: Literal["stft", "spectrogram", "mel", "mfcc"] = "spectrogram"
-    """The last step computed."""
+    kind: Literal["samples", "stft", "spectrogram", "mel", "mfcc"] = "spectrogram"
+    """The last step computed; samples: none, the waveform as it is."""
     sample_rate: int = 22_050
     """Samples a second of the input."""
     preemphasis: float = 0.0

@@ -23,7 +23,7 @@ use serde::Serialize;
 use crate::decode::Decoder;
 use crate::extractor::Extractor;
 use crate::frame::Framing;
-use crate::spec::FeatureSpec;
+use crate::spec::{FeatureSpec, Kind};
 use crate::{Error, Result};
 use reorder::ReorderBuffer;
 use shard::ShardWriter;
@@ -70,6 +70,8 @@ pub enum Dtype {
     Float32,
     /// 2 bytes, rounded to nearest.
     Float16,
+    /// 2 bytes, samples only: full scale is 32768, what lies beyond is clipped.
+    Int16,
 }
 
 impl Dtype {
@@ -81,7 +83,8 @@ impl Dtype {
         match name {
             "float32" => Ok(Self::Float32),
             "float16" => Ok(Self::Float16),
-            _ => Err(Error::setting("dtype", name, "must be float32 or float16")),
+            "int16" => Ok(Self::Int16),
+            _ => Err(Error::setting("dtype", name, "must be float32, float16 or int16")),
         }
     }
 
@@ -89,6 +92,7 @@ impl Dtype {
         match self {
             Self::Float32 => "f4",
             Self::Float16 => "f2",
+            Self::Int16 => "i2",
         }
     }
 
@@ -99,6 +103,11 @@ impl Dtype {
                 let mut halves = vec![half::f16::ZERO; values.len()];
                 halves.convert_from_f32_slice(&values);
                 Values::Float16(halves)
+            }
+            Self::Int16 => {
+                // The conversion saturates.
+                let whole = |x: f32| (x * 32768.0).round_ties_even() as i16;
+                Values::Int16(values.into_iter().map(whole).collect())
             }
         }
     }
@@ -206,6 +215,7 @@ pub struct Outcome {
 enum Values {
     Float32(Vec<f32>),
     Float16(Vec<half::f16>),
+    Int16(Vec<i16>),
 }
 
 impl Values {
@@ -213,6 +223,7 @@ impl Values {
         match self {
             Self::Float32(values) => bytemuck::cast_slice(values),
             Self::Float16(values) => bytemuck::cast_slice(values),
+            Self::Int16(values) => bytemuck::cast_slice(values),
         }
     }
 }
@@ -404,6 +415,16 @@ impl Drop for Extraction {
 /// [`Error::Setting`] naming the field.
 pub fn check(spec: FeatureSpec, settings: &Settings) -> Result<Extractor> {
     settings.validate(&spec)?;
+    let samples = spec.kind == Kind::Samples;
+    match settings.dtype {
+        Dtype::Int16 if !samples => {
+            return Err(Error::setting("dtype", "int16", "features are float32 or float16"));
+        }
+        Dtype::Float16 if samples => {
+            return Err(Error::setting("dtype", "float16", "samples are int16 or float32"));
+        }
+        _ => {}
+    }
     spec.validate()?;
     let (clip_len, _) = settings.clip_and_hop(&spec);
     // Before anything is planned: a plan of the largest sizes takes a second.

@@ -186,6 +186,7 @@ impl Extractor {
         match (&self.filters, self.spec.kind) {
             (Some(filters), _) => filters.n_filters(),
             (None, Kind::Stft) => 2 * self.spec.n_bins(),
+            (None, Kind::Samples) => 1,
             (None, _) => self.spec.n_bins(),
         }
     }
@@ -282,6 +283,9 @@ impl Extractor {
         group.energy.resize(if self.spec.energy == Energy::None { 0 } else { count }, 0.0);
         group.max.resize(if self.dynamic_range.is_some() { count } else { 0 }, 0.0);
         let rows = if direct { out } else { &mut group.rows[..] };
+        if self.spec.kind == Kind::Samples {
+            return self.copy_samples(signal, n_frames, range, rows);
+        }
 
         let (span, hop) = (self.framing.span, self.framing.hop);
         for (i, rows) in rows.chunks_mut(TILE * width).enumerate() {
@@ -306,6 +310,24 @@ impl Extractor {
             let energy = group.energy.get_mut(tile.clone()).unwrap_or_default();
             let max = group.max.get_mut(tile).unwrap_or_default();
             self.isa.dispatch(Tile { plan: self, scratch, rows, energy, max });
+        }
+    }
+
+    /// The first pass of kind samples, whose frames are samples.
+    fn copy_samples<'s>(
+        &self,
+        signal: impl Fn(usize) -> Signal<'s>,
+        n_frames: usize,
+        range: Range<usize>,
+        mut rows: &mut [f32],
+    ) {
+        let mut frame = range.start;
+        while frame < range.end {
+            let (clip, first) = (frame / n_frames, frame % n_frames);
+            let n = (n_frames - first).min(range.end - frame);
+            let (now, later) = rows.split_at_mut(n);
+            self.framing.copy(signal(clip), first, now);
+            (rows, frame) = (later, frame + n);
         }
     }
 

@@ -20,12 +20,27 @@ const PRESETS: &[Preset] = &[
     ("whisper", whisper),
     ("spectrogram", FeatureSpec::default),
     ("stft", || FeatureSpec { kind: Kind::Stft, ..FeatureSpec::default() }),
+    ("samples", FeatureSpec::samples),
 ];
 
 impl FeatureSpec {
     /// Every preset with its name, in the order of the documentation.
     pub fn presets() -> Vec<(&'static str, Self)> {
         PRESETS.iter().map(|(name, spec)| (*name, spec())).collect()
+    }
+
+    /// The waveform, in frames of one sample.
+    pub(crate) fn samples() -> Self {
+        Self {
+            kind: Kind::Samples,
+            sample_rate: 44_100,
+            frame_length: 1,
+            hop_length: 1,
+            n_fft: 2,
+            padding: Padding::None,
+            window: Window::Rectangular,
+            ..Self::default()
+        }
     }
 
     /// The preset of that name.

@@ -18,6 +18,8 @@ macro_rules! choices {
 choices! {
     /// The last step computed.
     Kind {
+        /// The waveform as it is: a frame is a sample.
+        Samples,
         /// Complex spectrum, `n_fft / 2 + 1` bins.
         Stft,
         /// Magnitude or power spectrum, `n_fft / 2 + 1` bins.
@@ -392,7 +394,17 @@ impl FeatureSpec {
             Ok(serde_json::Value::Object(fields)) => fields,
             other => unreachable!("a plain struct serialises as an object: {other:?}"),
         };
-        let (mine, neutral) = (fields(self), fields(&Self::default()));
+        let mine = fields(self);
+        if self.kind == Kind::Samples {
+            let only = fields(&Self { sample_rate: self.sample_rate, ..Self::samples() });
+            let Some((name, value)) = mine.iter().find(|(name, value)| **value != only[*name])
+            else {
+                return Ok(());
+            };
+            let rule = format!("kind samples has a sample_rate only; leave it at {}", only[name]);
+            return Err(Error::setting(name, value, rule));
+        }
+        let neutral = fields(&Self::default());
         for Step { used, settings, why } in self.steps() {
             for &name in settings.iter().filter(|_| !used) {
                 if mine[name] != neutral[name] {

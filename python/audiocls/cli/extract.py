@@ -24,7 +24,9 @@ from audiocls.errors import SettingError
     "--out", metavar="DIR", type=click.Path(path_type=Path), help="Default: features/FEATURE."
 )
 @click.option(
-    "--clip-s", default=0.5, show_default=True, help="Clip length; 0: one clip a recording, whole."
+    "--clip-s",
+    type=float,
+    help="Clip length; 0: one clip a recording, whole. Default: 0.5, of samples 0.",
 )
 @click.option("--hop-s", default=0.5, show_default=True, help="From one clip's start to the next.")
 @click.option(
@@ -38,7 +40,9 @@ from audiocls.errors import SettingError
     "--min-rms", default=0.0, show_default=True, help="Leave out quieter clips; full scale is 1."
 )
 @click.option("--threads", type=int, help="Default: all cores that this process may use.")
-@click.option("--dtype", default="float32", show_default=True, metavar="float32|float16")
+@click.option(
+    "--dtype", metavar="float32|float16|int16", help="Default: float32, of samples int16."
+)
 @click.option("--restart", is_flag=True, help="Make the store anew, whatever is there.")
 @click.option(
     "--accept-failures",
@@ -74,6 +78,7 @@ def command(
     Example:
       audiocls extract recordings/ --feature mel
       audiocls extract recordings/ --feature mel --set n_mels=64 --out features/mel-64
+      audiocls extract recordings/ --feature samples --set sample_rate=16000
     """
     from audiocls.cli.progress import extraction_progress
     from audiocls.data.extraction import extract

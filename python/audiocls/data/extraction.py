@@ -51,7 +51,7 @@ SHARD_RECORDINGS = 1024
 SHARD_BYTES = 64 << 20
 
 SHORT = ("pad", "repeat", "drop")
-DTYPES = ("float32", "float16")
+DTYPES = ("float32", "float16", "int16")
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,11 @@ def extract(
     out: str | Path | None = None,
     *,
     name: str | None = None,
-    clip_s: float = 0.5,
+    clip_s: float | None = None,
     hop_s: float = 0.5,
     short: str = "pad",
     min_rms: float = 0.0,
-    dtype: str = "float32",
+    dtype: str | None = None,
     threads: int | None = None,
     restart: bool = False,
     accept_failures: bool = False,
@@ -87,7 +87,9 @@ def extract(
 
     `data` is anything that `data.listing.list_recordings` takes; `feature` a preset or a spec
     (called `name`, by default "custom"); `out` defaults to features/NAME. Clips of `clip_s` seconds
-    start every `hop_s` seconds; with `clip_s=0` each recording is one clip of its own length. A
+    (default 0.5) start every `hop_s` seconds; with `clip_s=0`, the default of kind samples, each
+    recording is one clip of its own length. `dtype` is float32 (default) or float16, of samples
+    int16 (default) or float32. A
     last window that is not full is left out; a recording shorter than one clip is padded with
     zeros, repeated or dropped, as `short` says. Clips whose root mean square is below `min_rms`
     (full scale: 1) are left out.
@@ -107,6 +109,11 @@ def extract(
     spec = FeatureSpec.preset(feature) if isinstance(feature, str) else feature
     name = name or (feature if isinstance(feature, str) else "custom")
     out = Path(out) if out is not None else Path("features") / name
+    samples = spec.kind == "samples"
+    if clip_s is None:
+        clip_s = 0.0 if samples else 0.5
+    if dtype is None:
+        dtype = "int16" if samples else "float32"
     if threads is not None and threads < 1:
         raise SettingError("threads", threads, "must be >= 1")
     settings = {

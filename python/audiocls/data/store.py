@@ -137,6 +137,21 @@ class Rows:
             raise IndexError(f"an index is out of range for {len(self)} rows")
         return self._gather(ids)
 
+    def shards_of(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The shards that hold some rows, ascending, and for each row which of these."""
+        shards, number = np.unique(
+            np.searchsorted(self._ends, rows, side="right") - 1, return_inverse=True
+        )
+        return shards, number.astype(np.int64)
+
+    def begin(self, shard: int) -> int:
+        """The first row of a shard."""
+        return int(self._ends[shard])
+
+    def shard(self, number: int) -> NDArray[Any]:
+        """The rows of a shard, memory-mapped."""
+        return self._open(number)
+
     def _span(self, start: int, stop: int) -> NDArray[Any]:
         out = np.empty((stop - start, *self.shape[1:]), self.dtype)
         for shard, n in enumerate(self._n_rows):
@@ -230,6 +245,28 @@ class Store:
             for number, start in enumerate(starts)
         ]
         return Clips(rows, np.concatenate([*offsets, np.array([len(rows)], np.int64)]))
+
+    def samples(self, clips: NDArray[np.int64]) -> tuple[list[NDArray[Any]], NDArray[np.int64]]:
+        """Where the samples of some clips lie, for a store of kind samples: memory-mapped arrays
+        [samples], and for each clip int64 [3]: which of them, first sample, one past the last.
+
+        Raises SettingError if the store holds features.
+        """
+        if self.spec.kind != "samples":
+            rule = f"holds {self.feature}; extract with `feature` samples"
+            raise SettingError("store", str(self.path), rule)
+        rows, ids = self.features, np.asarray(clips, np.int64)
+        if isinstance(rows, Clips):
+            starts, stops = rows.offsets[ids], rows.offsets[ids + 1]
+            rows = rows.frames
+        else:
+            # Rows are clips, and samples lie flat behind one another in a shard.
+            starts, stops = ids, ids + 1
+        length = rows.shape[1] if rows.ndim == 3 else 1
+        shards, number = rows.shards_of(starts)
+        first = np.array([rows.begin(shard) for shard in shards], np.int64)[number]
+        spans = np.stack([number, (starts - first) * length, (stops - first) * length], axis=1)
+        return [rows.shard(int(shard)).reshape(-1) for shard in shards], spans
 
     @cached_property
     def recordings(self) -> list[Recording]:

@@ -1,0 +1,150 @@
+"""From a store of samples to the features of augmented clips; the engine does the work.
+
+Every clip is drawn from (seed, epoch, number of the draw) and nothing else: the same in any batch,
+on any thread and rank, in a run that was resumed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiocls import _native
+from audiocls.errors import SettingError
+from audiocls.features import usable_cores
+
+if TYPE_CHECKING:
+    from audiocls.data.store import Store
+    from audiocls.spec import FeatureSpec
+    from audiocls.training.recipe import Recipe
+
+# The number of a partner's draw: that of the clip it is mixed into, in a range of its own.
+_PARTNER = 1 << 62
+
+
+class Augmenter:
+    """Augments clips of `clip_s` seconds as `recipe` says and extracts their features.
+
+    impulses, noises: the user's impulse responses and background recordings, float32 [samples] at
+    the sample rate of `spec`; without them synthetic ones are made. short: pad or repeat, what
+    becomes of recordings shorter than a clip. threads: default all cores.
+
+    Raises:
+        SettingError: an invalid field of the recipe, a clip too short for a frame, an impulse
+            response or noise that is silent or not finite.
+    """
+
+    def __init__(
+        self,
+        spec: FeatureSpec,
+        recipe: Recipe,
+        *,
+        clip_s: float = 0.5,
+        short: str = "pad",
+        seed: int = 0,
+        threads: int | None = None,
+        impulses: Sequence[NDArray[np.float32]] = (),
+        noises: Sequence[NDArray[np.float32]] = (),
+    ) -> None:
+        self.spec, self.short = spec, short
+        self.clip_samples = round(clip_s * spec.sample_rate)
+        if self.clip_samples < 1:
+            raise SettingError("clip_s", clip_s, "must hold a sample")
+        known = json.loads(_native.check_augmentation("{}"))
+        settings = {name: getattr(recipe, name) for name in known if hasattr(recipe, name)}
+        self._native = _native.Augmenter(
+            spec.to_json(),
+            json.dumps({**settings, "seed": seed}),
+            self.clip_samples,
+            short=short,
+            threads=usable_cores() if threads is None else threads,
+            impulses=list(impulses),
+            noises=list(noises),
+        )
+
+    @property
+    def clip_shape(self) -> tuple[int, int]:
+        """(frames, features) of a clip."""
+        return self._native.n_frames, self._native.n_features
+
+    def batch(
+        self,
+        store: Store,
+        indices: NDArray[np.int64],
+        epoch: int,
+        out: NDArray[np.float32] | None = None,
+        *,
+        draws: NDArray[np.int64] | None = None,
+        mix: tuple[NDArray[np.int64], NDArray[np.float32]] | None = None,
+    ) -> NDArray[np.float32]:
+        """Features float32 [n, frames, features] of the clips `indices` of a store of samples: of
+        each a window drawn anew in every epoch, augmented.
+
+        out: where they go, C-contiguous. draws: int64 [n], the number of each draw in the epoch,
+        where a clip is drawn more than once; default `indices`. mix: for each clip the index of
+        another that is mixed into it, and the weight of the first, in 0..1.
+
+        Raises:
+            SettingError: a store of features, or of another sample rate.
+        """
+        numbers = np.ascontiguousarray(indices if draws is None else draws, np.int64)
+        if mix is None:
+            arrays, spans = self._samples(store, indices)
+            out = self._out(len(indices), out)
+            self._native.batch(arrays, spans, numbers, epoch, out)
+            return out
+        partners, weights = mix
+        arrays, spans = self._samples(store, np.concatenate([indices, partners]))
+        mine, theirs = np.split(spans, [len(indices)])
+        other = (theirs, numbers | _PARTNER, np.ascontiguousarray(weights, np.float32))
+        out = self._out(len(indices), out)
+        self._native.batch(arrays, mine, numbers, epoch, out, other)
+        return out
+
+    def plain(
+        self,
+        store: Store,
+        indices: NDArray[np.int64],
+        starts: NDArray[np.int64],
+        out: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.float32]:
+        """The same without augmentation, from clips that start at sample `starts`, int64 [n], of
+        their recording: with `grid`, what a store of features holds."""
+        arrays, spans = self._samples(store, indices)
+        out = self._out(len(indices), out)
+        self._native.plain(arrays, spans, np.ascontiguousarray(starts, np.int64), out)
+        return out
+
+    def grid(self, store: Store, hop_s: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The clips of a store of features that were cut every `hop_s` seconds: int64 [m] index in
+        the store of samples, int64 [m] first sample."""
+        _, spans = self._samples(store, np.arange(len(store)))
+        lengths = spans[:, 2] - spans[:, 1]
+        hop = round(hop_s * self.spec.sample_rate)
+        short = 0 if self.short == "drop" else 1
+        n = np.where(lengths < self.clip_samples, short, (lengths - self.clip_samples) // hop + 1)
+        indices = np.repeat(np.arange(len(store)), n)
+        within = np.arange(len(indices)) - np.repeat(np.cumsum(n) - n, n)
+        return indices, within * hop
+
+    def _samples(
+        self, store: Store, indices: NDArray[np.int64]
+    ) -> tuple[list[NDArray[Any]], NDArray[np.int64]]:
+        arrays, spans = store.samples(indices)
+        if store.spec.sample_rate != self.spec.sample_rate:
+            rule = f"must be that of the features, {self.spec.sample_rate}"
+            raise SettingError("sample_rate", store.spec.sample_rate, rule)
+        return arrays, spans
+
+    def _out(self, n: int, out: NDArray[np.float32] | None) -> NDArray[np.float32]:
+        shape = (n, *self.clip_shape)
+        if out is None:
+            return np.empty(shape, np.float32)
+        if out.shape != shape or out.dtype != np.float32 or not out.flags.c_contiguous:
+            found = f"{out.dtype} {out.shape}"
+            raise SettingError("out", found, f"must be C-contiguous float32 {shape}")
+        return out

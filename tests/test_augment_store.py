@@ -1,0 +1,145 @@
+"""A store of samples, and `Augmenter` from there to features."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+from audiocls import Augmenter, Extractor, FeatureSpec, Store, extract, load, open_store
+from audiocls.errors import SettingError
+from audiocls.training.recipe import Recipe
+
+SPEC = FeatureSpec.preset("mel-16k")
+RATE = SPEC.sample_rate
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eleven recordings in two classes: some short, some at another rate, one broken."""
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    for i in range(11):
+        rate, seconds = (RATE, 44_100)[i % 2], (0.3, 1.0, 2.71)[i % 3]
+        samples = rng.standard_normal(round(rate * seconds)) / 8
+        (folder / "ab"[i % 2]).mkdir(exist_ok=True)
+        soundfile.write(folder / "ab"[i % 2] / f"{i:02}.wav", samples, rate, "FLOAT")
+    (folder / "b" / "broken.wav").write_bytes(b"RIFF")
+    return folder
+
+
+def samples_store(data: Path, out: Path, **settings: object) -> Store:
+    spec = FeatureSpec.preset("samples", sample_rate=RATE)
+    return extract(data, spec, out, name="samples", **settings)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def store(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return samples_store(data, tmp_path_factory.mktemp("stores") / "samples")
+
+
+def test_it_holds_the_decoded_samples(data: Path, store: Store, tmp_path: Path) -> None:
+    exact = samples_store(data, tmp_path / "float32", dtype="float32")
+    assert store.features.dtype == np.int16
+    assert store.clip_s == 0
+    assert len(store) == len(exact) == 11
+    assert store.counts["failed"] == 1
+    for i, recording in enumerate(r for r in exact.recordings if r.n_clips):
+        samples, _ = load(data / recording.path, RATE)
+        assert (exact.features[i][:, 0] == samples).all()
+        whole = np.clip(np.rint(samples.astype(np.float64) * 32768), -32768, 32767)
+        assert (store.features[i][:, 0] == whole).all()
+
+
+def test_it_is_resumed_byte_for_byte(data: Path, store: Store, tmp_path: Path) -> None:
+    again = samples_store(data, tmp_path / "again", threads=3)
+    (again.path / "store.json").rename(again.path / "unfinished.json")
+    shard = again.path / "shards" / "00000.npy"
+    shard.unlink()
+    samples_store(data, again.path)
+    for file in (store.path / "shards").iterdir():
+        assert (again.path / "shards" / file.name).read_bytes() == file.read_bytes()
+
+
+@pytest.mark.parametrize("short", ["pad", "repeat", "drop"])
+@pytest.mark.parametrize("hop_s", [0.5, 0.2])
+def test_its_grid_is_that_of_a_store_of_features(
+    data: Path, store: Store, tmp_path: Path, short: str, hop_s: float
+) -> None:
+    features = extract(data, SPEC, tmp_path / "mel", hop_s=hop_s, short=short)
+    augmenter = Augmenter(SPEC, Recipe(), short=short)
+    exact = samples_store(data, tmp_path / "float32", dtype="float32")
+    indices, starts = augmenter.grid(exact, hop_s)
+    assert (exact.clip_recording[indices] == features.clip_recording).all()
+    assert (starts == np.rint(features.clip_start_s * RATE)).all()
+    assert (augmenter.plain(exact, indices, starts) == features.numpy()).all()
+    # Of int16 they are the features of the rounded samples, bit for bit.
+    rounded = augmenter.plain(store, indices, starts)
+    extractor = Extractor(SPEC)
+    for index, start, row in zip(indices, starts, rounded, strict=True):
+        samples = store.features[index][:, 0].astype(np.float32) / 32768
+        if len(samples) < RATE // 2 and short == "repeat":
+            samples = np.tile(samples, 2)
+        clip = samples[start : start + RATE // 2]
+        assert (extractor(np.pad(clip, (0, RATE // 2 - len(clip)))) == row).all()
+
+
+def test_clips_of_samples_are_windows_of_their_own(data: Path, tmp_path: Path) -> None:
+    clips = samples_store(data, tmp_path / "clips", clip_s=0.5, dtype="float32")
+    assert clips.features.shape[1:] == (RATE // 2, 1)
+    features = extract(data, SPEC, tmp_path / "mel")
+    augmenter = Augmenter(SPEC, Recipe())
+    every = np.arange(len(clips))
+    assert (augmenter.plain(clips, every, 0 * every) == features.numpy()).all()
+
+
+def test_an_epoch_is_one_function_of_seed_epoch_and_draw(store: Store) -> None:
+    indices = np.array([3, 7, 7, 0, 10, 2])
+    draws = np.arange(6)
+
+    def batch(augmenter: Augmenter, epoch: int = 2) -> NDArray[np.float32]:
+        return augmenter.batch(store, indices, epoch, draws=draws)
+
+    one = Augmenter(SPEC, Recipe(), seed=5, threads=1)
+    out = np.empty((6, *one.clip_shape), np.float32)
+    assert one.batch(store, indices, 2, out, draws=draws) is out
+    assert np.isfinite(out).all()
+    assert (batch(Augmenter(SPEC, Recipe(), seed=5, threads=3)) == out).all()
+    assert (one.batch(store, indices[::-1], 2, draws=draws[::-1])[::-1] == out).all()
+    assert (out[1] != out[2]).any()
+    assert (batch(one, 3) != out).any(axis=(1, 2)).all()
+    assert (batch(Augmenter(SPEC, Recipe(), seed=6)) != out).any(axis=(1, 2)).all()
+    # A weight of 1 leaves the first clip as it is.
+    weights = np.array([1, 0.5, 1, 0.5, 1, 0.5])
+    mixed = one.batch(store, indices, 2, draws=draws, mix=(indices[::-1], weights))
+    assert np.abs(mixed[::2] - out[::2]).max() < 1e-3
+    assert (mixed[1::2] != out[1::2]).any(axis=(1, 2)).all()
+
+
+def test_bad_input_is_refused(data: Path, store: Store, tmp_path: Path) -> None:
+    features = extract(data, SPEC, tmp_path / "mel")
+    augmenter = Augmenter(SPEC, Recipe())
+    with pytest.raises(SettingError, match=r"store .* is invalid: holds custom; extract with"):
+        augmenter.batch(features, np.array([0]), 0)
+    with pytest.raises(SettingError, match="sample_rate 16000 is invalid: must be that of the"):
+        Augmenter(FeatureSpec.preset("mel"), Recipe()).batch(store, np.array([0]), 0)
+    with pytest.raises(SettingError, match=r"out .* is invalid: must be C-contiguous float32"):
+        augmenter.batch(store, np.array([0]), 0, np.empty((1, 3, 80), np.float32))
+    with pytest.raises(SettingError, match="clip_s 0 is invalid"):
+        Augmenter(SPEC, Recipe(), clip_s=0)
+    with pytest.raises(SettingError, match="dtype 'float16' is invalid: samples are"):
+        samples_store(data, tmp_path / "a", dtype="float16")
+    with pytest.raises(SettingError, match="dtype 'int16' is invalid: features are"):
+        extract(data, SPEC, tmp_path / "b", dtype="int16")
+    with pytest.raises(SettingError, match="n_mels 4 is invalid: kind samples has a sample_rate"):
+        FeatureSpec.preset("samples", n_mels=4)
+
+
+def test_a_store_of_samples_is_opened_like_any_other(store: Store) -> None:
+    opened = open_store(store.path)
+    assert opened.classes == ["a", "b"]
+    assert len(opened.labels) == len(opened.groups) == 11
+    assert opened.clip_shape == (None, 1)
