@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -101,7 +102,8 @@ class FeatureSpec:
     """What each feature has subtracted (and is divided by) over the frames of a clip, at last."""
 
     def __post_init__(self) -> None:
-        checked = json.loads(_checked(json.dumps(dataclasses.asdict(self), default=_plain)))
+        text = json.dumps(dataclasses.asdict(self), default=_plain)
+        checked = json.loads(_native.check_spec(text))
         for name, value in checked.items():
             object.__setattr__(self, name, value)
 
@@ -112,7 +114,7 @@ class FeatureSpec:
         Raises:
             SettingError: no such preset or field, or an invalid value.
         """
-        named = presets()
+        named = _presets()
         if name not in named:
             raise unknown("feature", name, named)
         return named[name].replace(**overrides)
@@ -123,6 +125,8 @@ class FeatureSpec:
         Raises:
             SettingError: no such field, or an invalid value.
         """
+        if not overrides:
+            return self
         fields = [field.name for field in dataclasses.fields(self)]
         for name in overrides:
             if name not in fields:
@@ -140,7 +144,7 @@ class FeatureSpec:
         Raises:
             SettingError: an unknown field or an invalid value.
         """
-        return cls.from_json(json.dumps(fields))
+        return cls.from_json(json.dumps(fields, default=_plain))
 
     def to_json(self) -> str:
         """All fields as one line of JSON."""
@@ -153,12 +157,25 @@ class FeatureSpec:
         Raises:
             SettingError: an unknown field or an invalid value.
         """
-        return cls(**json.loads(_checked(text)))
+        return cls._of_engine(_native.check_spec(text))
+
+    @classmethod
+    def _of_engine(cls, text: str) -> FeatureSpec:
+        """The spec of all its fields as the engine wrote them, which need no second check."""
+        spec = object.__new__(cls)
+        for name, value in json.loads(text).items():
+            object.__setattr__(spec, name, value)
+        return spec
 
 
 def presets() -> dict[str, FeatureSpec]:
     """Every preset by its name; each equals the library that owns its convention."""
-    return {name: FeatureSpec(**json.loads(spec)) for name, spec in _native.presets()}
+    return dict(_presets())
+
+
+@functools.cache
+def _presets() -> dict[str, FeatureSpec]:
+    return {name: FeatureSpec._of_engine(text) for name, text in _native.presets()}
 
 
 def _plain(value: object) -> object:
@@ -166,7 +183,3 @@ def _plain(value: object) -> object:
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError
-
-
-def _checked(text: str) -> str:
-    return _native.check_spec(text)

@@ -188,10 +188,16 @@ pub enum Source {
 
 /// What the caller supplies for recordings that this crate cannot reach or decode.
 pub trait Fallback: Send + Sync {
-    /// The bytes of recording `id`, and a name for it; or why not.
+    /// The bytes of recording `id`, and a name for it.
+    ///
+    /// # Errors
+    /// Why there are none.
     fn bytes(&self, id: usize) -> std::result::Result<(Vec<u8>, String), String>;
     /// Recording `id`, which this crate could not decode, decoded by other means; None if they cannot
-    /// either, and an error if they had to be stopped.
+    /// either.
+    ///
+    /// # Errors
+    /// Why those means had to be stopped.
     fn decode(&self, id: usize) -> std::result::Result<Option<Decoder>, String>;
 }
 

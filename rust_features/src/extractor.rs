@@ -108,11 +108,17 @@ impl Group {
 
 impl Extractor {
     /// Plans the computation of a spec, for the fastest instruction set of this machine.
+    ///
+    /// # Errors
+    /// As [`FeatureSpec::validate`].
     pub fn new(spec: FeatureSpec) -> Result<Self> {
         Self::with_isa(spec, Isa::best())
     }
 
     /// The same with a given instruction set; results agree within float32 rounding.
+    ///
+    /// # Errors
+    /// As [`FeatureSpec::validate`].
     pub fn with_isa(spec: FeatureSpec, isa: Isa) -> Result<Self> {
         spec.validate()?;
         let framing = Framing::new(&spec);
@@ -172,7 +178,10 @@ impl Extractor {
         self.filters.as_ref().map_or_else(Vec::new, FilterBank::empty_filters)
     }
 
-    /// Refuses clip lengths that the spec cannot serve (0; too short to be mirrored).
+    /// Refuses clip lengths that the spec cannot serve.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for 0 samples, or too few to be mirrored.
     pub fn check_length(&self, n_samples: usize) -> Result<()> {
         self.framing.check(n_samples)
     }
@@ -214,7 +223,11 @@ impl Extractor {
     /// Features of many clips of equal length, on the calling thread.
     ///
     /// `clips` is `[n_clips][clip_len]`, `out` is `[n_clips][n_frames][n_features]`. Values of one
-    /// clip do not depend on the clips around it. Samples that are not finite are refused.
+    /// clip do not depend on the clips around it.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for buffers of another length, a sample that is not finite (named), or as
+    /// [`Extractor::check_length`].
     pub fn extract_into(
         &self,
         scratch: &mut Scratch,

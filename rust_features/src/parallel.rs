@@ -44,7 +44,10 @@ impl<B> ScratchPool<B> {
 }
 
 /// Like [`Extractor::extract_into`], on up to `threads` threads, equal bit for bit. `poll` is called
-/// on the calling thread every 50 ms or sooner; its error stops the work and is returned.
+/// on the calling thread every 50 ms or sooner.
+///
+/// # Errors
+/// As [`Extractor::extract_into`]; and that of `poll`, which stops the work.
 pub fn extract_batch(
     extractor: &Extractor,
     pool: &ScratchPool,

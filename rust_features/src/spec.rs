@@ -1,6 +1,6 @@
 //! What to compute: a [`FeatureSpec`] describes one feature completely, and is checked here only.
 //!
-//! The settings are orthogonal. A preset (see [`crate::presets`]) is nothing but a named spec.
+//! The settings are orthogonal. A preset ([`FeatureSpec::preset`]) is nothing but a named spec.
 
 use serde::{Deserialize, Serialize};
 
@@ -276,7 +276,10 @@ const MAX_SIZE: usize = 1 << 20;
 const MAX_CELLS: usize = 1 << 28;
 
 impl FeatureSpec {
-    /// Reads JSON; fields that it leaves out have their default. Checked as by [`validate`].
+    /// Reads JSON; fields that it leaves out have their default.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for an unknown field or a value of another type; else as [`validate`].
     ///
     /// [`validate`]: FeatureSpec::validate
     pub fn from_json(json: &str) -> Result<Self> {
@@ -321,7 +324,10 @@ impl FeatureSpec {
         matches!(self.kind, Kind::Mel | Kind::Mfcc)
     }
 
-    /// Checks every field and every combination; the error names field, value and rule.
+    /// Checks every field and every combination.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] naming field, value and rule.
     pub fn validate(&self) -> Result<()> {
         self.check_ranges()?;
         self.check_combinations()

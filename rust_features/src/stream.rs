@@ -33,6 +33,10 @@ impl Stream {
     }
 
     /// Appends the frames that these samples complete to `out`, `[frames][n_features]`.
+    ///
+    /// # Errors
+    /// [`Error::Setting`](crate::Error::Setting) for a sample that is not finite: nothing of the chunk is
+    /// taken.
     pub fn push(&mut self, extractor: &Extractor, chunk: &[f32], out: &mut Vec<f32>) -> Result<()> {
         finite::check(chunk, self.len(), usize::MAX, 1)?;
         self.samples.extend_from_slice(chunk);
@@ -60,6 +64,9 @@ impl Stream {
     }
 
     /// Appends the remaining frames; the stream is then at the beginning of another signal.
+    ///
+    /// # Errors
+    /// As [`Extractor::check_length`], for the whole signal.
     pub fn finish(&mut self, extractor: &Extractor, out: &mut Vec<f32>) -> Result<()> {
         let n = self.len();
         let checked = extractor.check_length(n);

@@ -16,14 +16,13 @@ def command(as_json: bool) -> None:
     audiocls presets
     audiocls presets --json
     """
-    import dataclasses
     import json
 
     from audiocls.features import Extractor
     from audiocls.spec import presets
 
     if as_json:
-        click.echo(json.dumps({n: dataclasses.asdict(s) for n, s in presets().items()}, indent=2))
+        click.echo(json.dumps({name: spec.to_dict() for name, spec in presets().items()}, indent=2))
         return
     row = "{:13} {:12} {:>8} {:>13} {:>6} {:>8} {:>12}"
     click.echo(

@@ -130,8 +130,10 @@ impl Extraction {
         }
     }
 
-    /// Waits for the end. Raises OSError if a shard could not be written, KeyboardInterrupt after
-    /// `cancel`.
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// OSError if a shard could not be written, KeyboardInterrupt after `cancel`.
     fn join(&mut self, py: Python<'_>) -> PyResult<()> {
         match self.0.take() {
             Some(mut extraction) => Ok(py.detach(move || extraction.join())?),
@@ -158,7 +160,9 @@ fn source((path, n_bytes, mtime_ns, unusable): SourceTuple) -> Source {
 }
 
 /// The shape of a clip [frames, features], or of a frame [features] for clips of variable length.
-/// Raises ValueError for a spec or setting that no extraction could honour.
+///
+/// # Errors
+/// SettingError for a spec or setting that no extraction could honour.
 #[pyfunction]
 #[pyo3(signature = (spec_json, *, clip_s, hop_s, short, min_rms, dtype))]
 fn clip_shape(
@@ -186,7 +190,10 @@ struct FileLock(#[allow(dead_code)] File);
 
 #[pymethods]
 impl FileLock {
-    /// Raises BlockingIOError if another process holds the lock, OSError if the file cannot be made.
+    /// Takes the lock.
+    ///
+    /// # Errors
+    /// BlockingIOError if another process holds it, OSError if the file cannot be made.
     #[new]
     fn new(path: PathBuf) -> PyResult<Self> {
         let io = |source| Error::Io { path: path.clone(), source };

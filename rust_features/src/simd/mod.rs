@@ -299,6 +299,9 @@ impl Isa {
     }
 
     /// The one of that name, if this machine can run it.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if it cannot.
     pub fn named(name: &str) -> Result<Self> {
         let all = Self::available();
         all.iter().copied().find(|isa| isa.name() == name).ok_or_else(|| {
