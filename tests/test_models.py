@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import ceil
+from math import ceil, prod
 
 import pytest
 import torch
@@ -10,9 +10,11 @@ from torch import nn
 
 from audiocls import build_model
 from audiocls.errors import SettingError
-from audiocls.models import MODELS, count_parameters
+from audiocls.models import MODELS, architecture, count_parameters
+from audiocls.models.padding import grid_mean
 
 MFCC = (49, 13)  # (frames, features): the study's picture is 13 × 49
+ANY_LENGTH = [name for name in MODELS if name != "cnn"]
 
 
 def counts(model: nn.Module) -> list[int]:
@@ -66,18 +68,58 @@ def test_newcnn_layers() -> None:
     assert counts(model) == [640, *[64 * 64 * 9 + 64] * 4, 1024 * 256 + 256, 256 * 64 + 64, 910]
 
 
-@pytest.mark.parametrize("name", ["newcnn", "resnet", "lstm", "lstm-large"])
-@pytest.mark.parametrize("frames", [1, 7, 300])
-def test_the_same_network_takes_clips_of_any_length(name: str, frames: int) -> None:
-    model = build_model(name, 3, MFCC).eval()
-    assert model(torch.randn(1, frames, 13)).shape == (1, 3)
+def unsettled(name: str, shape: tuple[int | None, int]) -> nn.Module:
+    """A network to predict with, whose normalisation and biases move zeros away from zero."""
+    torch.manual_seed(0)
+    model = build_model(name, 3, shape)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.running_mean)  # type: ignore[arg-type]
+            nn.init.uniform_(module.running_var, 0.5, 2)  # type: ignore[arg-type]
+            nn.init.normal_(module.bias)
+    return model.eval()
+
+
+@pytest.mark.parametrize("features", [13, 128])
+@pytest.mark.parametrize("name", ANY_LENGTH)
+def test_padding_never_changes_a_result(name: str, features: int) -> None:
+    model = unsettled(name, (None, features)).double()
+    lengths = torch.tensor([1, 7, 44, 40, 2, 3])
+    clips = [torch.randn(int(n), features, dtype=torch.float64) for n in lengths]
+    batch = torch.full((len(clips), 50, features), 1e3, dtype=torch.float64)
+    for row, clip in zip(batch, clips, strict=True):
+        row[: len(clip)] = clip
+    with torch.no_grad():
+        alone = torch.cat([model(clip[None]) for clip in clips])
+        together = model(batch, lengths)
+        unpadded = model(batch[2:3, :44], lengths[2:3])
+    # Sums of up to 10⁵ float64 terms in another order; a cell that leaks would change digits.
+    torch.testing.assert_close(together, alone, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(unpadded, alone[2:3], rtol=1e-10, atol=1e-10)
+    assert len(alone.unique(dim=0)) == len(alone), "the clips can be told apart"
+
+
+@pytest.mark.parametrize("name", ANY_LENGTH)
+def test_padded_clips_in_bfloat16(name: str) -> None:
+    model = unsettled(name, (None, 13))
+    x, lengths = torch.randn(2, 300, 13), torch.tensor([300, 123])
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        together, alone = model(x, lengths).float(), model(x[:1]).float()
+    # 8 bits of mantissa a layer: some units of 2⁻⁸ of the largest logit.
+    torch.testing.assert_close(together[:1], alone, rtol=0, atol=float(8 * alone.abs().max() / 256))
+
+
+def test_the_study_closes_with_adaptive_pooling() -> None:
+    x = torch.randn(2, 3, 13, 21, dtype=torch.float64)
+    torch.testing.assert_close(grid_mean(x, 4, None), nn.functional.adaptive_avg_pool2d(x, 4))
 
 
 def test_resnet_layers() -> None:
     model = build_model("resnet", 14, MFCC)
     assert count_parameters(model) == 11_177_422
     stages = list(model.get_submodule("stages").children())
-    assert outputs(model, [model.get_submodule("stem"), *stages], MFCC) == [
+    last = [model.get_submodule("stem.3"), *(stage[-1] for stage in stages)]
+    assert outputs(model, last, MFCC) == [
         [64, 4, 13],
         [64, 4, 13],
         [128, 2, 7],
@@ -92,6 +134,31 @@ def test_resnet_shortcuts_are_identities_wherever_shapes_agree() -> None:
     kinds = [type(block.get_submodule("shortcut")) for block in blocks]
     plain, projected = nn.Identity, nn.Sequential
     assert kinds == [plain, plain, projected, plain, projected, plain, projected, plain]
+
+
+def multiply_adds(model: nn.Module, shape: tuple[int, int]) -> int:
+    """Of all convolutions and dense layers, for one clip."""
+    layers = [m for m in model.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
+    cells = [prod(shape[1:]) for shape in outputs(model, list(layers), shape)]
+    return sum(n * layer.weight.numel() for n, layer in zip(cells, layers, strict=True))
+
+
+def test_compact_is_small() -> None:
+    model = build_model("best", 14, (44, 128))
+    assert architecture("best") == "compact"
+    assert count_parameters(model) <= 1_000_000
+    assert multiply_adds(model, (44, 128)) <= 30_000_000
+    one = nn.Sequential(nn.Unflatten(1, (1, 5)), nn.Conv2d(1, 7, 3, bias=False))
+    assert multiply_adds(one, (5, 4)) == 3 * 2 * 7 * 9
+
+
+def test_crnn_layers() -> None:
+    model = build_model("crnn", 14, (44, 128))
+    blocks = [stage[-1] for stage in model.get_submodule("stages").children()]
+    # Features are halved from block to block; frames are left to the recurrent layer.
+    assert outputs(model, blocks, (44, 128)) == [[32, 16, 22], [64, 8, 22], [128, 4, 22]]
+    lstm = sum(p.numel() for p in model.get_submodule("lstm").parameters())
+    assert lstm == 2 * 4 * 128 * (4 * 128 + 128 + 2)
 
 
 @pytest.mark.parametrize(("name", "hidden", "layers"), [("lstm", 16, 3), ("lstm-large", 128, 8)])

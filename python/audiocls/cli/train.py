@@ -10,11 +10,16 @@ import click
 
 from audiocls.cli import Command
 from audiocls.cli.options import recipe_of, recipe_options
-from audiocls.models import MODELS
+from audiocls.models import ALIASES, MODELS
 
 
 @click.command("train", cls=Command)
-@click.option("--model", required=True, metavar="NAME", help=f"One of {', '.join(MODELS)}.")
+@click.option(
+    "--model",
+    required=True,
+    metavar="NAME",
+    help=f"One of {', '.join(MODELS)}; best stands for {ALIASES['best']}.",
+)
 @click.option(
     "--features",
     type=click.Path(path_type=Path),

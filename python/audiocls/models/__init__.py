@@ -22,9 +22,21 @@ MODELS = {
     "resnet": "resnet.ResNet18",
     "lstm": "lstm.LSTM",
     "lstm-large": "lstm.lstm_large",
+    "crnn": "crnn.CRNN",
+    "compact": "compact.Compact",
 }
+# Other names for some of them.
+ALIASES = {"best": "compact"}
 
-__all__ = ["MODELS", "build_model", "count_parameters"]
+__all__ = ["MODELS", "architecture", "build_model", "count_parameters"]
+
+
+def architecture(name: str) -> str:
+    """The name in `MODELS` that `name` stands for. Raises SettingError for an unknown one."""
+    name = ALIASES.get(name, name)
+    if name not in MODELS:
+        raise unknown("model", name, MODELS)
+    return name
 
 
 def build_model(name: str, n_classes: int, input_shape: tuple[int | None, int]) -> nn.Module:
@@ -36,8 +48,7 @@ def build_model(name: str, n_classes: int, input_shape: tuple[int | None, int]) 
     Raises SettingError for an unknown name, fewer than two classes, or an input that is too small
     for the architecture.
     """
-    if name not in MODELS:
-        raise unknown("model", name, MODELS)
+    name = architecture(name)
     if n_classes < 2:
         raise SettingError("n_classes", n_classes, "a classifier needs at least 2 classes")
     frames, features = input_shape

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from audiocls.models.padding import grid_mean, masked
+from audiocls.models.padding import grid_mean, masked, picture
 
 HIDDEN = 64
 POOLED = 4  # rows and columns left by the pooling, whatever the input
@@ -40,7 +40,7 @@ class NewCNN(nn.Module):
         )
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        x = masked(x.transpose(1, 2).unsqueeze(1), lengths)  # [batch, 1, features, frames]
+        x = picture(x, lengths)
         for layer in self.convolutions:
             x = layer(x)
             if isinstance(layer, nn.LeakyReLU):

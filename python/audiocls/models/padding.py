@@ -11,6 +11,11 @@ import torch
 from torch import Tensor
 
 
+def picture(x: Tensor, lengths: Tensor | None) -> Tensor:
+    """Clips [batch, frames, features] as masked pictures of one channel."""
+    return masked(x.transpose(1, 2).unsqueeze(1), lengths)
+
+
 def masked(x: Tensor, lengths: Tensor | None) -> Tensor:
     """The picture with zeros after the end of each clip."""
     if lengths is None:
@@ -19,17 +24,23 @@ def masked(x: Tensor, lengths: Tensor | None) -> Tensor:
     return x * inside[:, None, None, :]
 
 
-def halved(lengths: Tensor) -> Tensor:
-    """Frames left by a stride of 2 with the padding that keeps size at stride 1."""
-    return (lengths + 1) // 2
+def strided(lengths: Tensor | None, stride: int) -> Tensor | None:
+    """Frames left by a stride, with the padding that keeps the size at stride 1."""
+    return None if lengths is None else (lengths + stride - 1) // stride
+
+
+def time_mean(x: Tensor, lengths: Tensor | None) -> Tensor:
+    """Mean over the frames of a masked picture, [batch, channels, features]."""
+    if lengths is None:
+        return x.mean(dim=3)
+    return x.sum(dim=3) / _counts(lengths, x)[:, None, None]
 
 
 def mean(x: Tensor, lengths: Tensor | None) -> Tensor:
     """Mean over features and frames of a masked picture, [batch, channels]."""
     if lengths is None:
         return x.mean(dim=(2, 3))
-    cells = lengths.to(x)[:, None] * x.shape[2]
-    return x.sum(dim=(2, 3)) / cells
+    return x.sum(dim=(2, 3)) / (_counts(lengths, x)[:, None] * x.shape[2])
 
 
 def grid_mean(x: Tensor, size: int, lengths: Tensor | None) -> Tensor:
@@ -37,17 +48,23 @@ def grid_mean(x: Tensor, size: int, lengths: Tensor | None) -> Tensor:
 
     Cell i of n rows is the mean of rows floor(i·n/size) to ceil((i + 1)·n/size).
     """
-    over_features = _averaging(torch.tensor([x.shape[2]], device=x.device), size, x)
+    rows, n_rows = _cells(torch.tensor([x.shape[2]], device=x.device), size, x.shape[2])
     n = torch.tensor([x.shape[3]]) if lengths is None else lengths
-    over_frames = _averaging(n.to(x.device), size, x, x.shape[3])
-    return over_features[:, None] @ x @ over_frames[:, None].transpose(2, 3)
+    columns, n_columns = _cells(n.to(x.device), size, x.shape[3])
+    sums = rows.to(x)[:, None] @ x @ columns.to(x)[:, None].transpose(2, 3)
+    return sums / (n_rows[:, :, None] * n_columns[:, None, :])[:, None]
 
 
-def _averaging(n: Tensor, size: int, x: Tensor, width: int | None = None) -> Tensor:
-    """[len(n), size, width]: rows of weights that average."""
-    cell = torch.arange(size, device=x.device)
+def _cells(n: Tensor, size: int, width: int) -> tuple[Tensor, Tensor]:
+    """Which of `width` places each cell covers, bool [len(n), size, width], and how many they are,
+    float32 [len(n), size]."""
+    cell = torch.arange(size, device=n.device)
     first = (cell * n[:, None]).div(size, rounding_mode="floor")[..., None]
     last = (((cell + 1) * n[:, None]) + size - 1).div(size, rounding_mode="floor")[..., None]
-    at = torch.arange(x.shape[2] if width is None else width, device=x.device)
-    inside = (at >= first) & (at < last)
-    return inside.to(x) / (last - first).to(x)
+    at = torch.arange(width, device=n.device)
+    return (at >= first) & (at < last), (last - first)[..., 0].float()
+
+
+def _counts(lengths: Tensor, x: Tensor) -> Tensor:
+    """As float32: bfloat16 counts to 256 only."""
+    return lengths.to(x.device, torch.float32)

@@ -3,16 +3,21 @@ recognition", arXiv:1512.03385, table 1 and section 3.3)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
-from audiocls.models.padding import halved, masked, mean
+from audiocls.models.padding import masked, mean, picture, strided
+
+Stride = tuple[int, int]  # over features, over frames
 
 
 class BasicBlock(nn.Module):
     """Two 3×3 convolutions around a shortcut: the identity where shapes agree (option B)."""
 
-    def __init__(self, n_in: int, n_out: int, stride: int) -> None:
+    def __init__(self, n_in: int, n_out: int, stride: Stride) -> None:
         super().__init__()
+        self.stride = stride
         self.residual = nn.Sequential(
             nn.Conv2d(n_in, n_out, 3, stride, padding=1, bias=False),
             nn.BatchNorm2d(n_out),
@@ -21,7 +26,7 @@ class BasicBlock(nn.Module):
             nn.BatchNorm2d(n_out),
         )
         self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or n_in != n_out:
+        if stride != (1, 1) or n_in != n_out:
             self.shortcut = nn.Sequential(
                 nn.Conv2d(n_in, n_out, 1, stride, bias=False), nn.BatchNorm2d(n_out)
             )
@@ -33,7 +38,63 @@ class BasicBlock(nn.Module):
         return masked(self.relu(self.residual[3:](y) + self.shortcut(x)), lengths)
 
 
-class ResNet18(nn.Module):
+class Residual(nn.Module):
+    """Clips as pictures, through a strided convolution and stages of basic blocks.
+
+    Args:
+        width: channels of the first convolution; `size` and `stride` are its kernel and steps.
+        widths: channels of each stage; `blocks` how many it has, `strides` the steps of its first.
+        pooled: whether 3×3/2 max pooling follows the first convolution.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        size: Stride,
+        stride: Stride,
+        widths: Sequence[int],
+        blocks: Sequence[int],
+        strides: Sequence[Stride],
+        pooled: bool = False,
+    ) -> None:
+        super().__init__()
+        padding = (size[0] // 2, size[1] // 2)
+        self.stem = nn.Sequential(
+            nn.Conv2d(1, width, size, stride, padding, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+        )
+        self.steps = stride[1]
+        if pooled:
+            self.stem.append(nn.MaxPool2d(3, stride=2, padding=1))
+        self.stages = nn.Sequential()
+        for n_in, n_out, n, first in zip([width, *widths], widths, blocks, strides, strict=False):
+            stage = [BasicBlock(n_in, n_out, first)]
+            stage += [BasicBlock(n_out, n_out, (1, 1)) for _ in range(n - 1)]
+            self.stages.append(nn.Sequential(*stage))
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                # He et al. 2015, arXiv:1502.01852, as the reference implementation starts.
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def maps(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """[batch, frames, features] → masked maps [batch, channels, features', frames'], and their
+        lengths."""
+        x = self.stem[:3](picture(x, lengths))
+        lengths = strided(lengths, self.steps)
+        x = masked(x, lengths)
+        for pooling in self.stem[3:]:  # of what is not negative: zeros after the end change nothing
+            lengths = strided(lengths, 2)
+            x = masked(pooling(x), lengths)
+        for stage in self.stages.children():
+            for block in stage.children():
+                assert isinstance(block, BasicBlock)
+                lengths = strided(lengths, block.stride[1])
+                x = block(x, lengths)
+        return x, lengths
+
+
+class ResNet18(Residual):
     """A 7×7/2 convolution and 3×3/2 max pooling, four stages of two blocks, mean, Linear n.
 
     11,177,422 parameters for 14 classes. Everything is padded, and the mean is over the whole
@@ -43,44 +104,10 @@ class ResNet18(nn.Module):
     """
 
     def __init__(self, n_classes: int, _input_shape: tuple[int | None, int]) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(
-            nn.Conv2d(1, 64, 7, stride=2, padding=3, bias=False),
-            nn.BatchNorm2d(64),
-            nn.ReLU(inplace=True),
-            nn.MaxPool2d(3, stride=2, padding=1),
-        )
-        widths = (64, 64, 128, 256, 512)
-        self.stages = nn.Sequential(
-            *(
-                nn.Sequential(BasicBlock(n_in, n_out, stride), BasicBlock(n_out, n_out, 1))
-                for n_in, n_out, stride in zip(widths, widths[1:], (1, 2, 2, 2), strict=False)
-            )
-        )
+        strides = [(1, 1), (2, 2), (2, 2), (2, 2)]
+        super().__init__(64, (7, 7), (2, 2), (64, 128, 256, 512), (2, 2, 2, 2), strides, True)
         self.classifier = nn.Linear(512, n_classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                # He et al. 2015, arXiv:1502.01852, as the reference implementation starts.
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        x = x.transpose(1, 2).unsqueeze(1)  # [batch, 1, features, frames]
-        if lengths is None:
-            x = self.stages(self.stem(x))
-        else:
-            x, lengths = self._padded(x, lengths)
-        logits: Tensor = self.classifier(mean(x, lengths))
+        logits: Tensor = self.classifier(mean(*self.maps(x, lengths)))
         return logits
-
-    def _padded(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """The same of clips that are padded: zeros after their ends before every convolution."""
-        x = self.stem[:3](masked(x, lengths))
-        lengths = halved(lengths)
-        x = masked(x, lengths)
-        lengths = halved(lengths)
-        x = masked(self.stem[3](x), lengths)
-        for number, stage in enumerate(self.stages.children()):
-            lengths = halved(lengths) if number else lengths
-            for block in stage.children():
-                x = block(x, lengths)
-        return x, lengths

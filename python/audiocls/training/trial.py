@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from audiocls.errors import SettingError, unknown
-from audiocls.models import MODELS
+from audiocls.errors import SettingError
+from audiocls.models import architecture
 from audiocls.training.recipe import Recipe
 
 
@@ -27,8 +27,7 @@ class Trial:
     store: str = ""  # its identity
 
     def __post_init__(self) -> None:
-        if self.model not in MODELS:
-            raise unknown("model", self.model, MODELS)
+        object.__setattr__(self, "model", architecture(self.model))
         if isinstance(self.seed, bool) or not 0 <= self.seed < 2**32:
             raise SettingError("seed", self.seed, "must be 0 to 4294967295")
 

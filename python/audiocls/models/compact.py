@@ -1,0 +1,31 @@
+"""`compact`: a small residual network for short clips on a CPU."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from audiocls.models.padding import time_mean
+from audiocls.models.resnet import Residual
+
+
+class Compact(Residual):
+    """A 7×7/4 convolution with 32 channels, residual blocks 32, 64, 128, 128; the mean over frames,
+    of that mean and maximum over features → Linear n.
+
+    On a CPU the large first maps cost most, hence their stride of 4. The maximum over features
+    tells a pattern wherever the pitch has put it. Any clip length and number of features is taken.
+
+    Input [batch, frames, features]; the picture it sees is features × frames.
+    """
+
+    def __init__(self, n_classes: int, _input_shape: tuple[int | None, int]) -> None:
+        strides = [(1, 1), (2, 2), (2, 2)]
+        super().__init__(32, (7, 7), (4, 4), (32, 64, 128), (1, 1, 2), strides)
+        self.classifier = nn.Linear(2 * 128, n_classes)
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        pooled = time_mean(*self.maps(x, lengths))
+        pooled = torch.cat([pooled.mean(dim=2), pooled.amax(dim=2)], dim=1)
+        logits: Tensor = self.classifier(pooled)
+        return logits
