@@ -65,7 +65,7 @@ def test_a_run_is_the_same_wherever_the_clips_are(tmp_path: Path, store: Store) 
     trial = Trial("lstm", Recipe(epochs=2, batch_size=8))
     weights = []
     for name, memory_gb in (("resident", 1.0), ("streamed", 0.0)):
-        parts = split_examples(store, split, trial.recipe, CPU, memory_gb)
+        parts = split_examples(store, split, trial, CPU, memory_gb)
         assert (parts[TRAIN]._x is None) == (name == "streamed")
         fit(trial, store, split, Run(tmp_path / name), CPU, memory_gb=memory_gb)
         weights.append((tmp_path / name / "model/weights.safetensors").read_bytes())
@@ -77,7 +77,7 @@ def test_memory_is_a_number() -> None:
     split = make_split(store.recordings)
     for wrong in (-1.0, float("nan")):
         with pytest.raises(SettingError, match="memory_gb"):
-            split_examples(store, split, Recipe(), CPU, wrong)
+            split_examples(store, split, Trial("lstm"), CPU, wrong)
 
 
 def test_clips_of_a_recording_are_spread_over_it() -> None:
@@ -92,7 +92,7 @@ def test_clips_of_a_recording_are_spread_over_it() -> None:
 def test_only_training_clips_are_left_out() -> None:
     store = tiny_store()
     split = make_split(store.recordings)
-    whole = split_examples(store, split, Recipe(), CPU)
-    few = split_examples(store, split, Recipe(clips_per_recording=1), CPU)
+    whole = split_examples(store, split, Trial("lstm"), CPU)
+    few = split_examples(store, split, Trial("lstm", Recipe(clips_per_recording=1)), CPU)
     assert len(few[TRAIN]) == len(np.unique(whole[TRAIN].recording)) < len(whole[TRAIN])
     assert np.array_equal(few[VAL].clips, whole[VAL].clips)

@@ -30,6 +30,7 @@ from audiocls.description import (
 from audiocls.errors import DataError
 from audiocls.files import replace_file, write_json
 from audiocls.models import build_model
+from audiocls.spec import FeatureSpec
 
 
 class Classifier(nn.Module):
@@ -63,9 +64,14 @@ class Classifier(nn.Module):
         """The labels, in the order of the columns of `probabilities`."""
         return self.description.classes
 
-    def normalise(self, x: Tensor) -> Tensor:
+    def normalise(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Features as the network sees them: mean 0 and deviation 1 over the training part."""
-        return (x.float() - self.mean) / self.deviation
+        return (self.levelled(x.float(), lengths) - self.mean) / self.deviation
+
+    def levelled(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Features without the level of each clip, if the model wants them so."""
+        description = self.description
+        return without_level(x, description.spec, lengths) if description.remove_level else x
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Logits, float32 [batch, n_classes].
@@ -73,7 +79,8 @@ class Classifier(nn.Module):
         x: features [batch, frames, n_features], any floating type. lengths: int64 [batch], frames
         of each clip where shorter ones are padded at their end; the padding changes nothing.
         """
-        inputs = (self.normalise(x),) if lengths is None else (self.normalise(x), lengths)
+        x = self.normalise(x, lengths)
+        inputs = (x,) if lengths is None else (x, lengths)
         logits: Tensor = self.network(*inputs)
         return logits.float()
 
@@ -136,6 +143,19 @@ class Classifier(nn.Module):
         for name in ("deviation", "temperature"):
             if not (getattr(self, name) > 0).all():
                 raise ValueError(f"{name} must be > 0")
+
+
+def without_level(x: Tensor, spec: FeatureSpec, lengths: Tensor | None = None) -> Tensor:
+    """Logarithmic features [batch, frames, features] without the level of each clip: a gain adds
+    the same to all bands of a spectrum, and to the first cepstral coefficient alone."""
+    of = x[..., :1] if spec.kind == "mfcc" else x
+    if lengths is None:
+        level = of.mean(dim=(1, 2), keepdim=True)
+    else:
+        inside = torch.arange(x.shape[1], device=x.device) < lengths.to(x.device)[:, None]
+        level = (of * inside[..., None]).sum(dim=(1, 2), keepdim=True)
+        level = level / (lengths.to(x)[:, None, None] * of.shape[2])
+    return torch.cat([of - level, x[..., of.shape[2] :]], dim=2)
 
 
 def versions() -> dict[str, str]:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from audiocls.data.store import open_store
 from audiocls.errors import DataError, SettingError
 from audiocls.files import write_csv
 from audiocls.report import Cell, write_report
+from audiocls.training.computed import open_features
 from audiocls.training.device import Device
 from audiocls.training.epoch import Progress
 from audiocls.training.leakage import leak_warnings
@@ -86,7 +86,7 @@ def compare(
     paths = {Path(f).resolve().name: Path(f) for f in features}
     _refuse(features, models, seeds, folds, Path(out))
     trials = list(_trials(list(paths), models, recipe, seeds, folds, group_by))
-    stores = {name: open_store(path) for name, path in paths.items()}
+    stores = {name: open_features(path, recipe) for name, path in paths.items()}
     for store in stores.values():
         for model in models:
             check_model(model, store)

@@ -38,9 +38,12 @@ class Description:
     clip_s: float
     hop_s: float
     versions: dict[str, str]  # of what trained it
+    remove_level: bool = False  # whether a clip's level is taken out of its features
 
     @classmethod
-    def of(cls, store: Store, architecture: str, versions: dict[str, str]) -> Description:
+    def of(
+        cls, store: Store, architecture: str, versions: dict[str, str], remove_level: bool = False
+    ) -> Description:
         """Of a model that is trained on a store."""
         return cls(
             architecture=architecture,
@@ -50,6 +53,7 @@ class Description:
             clip_s=store.clip_s,
             hop_s=store.hop_s,
             versions=versions,
+            remove_level=remove_level,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -62,6 +66,7 @@ class Description:
             "clip_s": self.clip_s,
             "hop_s": self.hop_s,
             "versions": self.versions,
+            "remove_level": self.remove_level,
         }
 
 
@@ -136,6 +141,7 @@ def described(file: Path, document: dict[str, Any]) -> Description:
         clip_s=document["clip_s"],
         hop_s=document["hop_s"],
         versions=document["versions"],
+        remove_level=document.get("remove_level") or False,
     )
 
 
@@ -151,4 +157,5 @@ _DOCUMENT = {
     "clip_s": at_least(0, float),
     "hop_s": at_least(0, float),
     "versions": {str: str},
+    "remove_level": optional(bool),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,20 @@ from audiocls.models import ALIASES, MODELS
     help="The run folder.  [default: runs/FEATURE-MODEL-SEED]",
 )
 @click.option(
+    "--feature",
+    metavar="NAME",
+    help="Of a store of samples: the preset that is computed from it.  [default: mel]",
+)
+@click.option(
+    "--clip-s", default=0.5, show_default=True, help="Clip length, for a store of samples."
+)
+@click.option(
+    "--hop-s",
+    default=0.5,
+    show_default=True,
+    help="From one clip's start to the next in validation and test, for a store of samples.",
+)
+@click.option(
     "--group-by",
     metavar="recording|COLUMN|REGEX",
     help="What stays together in the split: a metadata column, or an expression searched in the "
@@ -59,6 +74,9 @@ def command(
     model: str,
     features: Path | None,
     out: Path | None,
+    feature: str | None,
+    clip_s: float,
+    hop_s: float,
     group_by: str | None,
     fold: str | None,
     seed: int,
@@ -85,19 +103,24 @@ def command(
     from audiocls import training
     from audiocls.cli.progress import EpochLines
     from audiocls.data.store import newest_store
+    from audiocls.training.loop import run_name
 
     recipe = recipe_of(preset, options)
     # Before the search for a store: wrong usage is said first.
     trial = training.Trial(model, recipe, seed, group_by, fold)
     training.Device.pick(device, recipe.precision)
     features = features or newest_store()
-    folder = out or training.Run.default(features, trial).folder
+    trial = replace(trial, feature=run_name(features, feature))
+    folder = out or Path("runs") / trial.name
     with EpochLines(recipe.epochs) as lines:
         result = training.train(
             features,
             model,
             folder,
             recipe=recipe,
+            feature=feature,
+            clip_s=clip_s,
+            hop_s=hop_s,
             group_by=group_by,
             fold=fold,
             seed=seed,

@@ -83,7 +83,9 @@ class Residual(nn.Module):
         x = self.stem[:3](picture(x, lengths))
         lengths = strided(lengths, self.steps)
         x = masked(x, lengths)
-        for pooling in self.stem[3:]:  # of what is not negative: zeros after the end change nothing
+        for pooling in self.stem[
+            3:
+        ].children():  # of what is not negative: zeros after the end change nothing
             lengths = strided(lengths, 2)
             x = masked(pooling(x), lengths)
         for stage in self.stages.children():

@@ -53,7 +53,8 @@ def train_epoch(
     recipe, epoch = trial.recipe, state.epoch + 1
     size, per_epoch = batch_size_of(recipe, examples), batches_of(recipe, examples)
     torch.manual_seed(seed_of(trial.seed, epoch, Purpose.NETWORK))
-    sampler = Sampler(torch.from_numpy(examples.labels), recipe.sampler, trial.seed)
+    labels, sources = map(torch.from_numpy, (examples.labels, examples.sources))
+    sampler = Sampler(labels, recipe.sampler, trial.seed, sources if recipe.source else None)
     order = examples.by_length(sampler.draw(per_epoch * size, epoch), size)
     draws = generator(trial.seed, epoch, Purpose.AUGMENTATION)
     state.classifier.train()
@@ -62,7 +63,7 @@ def train_epoch(
     step, steps = state.epoch * per_epoch, recipe.epochs * per_epoch
     lr = recipe.lr
     try:
-        for batch in examples.batches(map(device.own, order)):
+        for batch in examples.drawn(order, epoch):
             ctrl_c.check()
             lr = learning_rate(recipe, step, steps)
             own = Draws(*map(device.own, draw(recipe, size, draws)))
@@ -115,7 +116,8 @@ def _step(
 
     Returns the loss of each clip and the class it was taken for.
     """
-    x = augment(batch.x.float(), draws, state.classifier.mean, batch.lengths)
+    x = state.classifier.levelled(batch.x.float(), batch.lengths)
+    x = augment(x, draws, state.classifier.mean, batch.lengths)
     with device.autocast():
         logits = state.trained(x, batch.lengths)
 

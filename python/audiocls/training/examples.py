@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -12,9 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audiocls.errors import DataError, SettingError
+from audiocls.training.augment import Augmenter
+from audiocls.training.computed import ComputedStore
 from audiocls.training.device import Device
-from audiocls.training.recipe import Recipe
-from audiocls.training.splits import TEST, TRAIN, VAL, Split
+from audiocls.training.splits import TEST, TRAIN, VAL, Split, groups_of
+from audiocls.training.trial import Trial
 
 if TYPE_CHECKING:
     from audiocls.data.store import Store
@@ -36,10 +40,19 @@ class Examples:
 
     resident: whether their features lie on the device as one tensor; otherwise a thread reads them
     from the memory-mapped store, a few batches ahead. Batches are the same.
+
+    sources: int64 [n_clips], where each clip comes from. augmenter: what makes the clips that
+    train, of the samples of a `ComputedStore`.
     """
 
     def __init__(
-        self, store: Store, clips: NDArray[np.int64], device: Device, resident: bool = True
+        self,
+        store: Store,
+        clips: NDArray[np.int64],
+        device: Device,
+        resident: bool = True,
+        sources: NDArray[np.int64] | None = None,
+        augmenter: Augmenter | None = None,
     ) -> None:
         self.store, self.clips, self.device = store, clips, device
         self.labels = np.asarray(store.labels)[clips].astype(np.int64)
@@ -47,6 +60,8 @@ class Examples:
         self.lengths: NDArray[np.int64] | None = None
         if store.clip_s <= 0:
             self.lengths = np.diff(store.features.offsets)[clips]
+        self.sources = np.zeros_like(self.labels) if sources is None else sources
+        self.augmenter = augmenter
         self._y = torch.from_numpy(self.labels).to(device.torch)
         self._x = self._resident() if resident else None
 
@@ -55,22 +70,47 @@ class Examples:
 
     def batch(self, ids: Tensor) -> Batch:
         """The clips `ids`, int64 [batch] on the CPU, counted within this part."""
-        return self._on_device(ids, self._read(ids))
+        return self._on_device(ids, None if self._x is not None else self._read(ids))
 
     def batches(self, many: Iterable[Tensor]) -> Iterator[Batch]:
         """`batch` of each, read ahead where the clips are not on the device."""
         if self._x is not None:
             yield from map(self.batch, many)
+        else:
+            yield from self._ahead((ids, partial(self._read, ids)) for ids in many)
+
+    def drawn(self, order: Sequence[Tensor], epoch: int) -> Iterator[Batch]:
+        """The batches of an epoch as they train: of each this process's part; made anew from the
+        samples where there is an augmenter."""
+        if self.augmenter is None:
+            yield from self.batches(map(self.device.own, order))
             return
+        # A draw is known by its number in the epoch, whichever process makes it.
+        ends = torch.cumsum(torch.tensor([len(ids) for ids in order]), 0)
+        numbers = torch.arange(int(ends[-1])).tensor_split(ends[:-1])
+        own = [map(self.device.own, pair) for pair in zip(order, numbers, strict=True)]
+        yield from self._ahead((ids, partial(self._augmented, ids, n, epoch)) for ids, n in own)
+
+    def _ahead(
+        self, many: Iterable[tuple[Tensor, Callable[[], NDArray[np.generic]]]]
+    ) -> Iterator[Batch]:
+        """Batches whose features a thread makes while the device computes."""
         with ThreadPoolExecutor(1) as thread:
-            waiting = []
-            for ids in many:
-                waiting.append((ids, thread.submit(self._read, ids)))
+            waiting: deque[tuple[Tensor, Future[NDArray[np.generic]]]] = deque()
+            for ids, rows in many:
+                waiting.append((ids, thread.submit(rows)))
                 if len(waiting) > AHEAD:
-                    ids, rows = waiting.pop(0)
-                    yield self._on_device(ids, rows.result())
-            for ids, rows in waiting:
-                yield self._on_device(ids, rows.result())
+                    ids, made = waiting.popleft()
+                    yield self._on_device(ids, made.result())
+            while waiting:
+                ids, made = waiting.popleft()
+                yield self._on_device(ids, made.result())
+
+    def _augmented(self, ids: Tensor, numbers: Tensor, epoch: int) -> NDArray[np.generic]:
+        assert isinstance(self.store, ComputedStore)
+        assert self.augmenter is not None
+        recordings = self.store.recording_index(self.clips[ids.numpy()])
+        return self.augmenter.batch(self.store.whole, recordings, epoch, draws=numbers.numpy())
 
     def by_length(self, order: Tensor, batch_size: int, pool: int = 16) -> list[Tensor]:
         """An order cut into batches; where clips differ in length, those of a batch are alike:
@@ -95,10 +135,8 @@ class Examples:
             x = np.concatenate([store.features[int(clip)] for clip in clips])
         return torch.from_numpy(x).to(self.device.torch)
 
-    def _read(self, ids: Tensor) -> NDArray[np.generic] | None:
-        """The features of a batch from the store; None where they are on the device."""
-        if self._x is not None:
-            return None
+    def _read(self, ids: Tensor) -> NDArray[np.generic]:
+        """The features of a batch from the store."""
         clips = self.clips[ids.numpy()]
         if self.lengths is None:
             return np.ascontiguousarray(self.store.features[clips])
@@ -139,7 +177,7 @@ def feature_bytes(store: Store, clips: NDArray[np.int64]) -> int:
 
 
 def split_examples(
-    store: Store, split: Split, recipe: Recipe, device: Device, memory_gb: float | None = None
+    store: Store, split: Split, trial: Trial, device: Device, memory_gb: float | None = None
 ) -> dict[int, Examples]:
     """The examples of the parts TRAIN, VAL and TEST.
 
@@ -148,6 +186,7 @@ def split_examples(
 
     Raises DataError where a class has nothing to train on, SettingError for a bad `memory_gb`.
     """
+    recipe = trial.recipe
     if memory_gb is not None and not memory_gb >= 0:
         raise SettingError("memory_gb", memory_gb, "must be >= 0")
     part = np.array([split.part.get(r.path, -1) for r in store.recordings], np.int64)
@@ -159,9 +198,37 @@ def split_examples(
     trained = set(np.asarray(store.labels)[clips[TRAIN]].tolist())
     if untrained := [c for i, c in enumerate(store.classes) if i not in trained]:
         raise DataError(f"no clip of class {', '.join(untrained)} in the training part")
+    sources = source_of_clips(store, recipe.source)
+    augmenter = None
+    stored = clips
+    if isinstance(store, ComputedStore):
+        augmenter = store.augmenter(recipe, trial.seed)
+        stored = {p: clips[p] for p in (VAL, TEST)}
     budget = device.free_bytes() / 2 if memory_gb is None else memory_gb * 1e9
-    resident = feature_bytes(store, np.concatenate(list(clips.values()))) <= budget
-    return {p: Examples(store, own, device, resident) for p, own in clips.items()}
+    resident = feature_bytes(store, np.concatenate(list(stored.values()))) <= budget
+    return {
+        p: Examples(
+            store,
+            own,
+            device,
+            resident and p in stored,
+            sources[own],
+            augmenter if p == TRAIN else None,
+        )
+        for p, own in clips.items()
+    }
+
+
+def source_of_clips(store: Store, source: str | None) -> NDArray[np.int64]:
+    """The number of each clip's source, int64 [n_clips]; 0 where no source is asked for.
+
+    Raises SettingError or DataError as `groups_of`.
+    """
+    if source is None:
+        return np.zeros(len(store), np.int64)
+    names = groups_of(store.recordings, source, "source")
+    _, number = np.unique(names, return_inverse=True)
+    return number.astype(np.int64)[np.asarray(store.clip_recording)]
 
 
 def spread(recording: NDArray[np.int64], most: int) -> NDArray[np.bool_]:

@@ -15,6 +15,7 @@ import torch
 from audiocls.classifier import Classifier, versions
 from audiocls.description import Description
 from audiocls.models import build_model
+from audiocls.training.computed import open_features
 from audiocls.training.device import Device
 from audiocls.training.epoch import Progress, batches_of, train_epoch, validate
 from audiocls.training.evaluation import judge
@@ -30,6 +31,7 @@ from audiocls.training.trial import Trial
 
 if TYPE_CHECKING:
     from audiocls.data.store import Store
+    from audiocls.spec import FeatureSpec
 
 
 def train(
@@ -42,6 +44,9 @@ def train(
     fold: str | None = None,
     seed: int = 0,
     device: str = "auto",
+    feature: str | FeatureSpec | None = None,
+    clip_s: float = 0.5,
+    hop_s: float = 0.5,
     memory_gb: float | None = None,
     restart: bool = False,
     resume: bool = False,
@@ -52,25 +57,24 @@ def train(
 
     out: the run folder, by default runs/FEATURE-MODEL-SEED. A folder that holds a run is refused
     unless `restart`, which replaces it, or `resume`, which goes on from its last finished epoch.
-    recipe: a `Recipe` or the name of a preset, of which `overrides` replace fields. memory_gb: a
+    recipe: a `Recipe` or the name of a preset, of which `overrides` replace fields. feature,
+    clip_s, hop_s: of a store of samples, what is computed from it, by default `mel`; every epoch
+    then sees new, augmented windows of the recordings. memory_gb: a
     training and validation part larger than this is read from the store as it is needed; by
     default half of the free memory of the device.
 
     Returns the content of metrics.json. Raises SettingError or DataError before anything is
     written; on KeyboardInterrupt the best model so far is kept, and the error passed on.
     """
-    from audiocls.data.store import open_store
-
     if isinstance(recipe, str):
         recipe = Recipe.preset(recipe, **overrides)
     elif overrides:
         recipe = Recipe(**{**recipe.to_dict(), **overrides})
     chosen = Device.pick(device, recipe.precision)
-    feature = Path(features).resolve().name
-    trial = Trial(model, recipe, seed, group_by, fold, feature)
-    run = Run(Path(out)) if out is not None else Run.default(features, trial)
+    trial = Trial(model, recipe, seed, group_by, fold, run_name(features, feature))
+    run = Run(Path(out) if out is not None else Path("runs") / trial.name)
     run.claim(restart, resume)
-    store = open_store(features)
+    store = open_features(features, recipe, feature, clip_s, hop_s)
     split = make_split(store.recordings, group_by=group_by, fold=fold, seed=seed)
     with chosen.joined():
         result = fit(trial, store, split, run, chosen, progress, resume=resume, memory_gb=memory_gb)
@@ -99,7 +103,7 @@ def fit(
         return finished
     # The global generators are the caller's: they are as before when this returns.
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())), CtrlC() as ctrl_c:
-        parts = split_examples(store, split, trial.recipe, device, memory_gb)
+        parts = split_examples(store, split, trial, device, memory_gb)
         state = new_state(trial, store, parts[TRAIN], device)
         warnings = split.warnings + (leak_warnings(store, split) if leaks is None else leaks)
         if not (resume and run.restore(trial, split, state)) and device.leads:
@@ -129,6 +133,12 @@ def fit(
         return result
 
 
+def run_name(features: str | Path, feature: str | FeatureSpec | None) -> str:
+    """What a store is called in names of runs: its folder, and what is computed from samples."""
+    name = Path(features).resolve().name
+    return f"{name}-{feature}" if isinstance(feature, str) else name
+
+
 def check_model(model: str, store: Store) -> None:
     """Raises SettingError where the clips of a store do not fit an architecture."""
     with torch.device("meta"):  # without memory for the weights
@@ -138,8 +148,9 @@ def check_model(model: str, store: Store) -> None:
 def new_state(trial: Trial, store: Store, examples: Examples, device: Device) -> TrainState:
     """Fresh weights, with the statistics of the training part, and their optimiser."""
     torch.manual_seed(trial.seed)
-    description = Description.of(store, trial.model, versions())
-    classifier = Classifier(description, *statistics(store, examples.clips))
+    level = trial.recipe.remove_level
+    description = Description.of(store, trial.model, versions(), level)
+    classifier = Classifier(description, *statistics(store, examples.clips, level))
     # Channels last: the wide convolutions of newcnn are nearly twice as fast so on a CPU.
     classifier.to(device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return TrainState.start(classifier, trial.recipe, device)

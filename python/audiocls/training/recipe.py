@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from audiocls.errors import SettingError, unknown
+from audiocls.training.augmentation import NONE, Augmentation
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ Share = Annotated[float, Range(0, 1)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class Recipe(Augmentation):
     """How a model is trained. The defaults are the preset `modern`.
 
     Raises:
@@ -66,6 +67,16 @@ class Recipe:
     """Largest share of the frames that is masked in a clip (SpecAugment, Park et al. 2019)."""
     freq_mask: Share = 0.0
     """Largest share of the features that is masked in a clip (SpecAugment)."""
+    tilt: Annotated[float, Range(0)] = 0.0
+    """Greatest slope that is added over the features, from the lowest to the highest, in their own
+    unit."""
+    mel_shift: Annotated[int, Range(0)] = 0
+    """Most bands by which the features are shifted up or down."""
+    mixstyle: Share = 0.0
+    """Probability that mean and deviation of every band are mixed with those of another clip
+    (Freq-MixStyle, Schmid et al. 2022)."""
+    remove_level: bool = False
+    """Whether the level of a clip is taken out of its features, in training and in use."""
     ema: Annotated[float, Range(0, 0.99999)] = 0.0
     """Decay a step of the moving average of the weights that is evaluated and kept; 0: the weights
     themselves."""
@@ -73,6 +84,9 @@ class Recipe:
     """Epochs without progress on validation after which training ends; 0: never early."""
     sampler: Literal["balanced", "natural", "sqrt"] = "balanced"
     """How often a class is drawn: equally, as it came, or in between."""
+    source: str | None = None
+    """Where recordings come from, as `group_by` says it: of a class, every source is drawn as
+    often as any other."""
     clips_per_recording: Annotated[int, Range(0)] = 0
     """At most so many clips of a recording train, evenly spread over it, the first among them; 0:
     all. Validation and test keep all."""
@@ -80,6 +94,7 @@ class Recipe:
     """Arithmetic of the network; auto: bfloat16 where the device computes in it."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name, kind in field_types(type(self)).items():
             object.__setattr__(self, name, _checked(name, getattr(self, name), kind))
 
@@ -101,13 +116,15 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as plain data."""
-        return dataclasses.asdict(self)
+        fields = dataclasses.asdict(self)
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}
 
 
 # What a preset changes of the defaults.
 PRESETS: dict[str, dict[str, Any]] = {
     "modern": {},
     "study": {
+        **NONE,
         "epochs": 50,
         "batch_size": 16,
         "lr": 0.01,
@@ -138,4 +155,6 @@ def _checked(name: str, value: Any, kind: Any) -> Any:
         if allowed is not None and value not in allowed:
             raise SettingError(name, value, str(allowed))
         value = kind(value)
+    elif kind is bool and not isinstance(value, bool):
+        raise SettingError(name, value, "must be true or false")
     return value

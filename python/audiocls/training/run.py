@@ -82,12 +82,6 @@ class Run:
 
     folder: Path
 
-    @classmethod
-    def default(cls, features: str | Path, trial: Trial) -> Run:
-        """The run of a trial on the store `features`, where nothing else is said."""
-        named = dataclasses.replace(trial, feature=Path(features).resolve().name)
-        return cls(Path("runs") / named.name)
-
     @property
     def model(self) -> Path:
         """Where its model is."""

@@ -13,6 +13,9 @@ from torch import Tensor
 
 from audiocls.training.recipe import Recipe
 
+# As Freq-MixStyle draws its proportions.
+MIXSTYLE_BETA = 0.3
+
 
 class Draws(NamedTuple):
     """What is done to each clip of a batch; each [batch]."""
@@ -21,31 +24,57 @@ class Draws(NamedTuple):
     time_start: Tensor  # where, as a share of what is left
     freq_width: Tensor
     freq_start: Tensor
+    tilt: Tensor  # slope over all features, in their unit
+    shift: Tensor  # int64, features upwards
+    style: Tensor  # share of the neighbour's mean and deviation
     mix: Tensor  # share of the neighbour that is mixed in
 
 
 def draw(recipe: Recipe, n: int, numbers: torch.Generator) -> Draws:
     """The draws for a batch of n clips."""
-    uniform = torch.rand(4, n, generator=numbers)
-    mix = torch.zeros(n)
-    if recipe.mixup > 0:
-        # Both clips of a pair get the same proportion. Beta by two gammas (Devroye 1986, IX.3).
-        pairs = -(-n // 2)
-        a = torch.full((2, pairs), recipe.mixup)
-        gammas = torch._standard_gamma(a, generator=numbers)
-        share = gammas[0] / gammas.sum(dim=0).clamp(min=1e-12)
-        mix = torch.minimum(share, 1 - share).repeat_interleave(2)[:n]
-        mix[n - n % 2 :] = 0  # the last of an odd batch has no neighbour
+    uniform = torch.rand(7, n, generator=numbers)
     time, freq = recipe.time_mask, recipe.freq_mask
-    return Draws(uniform[0] * time, uniform[1], uniform[2] * freq, uniform[3], mix)
+    style = _shares(MIXSTYLE_BETA, n, numbers) * (uniform[6] < recipe.mixstyle)
+    return Draws(
+        uniform[0] * time,
+        uniform[1],
+        uniform[2] * freq,
+        uniform[3],
+        (2 * uniform[4] - 1) * recipe.tilt,
+        (uniform[5] * (2 * recipe.mel_shift + 1)).long() - recipe.mel_shift,
+        style,
+        _shares(recipe.mixup, n, numbers) if recipe.mixup > 0 else torch.zeros(n),
+    )
+
+
+def _shares(beta: float, n: int, numbers: torch.Generator) -> Tensor:
+    """The smaller share of each of n clips that are mixed in pairs, the same for both of a pair:
+    drawn from Beta(beta, beta), by two gammas (Devroye 1986, IX.3)."""
+    gammas = torch._standard_gamma(torch.full((2, -(-n // 2)), beta), generator=numbers)
+    share = gammas[0] / gammas.sum(dim=0).clamp(min=1e-12)
+    shares = torch.minimum(share, 1 - share).repeat_interleave(2)[:n]
+    shares[n - n % 2 :] = 0  # the last of an odd batch has no neighbour
+    return shares
 
 
 def augment(x: Tensor, draws: Draws, mean: Tensor, lengths: Tensor | None = None) -> Tensor:
-    """Masks and mixes a batch of features, float32 [batch, frames, features].
+    """Varies, masks and mixes a batch of features, float32 [batch, frames, features].
 
-    A masked cell gets its feature's `mean` (SpecAugment, Park et al. 2019, arXiv:1904.08779); then
-    clips 0 and 1, 2 and 3 … are mixed (mixup, Zhang et al. 2018, arXiv:1710.09412).
+    A slope is added over the features; they are shifted, and what comes in is their `mean`; mean
+    and deviation of every band over the frames are mixed with those of the neighbour (Freq-
+    MixStyle, Schmid et al. 2022, arXiv:2206.12513). A masked cell gets its feature's `mean`
+    (SpecAugment, Park et al. 2019, arXiv:1904.08779); then clips 0 and 1, 2 and 3 … are mixed
+    (mixup, Zhang et al. 2018, arXiv:1710.09412).
     """
+    if draws.tilt.any():
+        x = x + draws.tilt.to(x)[:, None, None] * torch.linspace(-0.5, 0.5, x.shape[2]).to(x)
+    if draws.shift.any():
+        at = torch.arange(x.shape[2]) - draws.shift[:, None]
+        inside = ((at >= 0) & (at < x.shape[2])).to(x.device)[:, None]
+        at = at.clamp(0, x.shape[2] - 1).to(x.device)[:, None].expand_as(x)
+        x = torch.where(inside, x.gather(2, at), mean)
+    if draws.style.any():
+        x = _restyled(x, draws.style.to(x)[:, None, None], lengths)
     if draws.time_width.any():
         n = x.new_tensor(x.shape[1]) if lengths is None else lengths.to(x)
         mask = _stripes(draws.time_width, draws.time_start, n, x, 1)[..., None]
@@ -63,6 +92,22 @@ def augment(x: Tensor, draws: Draws, mean: Tensor, lengths: Tensor | None = None
 def neighbours(n: int, device: torch.device) -> Tensor:
     """The clip that each of a batch is mixed with: 1, 0, 3, 2 …; an odd last one with itself."""
     return (torch.arange(n, device=device) ^ 1).clamp(max=n - 1)
+
+
+def _restyled(x: Tensor, share: Tensor, lengths: Tensor | None) -> Tensor:
+    """Mean and deviation of every band mixed with those of the neighbour."""
+    if lengths is None:
+        deviation, mean = torch.std_mean(x, dim=1, correction=0, keepdim=True)
+    else:
+        inside = (torch.arange(x.shape[1]) < lengths[:, None]).to(x)[..., None]
+        n = lengths.to(x)[:, None, None]
+        mean = (x * inside).sum(dim=1, keepdim=True) / n
+        deviation = (((x - mean) ** 2 * inside).sum(dim=1, keepdim=True) / n).sqrt()
+    other = neighbours(len(x), x.device)
+    deviation = deviation + 1e-6
+    new_mean = torch.lerp(mean, mean[other], share)
+    new_deviation = torch.lerp(deviation, deviation[other], share)
+    return (x - mean) / deviation * new_deviation + new_mean
 
 
 def _stripes(width: Tensor, start: Tensor, n: Tensor, x: Tensor, dim: int) -> Tensor:
