@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from audiocls import _native
 from audiocls.errors import SettingError
-from audiocls.features import usable_cores
+from audiocls.parallel import usable_cores
 
 if TYPE_CHECKING:
     from audiocls.data.store import Store
