@@ -293,6 +293,31 @@ def test_chained_ogg_is_the_sum_of_its_parts(tmp_path: Path) -> None:
     np.testing.assert_allclose(samples, expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("with_info", [True, False])
+def test_mp3_files_joined_with_a_tag_between_them(tmp_path: Path, with_info: bool) -> None:
+    """The frame before the tag is followed by no other, and counts all the same."""
+    first, second = (
+        write(tmp_path / f"{i}.mp3", n, 1, "MP3", "MPEG_LAYER_III")
+        for i, n in enumerate((44_100, 44_877))
+    )
+    if not with_info:
+        first = first[mpeg_frame_len(first[:4]) :]
+    path = tmp_path / "joined.mp3"
+    for tag_len in (0, 500, 200_000):  # the last is longer than what is held of the stream
+        sizes = bytes(tag_len >> shift & 0x7F for shift in (21, 14, 7, 0))
+        path.write_bytes(first + b"ID3\x04\x00\x00" + sizes + bytes(tag_len) + second)
+        if with_info and tag_len < 1000:  # without, libsndfile guesses the length, and stops early
+            assert_as_libsndfile(path)
+        samples, _ = _native.load(path)
+        (tmp_path / "first.mp3").write_bytes(first)
+        alone, _ = _native.load(tmp_path / "first.mp3")
+        np.testing.assert_allclose(samples[: len(alone)], alone, rtol=0, atol=1e-6)
+        assert len(samples) == len(alone) if with_info else len(samples) > 2 * len(alone)
+    # A tag that claims more than there is is none.
+    path.write_bytes(first + b"ID3\x04\x00\x00\x7f\x7f\x7f\x7f" + second)
+    assert len(_native.load(path)[0]) == len(samples)
+
+
 def test_a_recording_longer_than_a_day_is_refused(tmp_path: Path) -> None:
     """A megabyte of FLAC can claim, and give, days of silence: here 100 samples a second."""
     day = np.zeros(24 * 3600 * 100 + 1, np.int16)

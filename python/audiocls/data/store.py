@@ -42,7 +42,7 @@ _ABOUT = {
     "hop_s": Rule(float, "must be > 0", lambda s: s > 0),
     "short": str,
     "min_rms": float,
-    "dtype": one_of("float32", "float16"),
+    "dtype": one_of("float32", "float16", "int16"),
     "data": str,
 }  # fmt: skip
 UNFINISHED = tuple(_ABOUT)

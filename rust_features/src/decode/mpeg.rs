@@ -1,9 +1,10 @@
 //! MPEG audio, layers I to III: nanomp3 decodes the frames; here are the stream around them, tags,
 //! and the encoder delay, which libsndfile (mpg123) trims in the same way.
 
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom};
 
 use nanomp3::{DecodeError, MAX_SAMPLES_PER_FRAME, VbrTag};
+use symphonia::core::io::MediaSource;
 
 use super::source::Source;
 use super::{Blocks, Info, Reason};
@@ -14,6 +15,9 @@ const WINDOW_LEN: usize = 128 * 1024;
 /// Below this many bytes the window is refilled. A frame counts only when consistent frames follow, so
 /// several must be in sight.
 const LOW_LEN: usize = 32 * 1024;
+
+/// The longest frame, and the head of a tag after it.
+const FRAME_AND_TAG_LEN: usize = 2881 + 10;
 
 /// Frames a block: about 0.8 s.
 const BLOCK_FRAMES: usize = 32;
@@ -83,6 +87,13 @@ impl MpegAudio {
         let bytes = self.window.bytes();
         if bytes.is_empty() {
             return Ok(false);
+        }
+        let mut bytes = bytes;
+        match tag_between(bytes) {
+            Some(0) => return self.window.skip_tag().map(|()| true),
+            // A frame counts if consistent ones follow, or nothing: so nothing does.
+            Some(at) => bytes = &bytes[..at],
+            None => {}
         }
         let pcm = &mut self.pcm[..];
         let (consumed, result) = self.decoder.decode(bytes, pcm);
@@ -154,6 +165,21 @@ impl Blocks for MpegAudio {
     }
 }
 
+/// Where a tag begins that stands between two joined files: here, or after the next frame.
+fn tag_between(bytes: &[u8]) -> Option<usize> {
+    let whole = |frame: &nanomp3::Frame<'_>| frame.offset == 0;
+    if nanomp3::frames(bytes).next().as_ref().is_some_and(whole) {
+        return None; // As nearly always: consistent frames follow.
+    }
+    let near = &bytes[..bytes.len().min(FRAME_AND_TAG_LEN)];
+    let at = near.windows(3).position(|three| three == b"ID3")?;
+    let ends_there = || {
+        let last = nanomp3::frames(&bytes[..at]).next();
+        last.is_some_and(|frame| whole(&frame) && frame.data.len() == at)
+    };
+    (nanomp3::id3v2_len(&bytes[at..]) > 0 && (at == 0 || ends_there())).then_some(at)
+}
+
 /// A part of the stream that moves forward.
 struct Window {
     source: Source,
@@ -175,6 +201,23 @@ impl Window {
 
     fn consume(&mut self, n: usize) {
         self.at += n;
+    }
+
+    /// Moves past the tag that begins here; past its name only, if it claims more than there is.
+    fn skip_tag(&mut self) -> Result<(), Reason> {
+        let tag_len = nanomp3::id3v2_len(self.bytes());
+        let here = tag_len.min(self.bytes().len());
+        let beyond = (tag_len - here) as u64;
+        if beyond > 0 {
+            let at = self.source.stream_position().map_err(|e| e.to_string())?;
+            if beyond > self.source.byte_len().unwrap_or(0).saturating_sub(at) {
+                self.consume(3);
+                return Ok(());
+            }
+            self.source.seek(SeekFrom::Start(at + beyond)).map_err(|e| e.to_string())?;
+        }
+        self.consume(here);
+        Ok(())
     }
 
     fn refill(&mut self) -> Result<(), Reason> {
