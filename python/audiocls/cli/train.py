@@ -89,7 +89,7 @@ def command(
     recipe = recipe_of(preset, options)
     # Before the search for a store: wrong usage is said first.
     trial = training.Trial(model, recipe, seed, group_by, fold)
-    training.Device.pick(device, recipe.precision)
+    leads = training.Device.pick(device, recipe.precision).leads
     features = features or newest_store()
     folder = out or training.Run.default(features, trial).folder
     with EpochLines(recipe.epochs) as lines:
@@ -105,8 +105,10 @@ def command(
             memory_gb=memory_gb,
             restart=restart,
             resume=resume,
-            progress=lines,
+            progress=lines if leads else None,
         )
+    if not leads:  # one process of several speaks
+        return
     for warning in result["warnings"]:
         click.echo(f"warning: {warning}", err=True)
     if as_json:
