@@ -10,12 +10,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
 
 from audiocls import Classifier
 from audiocls.cli import main
+from audiocls.cli.progress import EpochLines
 from audiocls.data.store import open_store
 from audiocls.data.synth import write_dataset
 
@@ -57,6 +59,38 @@ def test_train_takes_the_newest_store_and_prints_its_metrics(there: Path) -> Non
     assert info.spec == store.spec
     assert (info.clip_s, info.hop_s, info.input_shape) == (0.5, 0.5, (49, 13))
     assert info.classes == store.classes
+
+
+def test_recordings_as_they_are_train_from_files_to_scores(there: Path) -> None:
+    made = call("extract", "data", "--feature", "mfcc", "--clip-s", "0", "--out", "whole")
+    assert made.exit_code == 0, made.stderr
+    store = open_store("whole")
+    assert len(set(np.diff(store.features.offsets))) > 3, "clips of several lengths"
+    args = ("train", "--features", "whole", "--epochs", "1", "--group-by", GROUPS, "--json")
+    for model in ("lstm", "best"):
+        run = call(*args, "--model", model, "--out", f"whole-{model}")
+        assert run.exit_code == 0, run.stderr
+        metrics = json.loads(run.stdout)
+        assert metrics["test"]["n"] == metrics["test_recording"]["n"], "a recording is a clip"
+    assert Classifier.load(there / "whole-best").description.architecture == "compact"
+    assert Classifier.load(there / "whole-best").description.input_shape == (None, 13)
+    refused = call(*args, "--model", "cnn", "--out", "whole-cnn")
+    assert refused.exit_code == 2
+    assert "cnn takes clips of one length only" in refused.stderr
+    assert not Path("whole-cnn").exists()
+
+
+def test_training_without_a_terminal_says_a_line_every_half_minute(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    with EpochLines(epochs=2) as lines:
+        for batch in range(1, 101):  # a batch a second
+            now += 1
+            lines(batch, 200, None)
+    said = capsys.readouterr().err.splitlines()
+    assert said == ["31 of 200 batches", "62 of 200 batches", "93 of 200 batches"]
 
 
 def test_a_run_is_not_overwritten(there: Path) -> None:

@@ -13,13 +13,17 @@ import torch
 from tiny_store import TinyStore, tiny_store
 
 from audiocls import Classifier, build_model
+from audiocls.data.store import Clips
 from audiocls.errors import DataError, SettingError
+from audiocls.models import MODELS
 from audiocls.training import Device, Recipe, Run, Trial, fit
 from audiocls.training.leakage import near_duplicates
+from audiocls.training.loop import new_state
 from audiocls.training.normalisation import statistics
 from audiocls.training.run import FILES
 from audiocls.training.schedule import learning_rate
 from audiocls.training.splits import TEST, TRAIN, VAL, make_split
+from audiocls.training.state import TrainState
 
 torch.set_num_threads(1)
 CPU = Device.pick("cpu")
@@ -205,7 +209,7 @@ def test_half_precision_stores_train_too(tmp_path: Path) -> None:
     assert run(store, tmp_path, epochs=8, lr=0.01)["test"]["accuracy"] > 0.6
 
 
-@pytest.mark.parametrize("model", ["cnn", "newcnn", "resnet"])
+@pytest.mark.parametrize("model", [name for name in MODELS if not name.startswith("lstm")])
 def test_every_architecture_trains(tmp_path: Path, model: str) -> None:
     store = tiny_store({"a": 6, "b": 6})
     assert run(store, tmp_path, model=model, epochs=1)["parameters"] > 0
@@ -234,6 +238,81 @@ def test_divergence_is_an_error(tmp_path: Path) -> None:
     store.features[:] = np.nan
     with pytest.raises(DataError, match="diverged in epoch 1"):
         run(store, tmp_path)
+
+
+def test_divergence_keeps_the_last_good_weights(tmp_path: Path) -> None:
+    store = tiny_store()
+    trial, split = Trial("lstm", Recipe(epochs=9)), make_split(store.recordings)
+    after: dict[str, bytes] = {}
+
+    def spoil(_done: int, _total: int, row: dict[str, float] | None) -> None:
+        if row is not None and row["epoch"] == 2:
+            after["epoch 2"] = (tmp_path / "model/weights.safetensors").read_bytes()
+            with torch.no_grad():
+                for parameter in spoilt:
+                    parameter.fill_(torch.nan)
+
+    def remember(*args: Any) -> TrainState:
+        state = new_state(*args)
+        spoilt.extend(state.classifier.parameters())
+        return state
+
+    spoilt: list[torch.Tensor] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("audiocls.training.loop.new_state", remember)
+        message = (
+            r"diverged in epoch 3: the loss is nan; the model of epoch \d is kept; .*lower `lr`"
+        )
+        with pytest.raises(DataError, match=message):
+            fit(trial, store, split, Run(tmp_path), CPU, spoil)
+    assert (tmp_path / "model/weights.safetensors").read_bytes() == after["epoch 2"]
+    assert not (tmp_path / "metrics.json").exists()
+    assert all(value.isfinite().all() for value in Classifier.load(tmp_path).state_dict().values())
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError("no")])
+def test_out_of_memory_names_a_batch_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def full(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("audiocls.training.epoch.augment", full)
+    with pytest.raises(DataError, match=f"{error}; try a `batch_size` of 8"):
+        run(tiny_store(), tmp_path)
+
+
+def test_clips_of_different_lengths_train(tmp_path: Path) -> None:
+    store, rng = tiny_store(), np.random.default_rng(0)
+    lengths = rng.integers(3, 20, len(store.features))
+    clips = [np.resize(x, (n, 5)) for x, n in zip(store.features, lengths, strict=True)]
+    frames = np.concatenate(clips)
+    store.features = Clips(frames, np.cumsum([0, *lengths]))  # type: ignore[arg-type]
+    store.clip_s = 0
+    result = run(store, tmp_path / "lstm", model="lstm", epochs=12, lr=0.01)
+    assert result["test"]["balanced_accuracy"] > 0.7
+    for model in ("crnn", "compact"):
+        assert run(store, tmp_path / model, model=model, epochs=1)["test"]["n"] > 0
+
+
+def test_copies_of_different_lengths_are_found() -> None:
+    store, rng = tiny_store({"a": 20, "b": 20}), np.random.default_rng(0)
+    n_clips = len(store.recordings)
+    lengths = rng.integers(3, 90, n_clips)
+    part = make_split(store.recordings).part
+    train, test = (
+        next(i for i, r in enumerate(store.recordings) if part[r.path] == p) for p in (TRAIN, TEST)
+    )
+    for length in (7, 80):
+        lengths[[train, test]] = length
+        clips = [rng.standard_normal((n, 5)) for n in lengths]
+        clips[test] = clips[train] + 0.01 * rng.standard_normal((length, 5))
+        store._clips = np.stack([np.arange(n_clips), np.zeros(n_clips, int)], axis=1)
+        store.features = Clips(np.concatenate(clips), np.cumsum([0, *lengths]))  # type: ignore[arg-type]
+        store.clip_s = 0
+        pairs = near_duplicates(store, part)
+        paths = (store.recordings[train].path, store.recordings[test].path)
+        assert [pair[:2] for pair in pairs] == [paths]
 
 
 def test_used_folders(finished: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from audiocls import FeatureSpec, Store
 from audiocls.data.recordings import Recording
+from audiocls.data.store import Clips
 
 
 def recording(path: str, label: str, n_clips: int = 1, **known: Any) -> Recording:
@@ -45,7 +46,8 @@ class TinyStore(Store):
 
     @property
     def clip_shape(self) -> tuple[int | None, int]:
-        return (self.features.shape[1] if self.clip_s > 0 else None), self.features.shape[2]
+        rows = self.features.frames if isinstance(self.features, Clips) else self.features
+        return (rows.shape[1] if self.clip_s > 0 else None), rows.shape[-1]
 
 
 def tiny_store(

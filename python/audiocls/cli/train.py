@@ -108,7 +108,7 @@ def command(
     recipe = recipe_of(preset, options)
     # Before the search for a store: wrong usage is said first.
     trial = training.Trial(model, recipe, seed, group_by, fold)
-    training.Device.pick(device, recipe.precision)
+    leads = training.Device.pick(device, recipe.precision).leads
     features = features or newest_store()
     trial = replace(trial, feature=run_name(features, feature))
     folder = out or Path("runs") / trial.name
@@ -128,8 +128,10 @@ def command(
             memory_gb=memory_gb,
             restart=restart,
             resume=resume,
-            progress=lines,
+            progress=lines if leads else None,
         )
+    if not leads:  # one process of several speaks
+        return
     for warning in result["warnings"]:
         click.echo(f"warning: {warning}", err=True)
     if as_json:

@@ -64,7 +64,7 @@ class Residual(nn.Module):
             nn.BatchNorm2d(width),
             nn.ReLU(inplace=True),
         )
-        self.steps = stride[1]
+        self.steps, self.pooled = stride[1], pooled
         if pooled:
             self.stem.append(nn.MaxPool2d(3, stride=2, padding=1))
         self.stages = nn.Sequential()
@@ -83,11 +83,9 @@ class Residual(nn.Module):
         x = self.stem[:3](picture(x, lengths))
         lengths = strided(lengths, self.steps)
         x = masked(x, lengths)
-        for pooling in self.stem[
-            3:
-        ].children():  # of what is not negative: zeros after the end change nothing
+        if self.pooled:  # of what is not negative: zeros after the end change nothing
             lengths = strided(lengths, 2)
-            x = masked(pooling(x), lengths)
+            x = masked(self.stem[3](x), lengths)
         for stage in self.stages.children():
             for block in stage.children():
                 assert isinstance(block, BasicBlock)

@@ -13,6 +13,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from audiocls.errors import SettingError, unknown
+from audiocls.training.batch_norm import share_batch_norm
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -99,9 +100,11 @@ class Device:
         return value
 
     def shared(self, module: nn.Module) -> nn.Module:
-        """The module as all processes train it: with the mean of their gradients."""
+        """The module as all processes train it: with the mean of their gradients, and batch
+        normalisation over all of their rows."""
         if self.world == 1:
             return module
+        share_batch_norm(module)
         ids = None if self.torch.type == "cpu" else [self.torch.index]
         return nn.parallel.DistributedDataParallel(module, device_ids=ids)
 

@@ -133,7 +133,12 @@ class Examples:
         else:
             self._starts = torch.from_numpy(np.cumsum(self.lengths) - self.lengths)
             x = np.concatenate([store.features[int(clip)] for clip in clips])
-        return torch.from_numpy(x).to(self.device.torch)
+        rows = torch.from_numpy(x)
+        if self.device.bfloat16 and rows.dtype == torch.float32:
+            # Half the memory, and still three bits finer than what the network computes in.
+            half = rows.half()
+            rows = half if half.isfinite().all() else rows
+        return rows.to(self.device.torch)
 
     def _read(self, ids: Tensor) -> NDArray[np.generic]:
         """The features of a batch from the store."""

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 # copies and near-silence, too; copies give 1.0, good MP3 and Ogg re-encodes 0.99 and more.
 THRESHOLD = 0.99
 PROJECTED = 512  # dimensions of the compared vectors
-FRAMES = 32  # of a clip of any length, that many are compared, evenly spread
 LIMIT = 20_000  # recordings of a side; above it a random sample is compared
+FRAMES = 48  # that are compared where clips differ in length
 
 
 def near_duplicates(
@@ -26,12 +26,12 @@ def near_duplicates(
 ) -> list[tuple[str, str, float]]:
     """Pairs (training path, test path, similarity) of recordings that are probably one recording.
 
-    Compared are the clips in the middle, of recordings with equally many clips (or, where a
-    recording is one clip of its own length, equally many frames): each feature minus
-    its mean over all of them, projected to 512 random dimensions (Johnson & Lindenstrauss 1984),
-    cosine similarity. Each test recording gives its nearest pair. Time and memory are bounded: at
-    most 20,000 recordings of a side, a random sample where there are more. Copies that were cut,
-    made louder or strongly compressed are not found.
+    Compared are the clips in the middle, of recordings with equally many clips; of a store whose
+    clips differ in length the middle 48 frames, of recordings with equally many frames. Each
+    feature minus its mean over all of them, projected to 512 random dimensions (Johnson &
+    Lindenstrauss 1984), cosine similarity. Each test recording gives its nearest pair. Time and
+    memory are bounded: at most 20,000 recordings of a side, a random sample where there are more.
+    Copies that were cut, made louder or strongly compressed are not found.
     """
     rng = np.random.default_rng(seed)
     clips_of: dict[int, list[int]] = {}
@@ -48,18 +48,18 @@ def near_duplicates(
         return []
 
     both = np.concatenate(sides)
-    middle = [clips_of[i][(len(clips_of[i]) - 1) // 2] for i in both]
+    middle = np.array([clips_of[i][(len(clips_of[i]) - 1) // 2] for i in both])
     if store.clip_shape[0] is None:
-        sizes = np.diff(store.features.offsets)[middle]
+        size = np.diff(store.features.offsets)[middle]
     else:
-        sizes = np.array([len(clips_of[i]) for i in both])
-    vectors = _project(store, np.array(middle), rng)
+        size = np.array([len(clips_of[i]) for i in both])
+    vectors = _project(store, middle, rng)
     a, b = vectors[: len(train)], vectors[len(train) :]
     found = []
     for start in range(0, len(b), 1024):
         similarity = b[start : start + 1024] @ a.T
-        size = sizes[len(train) + start : len(train) + start + 1024]
-        similarity[size[:, None] != sizes[: len(train)]] = -1
+        theirs = size[len(train) + start : len(train) + start + 1024]
+        similarity[theirs[:, None] != size[: len(train)]] = -1
         for j, i in enumerate(similarity.argmax(axis=1)):
             if similarity[j, i] >= threshold:
                 pair = (store.recordings[train[i]].path, store.recordings[test[start + j]].path)
@@ -83,24 +83,26 @@ def _project(
     store: Store, clips: NDArray[np.int64], rng: np.random.Generator
 ) -> NDArray[np.float32]:
     """Unit vectors [n, 512] of the given clips; zero for clips without any deviation."""
-    blocks = [clips[i : i + 1024] for i in range(0, len(clips), 1024)]
     frames, features = store.clip_shape
-    matrix = rng.standard_normal(((frames or FRAMES) * features, PROJECTED)).astype(np.float32)
-    mean = sum(_rows(store, block).mean(axis=1, dtype=np.float64).sum(axis=0) for block in blocks)
+    frames = frames or FRAMES
+    matrix = rng.standard_normal((frames * features, PROJECTED)).astype(np.float32)
+    blocks = [clips[i : i + 1024] for i in range(0, len(clips), 1024)]
+    mean = sum(_clips(store, block).mean(axis=1, dtype=np.float64).sum(axis=0) for block in blocks)
     mean = (mean / len(clips)).astype(np.float32)
     out = np.empty((len(clips), PROJECTED), np.float32)
     for i, block in enumerate(blocks):
-        x = _rows(store, block).astype(np.float32) - mean
+        x = _clips(store, block).astype(np.float32) - mean
         out[1024 * i : 1024 * i + len(block)] = x.reshape(len(block), -1) @ matrix
     norm = np.linalg.norm(out, axis=1, keepdims=True)
     unit: NDArray[np.float32] = np.divide(out, norm, out=np.zeros_like(out), where=norm > 0)
     return unit
 
 
-def _rows(store: Store, clips: NDArray[np.int64]) -> NDArray[np.generic]:
-    """[n, frames, features] of some clips; of clips of any length, FRAMES frames each."""
+def _clips(store: Store, clips: NDArray[np.int64]) -> NDArray[np.generic]:
+    """[n, frames, features]: of clips that differ in length the middle, a short one repeated."""
     rows = store.features[clips]
     if isinstance(rows, list):
-        return np.stack([clip[np.linspace(0, len(clip) - 1, FRAMES).astype(int)] for clip in rows])
-    given: NDArray[np.generic] = rows
-    return given
+        at = [max(len(x) - FRAMES, 0) // 2 + np.arange(FRAMES) for x in rows]
+        rows = np.stack([x[i % len(x)] for x, i in zip(rows, at, strict=True)])
+    clips_: NDArray[np.generic] = rows
+    return clips_

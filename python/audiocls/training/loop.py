@@ -14,6 +14,7 @@ import torch
 
 from audiocls.classifier import Classifier, versions
 from audiocls.description import Description
+from audiocls.errors import SettingError
 from audiocls.models import build_model
 from audiocls.training.computed import open_features
 from audiocls.training.device import Device
@@ -98,6 +99,11 @@ def fit(
     leaks: what `leak_warnings` says of this store and split, if it has been asked before.
     """
     check_model(trial.model, store)
+    if trial.recipe.batch_size < 2 * device.world:
+        rule = (
+            f"must be >= {2 * device.world}: a pair of clips for each of {device.world} processes"
+        )
+        raise SettingError("batch_size", trial.recipe.batch_size, rule)
     trial = replace(trial, store=store.identity)
     if resume and (finished := run.finished(trial, split)) is not None:
         return finished

@@ -64,7 +64,8 @@ def augment(x: Tensor, draws: Draws, mean: Tensor, lengths: Tensor | None = None
     and deviation of every band over the frames are mixed with those of the neighbour (Freq-
     MixStyle, Schmid et al. 2022, arXiv:2206.12513). A masked cell gets its feature's `mean`
     (SpecAugment, Park et al. 2019, arXiv:1904.08779); then clips 0 and 1, 2 and 3 … are mixed
-    (mixup, Zhang et al. 2018, arXiv:1710.09412).
+    (mixup, Zhang et al. 2018, arXiv:1710.09412). Where clips differ in length, lengths
+    int64 [batch], the shorter of a pair goes on as `mean`.
     """
     if draws.tilt.any():
         x = x + draws.tilt.to(x)[:, None, None] * torch.linspace(-0.5, 0.5, x.shape[2]).to(x)
@@ -84,6 +85,9 @@ def augment(x: Tensor, draws: Draws, mean: Tensor, lengths: Tensor | None = None
         mask = _stripes(draws.freq_width, draws.freq_start, n, x, 2)[:, None]
         x = torch.where(mask, mean, x)
     if draws.mix.any():
+        if lengths is not None:
+            ended = torch.arange(x.shape[1]) >= lengths[:, None]
+            x = torch.where(ended.to(x.device)[..., None], mean, x)
         share = draws.mix.to(x)[:, None, None]
         x = (1 - share) * x + share * x[neighbours(len(x), x.device)]
     return x

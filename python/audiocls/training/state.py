@@ -69,11 +69,10 @@ class TrainState:
             return
         towards = 1 - min(decay, (1 + step) / (10 + step))
         ours, theirs = self.average.network.state_dict(), self.classifier.network.state_dict()
-        for name, value in ours.items():
-            if value.is_floating_point():
-                value.lerp_(theirs[name], towards)
-            else:
-                value.copy_(theirs[name])
+        moved = [name for name, value in ours.items() if value.is_floating_point()]
+        torch._foreach_lerp_([ours[n] for n in moved], [theirs[n] for n in moved], towards)
+        for name in ours.keys() - moved:
+            ours[name].copy_(theirs[name])
 
     def finish_epoch(self, row: Row) -> bool:
         """Adds an epoch to the history; true if it is the best so far: by balanced accuracy on

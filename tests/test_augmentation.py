@@ -1,0 +1,157 @@
+"""What a recipe does to features, labels and weights, against restatements of the formulas."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from tiny_store import tiny_store
+from torch import Tensor
+
+from audiocls.training import Device, Recipe, Trial
+from audiocls.training.epoch import _step
+from audiocls.training.examples import Batch, split_examples
+from audiocls.training.loop import new_state
+from audiocls.training.randomness import Purpose, generator
+from audiocls.training.spectrogram import Draws, augment, draw
+from audiocls.training.splits import TRAIN, make_split
+from audiocls.training.state import TrainState
+
+CPU = Device.pick("cpu")
+MEAN = torch.arange(20.0)
+
+
+def draws_of(n: int = 400, **fields: float) -> Draws:
+    return draw(Recipe(**fields), n, generator(0, 1, Purpose.AUGMENTATION))  # type: ignore[arg-type]
+
+
+def changed(x: Tensor, y: Tensor) -> np.ndarray:
+    return (x != y).numpy()
+
+
+@pytest.mark.parametrize("lengths", [None, torch.arange(400) % 25 + 6])
+def test_time_masks_cover_whole_frames_of_a_stripe(lengths: Tensor | None) -> None:
+    x = torch.randn(400, 30, 20)
+    draws = draws_of(time_mask=0.4)
+    masked = augment(x, draws, MEAN, lengths)
+    frames = changed(x, masked)
+    assert (frames.all(axis=2) == frames.any(axis=2)).all(), "all features of a frame, or none"
+    starts = []
+    for clip in range(400):
+        own = 30 if lengths is None else int(lengths[clip])
+        at = np.flatnonzero(frames[clip, :, 0])
+        assert len(at) == round(float(draws.time_width[clip]) * own)
+        assert len(at) <= round(0.4 * own)
+        if len(at):
+            assert at[-1] - at[0] == len(at) - 1, "one stripe"
+            assert at[-1] < own
+            starts.append(at[0])
+            torch.testing.assert_close(masked[clip, at[0]], MEAN)
+    assert len(set(starts)) > 10
+    assert float(draws.time_width.mean()) == pytest.approx(0.2, abs=0.02)
+
+
+def test_frequency_masks_cover_whole_features_of_a_stripe() -> None:
+    x = torch.randn(400, 30, 20)
+    draws = draws_of(freq_mask=0.5)
+    masked = augment(x, draws, MEAN)
+    cells = changed(x, masked)
+    assert (cells.all(axis=1) == cells.any(axis=1)).all(), "a feature in all frames, or in none"
+    for clip in range(400):
+        at = np.flatnonzero(cells[clip, 0])
+        assert len(at) == round(float(draws.freq_width[clip]) * 20)
+        if len(at):
+            assert at[-1] - at[0] == len(at) - 1
+            torch.testing.assert_close(masked[clip, 3, at], MEAN[at])
+
+
+def test_mixup_mixes_pairs() -> None:
+    x = torch.randn(401, 3, 20)
+    draws = draws_of(401, mixup=0.3)
+    mixed = augment(x, draws, MEAN)
+    share = draws.mix.numpy()
+    for i in range(400):
+        other = x[i + 1 if i % 2 == 0 else i - 1]
+        torch.testing.assert_close(mixed[i], (1 - share[i]) * x[i] + share[i] * other)
+    assert torch.equal(mixed[400], x[400]), "the odd one has no neighbour"
+    assert (share[:400:2] == share[1:400:2]).all()
+    # Of Beta(a, a) the mean distance to 0 or 1 whichever is nearer, by numpy's own draws.
+    beta = np.random.default_rng(0).beta(0.3, 0.3, 100_000)
+    assert share[:400].mean() == pytest.approx(np.minimum(beta, 1 - beta).mean(), abs=0.02)
+    assert share.max() <= 0.5
+
+
+def test_a_shorter_clip_is_mixed_as_silence_after_its_end() -> None:
+    x, lengths = torch.randn(2, 6, 20), torch.tensor([6, 4])
+    x[1, 4:] = 0  # as a batch is padded
+    none = torch.zeros(2)
+    mixed = augment(x, Draws(none, none, none, none, torch.full((2,), 0.25)), MEAN, lengths)
+    torch.testing.assert_close(mixed[0, :4], 0.75 * x[0, :4] + 0.25 * x[1, :4])
+    torch.testing.assert_close(mixed[0, 4:], 0.75 * x[0, 4:] + 0.25 * MEAN)
+
+
+def test_nothing_is_done_by_default_fields_of_zero() -> None:
+    x = torch.randn(7, 3, 20)
+    assert augment(x, draws_of(7, mixup=0.0, time_mask=0.0, freq_mask=0.0), MEAN) is x
+
+
+def fresh(recipe: Recipe, model: str = "lstm") -> TrainState:
+    store = tiny_store()
+    examples = split_examples(store, make_split(store.recordings), recipe, CPU)[TRAIN]
+    return new_state(Trial(model, recipe), store, examples, CPU)
+
+
+def test_the_loss_is_that_of_mixed_and_smoothed_labels() -> None:
+    recipe = Recipe(mixup=0.5, label_smoothing=0.2, time_mask=0.0, freq_mask=0.0)
+    state = fresh(recipe)
+    x, y = torch.randn(9, 6, 5), torch.arange(9) % 3
+    draws = draws_of(9, mixup=0.5)
+    with torch.no_grad():
+        before = copy.deepcopy(state.classifier)
+        log_p = before(augment(x, draws, before.mean)).log_softmax(dim=1)
+    loss, predicted = _step(state, recipe, Batch(x, y, None), draws, 1e-3, 9, CPU)
+    label = torch.nn.functional.one_hot(y, 3).double()
+    pair = label[torch.tensor([1, 0, 3, 2, 5, 4, 7, 6, 8])]
+    target = (1 - draws.mix[:, None]) * label + draws.mix[:, None] * pair
+    target = 0.8 * target + 0.2 / 3
+    torch.testing.assert_close(loss.double(), -(target * log_p).sum(dim=1), rtol=1e-5, atol=1e-6)
+    assert torch.equal(predicted, log_p.argmax(dim=1))
+    gap = before.network.state_dict()["classifier.4.bias"]
+    assert not torch.equal(gap, state.classifier.network.state_dict()["classifier.4.bias"])
+
+
+def test_averaged_weights_follow_the_formula() -> None:
+    recipe = Recipe(ema=0.9)
+    state = fresh(recipe, "compact")
+    assert state.average is not None
+    state.classifier.train()
+    names = ("classifier.weight", "stem.1.running_mean", "stem.1.num_batches_tracked")
+    average = {n: state.average.network.state_dict()[n].clone().double() for n in names}
+    for step in range(1, 30):
+        for p in state.classifier.network.parameters():
+            p.grad = torch.randn_like(p)
+        state.optimizer.step()
+        state.classifier(torch.randn(4, 6, 5))
+        state.follow(recipe.ema, step)
+        decay = min(0.9, (1 + step) / (10 + step))
+        for name in names:
+            own = state.classifier.network.state_dict()[name].double()
+            average[name] = decay * average[name] + (1 - decay) * own
+    ours = state.average.network.state_dict()
+    for name in names[:2]:
+        torch.testing.assert_close(ours[name].double(), average[name], rtol=1e-5, atol=1e-6)
+    assert ours[names[2]] == 29, "counts are taken over"
+    assert state.chosen is state.average
+
+
+def test_training_ends_early() -> None:
+    state = fresh(Recipe(epochs=10, patience=2))
+    row = {"val_balanced_accuracy": 0.5, "val_loss": 1.0}
+    for epoch, score in enumerate([0.5, 0.6, 0.6, 0.55], 1):
+        state.finish_epoch(row | {"val_balanced_accuracy": score})
+        assert state.over(Recipe(epochs=10, patience=2)) == (epoch == 4)
+        assert not state.over(Recipe(epochs=10, patience=0))
+    assert state.best_epoch == 2
+    assert state.over(Recipe(epochs=4, patience=0))
