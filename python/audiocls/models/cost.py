@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 # Enough for a median; a slow network is stopped by the time.
 REPEATS, LONGEST_S = 30, 1.0
@@ -16,27 +15,26 @@ REPEATS, LONGEST_S = 30, 1.0
 
 @torch.no_grad()
 def multiply_adds(network: nn.Module, input_shape: tuple[int, int]) -> int:
-    """Multiply-adds of matrix products and convolutions for one clip of (frames, features).
-
-    torch's counter does not see inside the fused LSTM of a CPU: those are added by formula, four
-    gates a layer and frame, each from the layer's input and its last state.
+    """Multiply-adds of the dense, convolutional and recurrent layers for one clip of (frames,
+    features): as torch's FlopCounterMode on the meta device counts, whose first use takes seconds.
     """
-    lstm = 0
+    total = 0
 
-    def add(module: nn.Module, inputs: tuple[Any, ...], _output: Any) -> None:
-        nonlocal lstm
-        assert isinstance(module, nn.LSTM)
-        frames = inputs[0].shape[1 if module.batch_first else 0]
-        lstm += frames * sum(w.numel() for name, w in module.named_parameters() if "weight" in name)
+    def add(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        nonlocal total
+        if isinstance(layer, nn.LSTM):  # four gates a frame, from the input and the last state
+            frames = inputs[0].shape[1 if layer.batch_first else 0]
+            total += frames * sum(w.numel() for n, w in layer.named_parameters() if "weight" in n)
+        elif isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d):
+            total += output.numel() * layer.weight[0].numel()
 
-    hooks = [m.register_forward_hook(add) for m in network.modules() if isinstance(m, nn.LSTM)]
+    hooks = [layer.register_forward_hook(add) for layer in network.modules()]
     try:
-        with FlopCounterMode(display=False) as counter:
-            network(torch.zeros(1, *input_shape))
+        network(torch.zeros(1, *input_shape))
     finally:
         for hook in hooks:
             hook.remove()
-    return int(counter.get_total_flops()) // 2 + lstm
+    return total
 
 
 @torch.no_grad()
