@@ -87,7 +87,8 @@ def test_a_shorter_clip_is_mixed_as_silence_after_its_end() -> None:
     x, lengths = torch.randn(2, 6, 20), torch.tensor([6, 4])
     x[1, 4:] = 0  # as a batch is padded
     none = torch.zeros(2)
-    mixed = augment(x, Draws(none, none, none, none, torch.full((2,), 0.25)), MEAN, lengths)
+    draws = Draws(none, none, none, none, none, none.long(), none, torch.full((2,), 0.25))
+    mixed = augment(x, draws, MEAN, lengths)
     torch.testing.assert_close(mixed[0, :4], 0.75 * x[0, :4] + 0.25 * x[1, :4])
     torch.testing.assert_close(mixed[0, 4:], 0.75 * x[0, 4:] + 0.25 * MEAN)
 

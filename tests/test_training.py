@@ -70,13 +70,15 @@ def test_metrics_as_documented(finished: tuple[Path, dict[str, Any]]) -> None:
         "balanced_accuracy",
         "macro_f1",
         "ece",
+        "ece_uncalibrated",
         "nll",
+        "nll_uncalibrated",
         "n",
         "confusion",
         "per_class",
     }
     for part in ("train", "val", "test", "test_recording"):
-        assert set(result[part]) == measures
+        assert set(result[part]) - {"interval_95"} == measures
         assert np.sum(result[part]["confusion"]) == result[part]["n"]
     parts = result["split"]["parts"]
     store = tiny_store()
@@ -88,6 +90,54 @@ def test_metrics_as_documented(finished: tuple[Path, dict[str, Any]]) -> None:
     assert result["parameters"] == sum(p.numel() for p in model.parameters())
     assert result["samples_per_s"] > 0
     assert result["device"].startswith(("cpu", "cuda"))
+
+
+def test_stored_predictions_are_the_test_part(finished: tuple[Path, dict[str, Any]]) -> None:
+    folder, result = finished
+    store, made = tiny_store(), Run(folder)
+    split = make_split(store.recordings, group_by="player")
+    test = [path for path, part in split.part.items() if part == TEST]
+    classifier = Classifier.load(folder)
+    with torch.no_grad():
+        p = classifier.probabilities(torch.from_numpy(store.features)).numpy()
+    clips, recordings = made.predictions(), made.recording_predictions()
+    assert clips is not None
+    assert recordings is not None
+    assert sorted(r.path for r in recordings) == sorted(test)
+    assert {r.path for r in clips} == set(test)
+    for row in recordings:
+        of_clips = p[[store.recordings[i].path == row.path for i in store.clip_recording]]
+        mean = of_clips.mean(axis=0)
+        assert (row.group, row.label) == (split.group[row.path], split.label[row.path])
+        assert row.predicted == classifier.classes_[mean.argmax()]
+        assert row.probability == pytest.approx(mean.max(), rel=1e-5)
+        assert row.label_probability == pytest.approx(
+            mean[classifier.classes_.index(row.label)], rel=1e-5
+        )
+    for name, rows in (("test", clips), ("test_recording", recordings)):
+        assert np.mean([r.right for r in rows]) == pytest.approx(result[name]["accuracy"])
+        interval = result[name]["interval_95"]
+        assert interval["groups"] == len({r.group for r in rows})
+        for score in ("accuracy", "balanced_accuracy", "macro_f1"):
+            low, high = interval[score]
+            assert low <= result[name][score] <= high
+    confidence = np.array([r.uncalibrated for r in clips])
+    right = np.array([r.right for r in clips])
+    bins = np.ceil(confidence * 15).astype(int)
+    gaps = [abs((right - confidence)[bins == b].sum()) for b in range(1, 16)]
+    assert sum(gaps) / len(clips) == pytest.approx(result["test"]["ece_uncalibrated"], abs=1e-5)
+    assert result["test"]["nll"] == pytest.approx(
+        -np.mean(np.log([r.label_probability for r in clips])), rel=1e-4
+    )
+
+
+def test_damaged_predictions_are_named(tmp_path: Path) -> None:
+    assert Run(tmp_path).predictions() is None
+    header = "path,group,label,start_s,predicted,probability,label_probability,uncalibrated\n"
+    for content in ("path,label\n", header + "a,b,c,0,d,x,0,0\n", header + "a,b,c,0,d,0\n"):
+        (tmp_path / "predictions.csv").write_text(content)
+        with pytest.raises(DataError, match=r"predictions\.csv"):
+            Run(tmp_path).predictions()
 
 
 def test_the_model_is_the_best_on_validation(finished: tuple[Path, dict[str, Any]]) -> None:
@@ -154,6 +204,7 @@ def test_a_seed_repeats_and_another_does_not(tmp_path: Path) -> None:
     a, b, c = (run(tiny_store(), tmp_path / f"{i}", seed=s) for i, s in enumerate((5, 5, 6)))
     for result in (a, b, c):
         del result["training_s"], result["samples_per_s"], result["clips_per_s"]
+        del result["cost"]["cpu_ms"]
     assert a == b
     assert a != c
     weights = [(tmp_path / f"{i}/model/weights.safetensors").read_bytes() for i in range(3)]

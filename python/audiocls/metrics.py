@@ -26,29 +26,33 @@ def evaluate(probabilities: ArrayLike, labels: ArrayLike, classes: list[str]) ->
             f"probabilities {p.shape} must be [n, n_classes] with n = {len(y)} labels >= 1 "
             f"and n_classes = {len(classes)}"
         )
-    predicted = p.argmax(axis=1)
-    confusion = np.zeros((len(classes), len(classes)), np.int64)
-    np.add.at(confusion, (y, predicted), 1)
+    # Imported where it is needed: prediction uses this module without scikit-learn.
+    from sklearn.metrics import (
+        accuracy_score,
+        confusion_matrix,
+        precision_recall_fscore_support,
+    )
 
-    hits = np.diag(confusion).astype(np.float64)
-    n_true, n_predicted = confusion.sum(axis=1), confusion.sum(axis=0)
-    recall = _ratio(hits, n_true)
-    precision = _ratio(hits, n_predicted)
-    f1 = _ratio(2 * hits, n_true + n_predicted)
+    predicted, all_classes = p.argmax(axis=1), np.arange(len(classes))
+    precision, recall, f1, n = precision_recall_fscore_support(
+        y, predicted, labels=all_classes, zero_division=np.nan
+    )
     return {
-        "accuracy": float(hits.sum() / len(y)),
+        "accuracy": float(accuracy_score(y, predicted)),
+        # scikit-learn's balanced_accuracy_score is the same mean, but warns where a class is only
+        # predicted; its macro F1 would count a class that nobody saw or named as 0.
         "balanced_accuracy": float(np.nanmean(recall)),
         "macro_f1": float(np.nanmean(f1)),
         "ece": expected_calibration_error(p, y),
         "nll": negative_log_likelihood(p, y),
         "n": len(y),
-        "confusion": confusion.tolist(),
+        "confusion": confusion_matrix(y, predicted, labels=all_classes).tolist(),
         "per_class": {
             name: {
                 "precision": _number(precision[i]),
                 "recall": _number(recall[i]),
                 "f1": _number(f1[i]),
-                "n": int(n_true[i]),
+                "n": int(n[i]),
             }
             for i, name in enumerate(classes)
         },
@@ -80,7 +84,10 @@ def softmax(logits: NDArray[np.float64], temperature: float = 1.0) -> NDArray[np
 
 
 def negative_log_likelihood(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
-    """Mean of −log of the probability of the true class."""
+    """Mean of −log of the probability of the true class, which counts as 1e-30 at least.
+
+    scikit-learn's log_loss cuts at 2e-16 instead, and so forgives a confident mistake.
+    """
     likelihood = probabilities[np.arange(len(labels)), labels]
     return float(-np.log(np.maximum(likelihood, 1e-30)).mean())
 
@@ -100,12 +107,6 @@ def mean_by_recording(
     total = np.zeros((len(ids), p.shape[1]))
     np.add.at(total, inverse, p)
     return total / counts[:, None], ids
-
-
-def _ratio(a: NDArray[np.float64], b: NDArray[np.int64]) -> NDArray[np.float64]:
-    """a / b, NaN where b is 0."""
-    ratio: NDArray[np.float64] = np.divide(a, b, out=np.full(len(a), np.nan), where=b > 0)
-    return ratio
 
 
 def _number(x: float) -> float | None:

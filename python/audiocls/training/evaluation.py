@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,10 +15,13 @@ from audiocls import metrics
 from audiocls.classifier import Classifier
 from audiocls.metrics import softmax
 from audiocls.models import count_parameters
+from audiocls.models.cost import cpu_ms, multiply_adds
+from audiocls.significance import bootstrap_intervals, counts_by_group
 from audiocls.training.calibration import fit_temperature
 from audiocls.training.device import Device
 from audiocls.training.examples import Examples
-from audiocls.training.run import Result
+from audiocls.training.predictions import Prediction
+from audiocls.training.run import Result, Scores
 from audiocls.training.splits import PARTS, TEST, TRAIN, VAL, Split
 from audiocls.training.state import TrainState
 from audiocls.training.trial import Trial
@@ -53,17 +59,19 @@ def judge(
     state: TrainState,
     device: Device,
     warnings: list[str],
-) -> Result:
+) -> tuple[Result, Judged, Judged]:
     """The result of a finished training: the chosen classifier, calibrated on the validation part,
-    is asked for every part; the test part for the first time."""
+    is asked for every part; the test part for the first time. Then what it said of the clips of the
+    test part, and of its recordings."""
     logits = {p: logits_of(classifier, examples, device) for p, examples in parts.items()}
     classifier.temperature.fill_(fit_temperature(logits[VAL], parts[VAL].labels))
+    clips, recordings = judged(logits[TEST], parts[TEST], split, classifier)
     counts = split.counts()
-    return Result(
-        train=scores(logits[TRAIN], parts[TRAIN], classifier),
-        val=scores(logits[VAL], parts[VAL], classifier),
-        test=scores(logits[TEST], parts[TEST], classifier),
-        test_recording=recording_scores(logits[TEST], parts[TEST], classifier),
+    result = Result(
+        train=judged(logits[TRAIN], parts[TRAIN], split, classifier)[0].scores(),
+        val=judged(logits[VAL], parts[VAL], split, classifier)[0].scores(),
+        test=clips.scores() | {"interval_95": clips.intervals(trial.seed)},
+        test_recording=recordings.scores() | {"interval_95": recordings.intervals(trial.seed)},
         seed=trial.seed,
         split=split.how
         | {"parts": {n: counts[n] | {"clips": len(parts[p])} for p, n in enumerate(PARTS)}},
@@ -73,28 +81,98 @@ def judge(
         training_s=state.training_s,
         chosen={"epoch": state.best_epoch, "by": "balanced accuracy on the validation part"},
         temperature=float(classifier.temperature),
+        cost=cost(classifier, parts[TEST]),
         settings=trial.settings(),
         store={"name": trial.feature, "identity": trial.store},
         classes=list(store.classes),
         versions=classifier.description.versions,
         warnings=warnings,
     )
+    return result, clips, recordings
 
 
-def scores(
-    logits: NDArray[np.float64], examples: Examples, classifier: Classifier
-) -> dict[str, Any]:
-    """All measures of clips, with calibrated probabilities."""
-    probabilities = softmax(logits, float(classifier.temperature))
-    return metrics.evaluate(probabilities, examples.labels, classifier.classes_)
+@dataclass(frozen=True)
+class Judged:
+    """What a classifier said of clips or recordings, and what they are."""
+
+    classes: list[str]
+    labels: NDArray[np.int64]  # [n]
+    probabilities: NDArray[np.float64]  # [n, n_classes], calibrated
+    uncalibrated: NDArray[np.float64]  # the same at temperature 1
+    paths: list[str]  # [n], of the recordings
+    groups: list[str]  # [n]
+    start_s: list[float | None]  # [n]; None for whole recordings
+
+    def scores(self) -> Scores:
+        """All measures, and those of calibration without the temperature too."""
+        raw = self.uncalibrated
+        return metrics.evaluate(self.probabilities, self.labels, self.classes) | {
+            "ece_uncalibrated": metrics.expected_calibration_error(raw, self.labels),
+            "nll_uncalibrated": metrics.negative_log_likelihood(raw, self.labels),
+        }
+
+    def intervals(self, seed: int) -> dict[str, Any]:
+        """95 % bootstrap intervals over groups, and the number of groups."""
+        names, ids = np.unique(np.array(self.groups, np.str_), return_inverse=True)
+        predicted = self.probabilities.argmax(axis=1)
+        counts = counts_by_group(self.labels, predicted, ids, len(names), len(self.classes))
+        found = bootstrap_intervals([counts], seed)
+        return {"groups": len(names)} | {name: list(ends) for name, ends in found.items()}
+
+    def predictions(self) -> Iterator[Prediction]:
+        """A row each."""
+        predicted, rows = self.probabilities.argmax(axis=1), np.arange(len(self.labels))
+        columns = (
+            self.probabilities[rows, predicted],
+            self.probabilities[rows, self.labels],
+            self.uncalibrated.max(axis=1),
+        )
+        numbers = zip(*(column.tolist() for column in columns), strict=True)
+        names = ([self.classes[i] for i in ids] for ids in (self.labels, predicted))
+        for path, group, label, start, name, own in zip(
+            self.paths, self.groups, next(names), self.start_s, next(names), numbers, strict=True
+        ):
+            yield Prediction(path, group, label, start, name, *own)
 
 
-def recording_scores(
-    logits: NDArray[np.float64], examples: Examples, classifier: Classifier
-) -> dict[str, Any]:
-    """All measures of whole recordings: the mean probability of their clips."""
-    probabilities = softmax(logits, float(classifier.temperature))
-    by_recording, ids = metrics.mean_by_recording(probabilities, examples.recording)
-    first = np.unique(examples.recording, return_index=True)[1]
-    assert len(first) == len(ids)
-    return metrics.evaluate(by_recording, examples.labels[first], classifier.classes_)
+def judged(
+    logits: NDArray[np.float64], examples: Examples, split: Split, classifier: Classifier
+) -> tuple[Judged, Judged]:
+    """What the classifier says of each clip, and of each recording: the mean of its clips."""
+    recordings = examples.store.recordings
+    both = softmax(logits, float(classifier.temperature)), softmax(logits)
+    ids, first = np.unique(examples.recording, return_index=True)
+
+    def of(
+        labels: NDArray[np.int64],
+        recording: NDArray[np.int64],
+        probabilities: NDArray[np.float64],
+        uncalibrated: NDArray[np.float64],
+        start_s: list[float | None],
+    ) -> Judged:
+        paths = [recordings[i].path for i in recording]
+        groups = [split.group[path] for path in paths]
+        return Judged(
+            classifier.classes_, labels, probabilities, uncalibrated, paths, groups, start_s
+        )
+
+    starts = examples.store.clip_start_s[examples.clips].tolist()
+    calibrated, raw = (metrics.mean_by_recording(p, examples.recording)[0] for p in both)
+    return (
+        of(examples.labels, examples.recording, *both, starts),
+        of(examples.labels[first], ids, calibrated, raw, [None] * len(ids)),
+    )
+
+
+def cost(classifier: Classifier, examples: Examples) -> dict[str, float]:
+    """What a clip costs, of the median length where clips differ in length."""
+    frames, features = classifier.description.input_shape
+    if frames is None:
+        assert examples.lengths is not None
+        frames = int(np.median(examples.lengths))
+    shape = frames, features
+    served = copy.deepcopy(classifier).cpu().eval()
+    return {
+        "multiply_adds": multiply_adds(served.network, shape),
+        "cpu_ms": cpu_ms(served, shape),
+    }

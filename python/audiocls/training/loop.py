@@ -133,9 +133,11 @@ def fit(
             raise
         device.wait()
         classifier = Classifier.load(run.model, device.torch)
-        result = judge(trial, store, split, parts, classifier, state, device, warnings)
+        result, clips, recordings = judge(
+            trial, store, split, parts, classifier, state, device, warnings
+        )
         if device.leads:
-            run.finish(result, classifier, state)
+            run.finish(result, clips, recordings, classifier, state)
         return result
 
 

@@ -14,9 +14,11 @@ from safetensors import SafetensorError
 from audiocls import plots
 from audiocls.errors import DataError, SettingError
 from audiocls.files import read_csv, replace_file, write_csv, write_json
+from audiocls.training.predictions import Prediction, read_predictions, write_predictions
 
 if TYPE_CHECKING:
     from audiocls.classifier import Classifier
+    from audiocls.training.evaluation import Judged
     from audiocls.training.splits import Split
     from audiocls.training.state import Row, TrainState
     from audiocls.training.trial import Trial
@@ -26,6 +28,8 @@ FILES = (
     "metrics.json",
     "history.csv",
     "split.csv",
+    "predictions.csv",
+    "predictions_recording.csv",
     "state.safetensors",
     "curves.png",
     "confusion.png",
@@ -51,6 +55,7 @@ class Result:
     training_s: float
     chosen: dict[str, Any]  # the epoch, and by what
     temperature: float
+    cost: dict[str, float]  # a clip's: multiply_adds, cpu_ms; empty in runs of earlier versions
     settings: dict[str, Any]
     store: dict[str, str]  # name, identity
     classes: list[str]
@@ -64,7 +69,7 @@ class Result:
         try:
             document = json.loads(file.read_text(encoding="utf-8"))
             names = [f.name for f in dataclasses.fields(cls)]
-            old = {"clips_per_s": document.get("samples_per_s"), "temperature": 1.0}
+            old = {"clips_per_s": document.get("samples_per_s"), "temperature": 1.0, "cost": {}}
             return cls(**{name: document.get(name, old.get(name)) for name in names})
         except (FileNotFoundError, NotADirectoryError):
             return None
@@ -160,9 +165,18 @@ class Run:
         picture = plots.curves(state.history, state.best_epoch)
         replace_file(self.folder / "curves.png", picture)
 
-    def finish(self, result: Result, classifier: Classifier, state: TrainState) -> None:
+    def finish(
+        self,
+        result: Result,
+        clips: Judged,
+        recordings: Judged,
+        classifier: Classifier,
+        state: TrainState,
+    ) -> None:
         """The last files. metrics.json says that the run is finished."""
         classifier.save(self.model)
+        write_predictions(self.folder / "predictions.csv", clips.predictions())
+        write_predictions(self.folder / "predictions_recording.csv", recordings.predictions())
         self.draw_curves(state)
         picture = plots.confusion(result.test["confusion"], result.classes)
         replace_file(self.folder / "confusion.png", picture)
@@ -173,6 +187,19 @@ class Run:
         """The rows of history.csv."""
         header, *rows = read_csv(self.folder / "history.csv")
         return [dict(zip(header, map(float, row), strict=True)) for row in rows]
+
+    def predictions(self) -> list[Prediction] | None:
+        """What the model said of each clip of the test part; None in runs of earlier versions."""
+        return read_predictions(self.folder / "predictions.csv")
+
+    def recording_predictions(self) -> list[Prediction] | None:
+        """The same of each whole recording."""
+        return read_predictions(self.folder / "predictions_recording.csv")
+
+    def groups(self) -> dict[str, str]:
+        """The group of each recording, by path: from split.csv."""
+        _, *rows = read_csv(self.folder / "split.csv")
+        return {path: group for path, _, group, _ in rows}
 
     def _refuse_other(
         self, trial: Trial, split: Split, settings: dict[str, Any], store: str
