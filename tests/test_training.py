@@ -12,7 +12,8 @@ import pytest
 import torch
 from tiny_store import TinyStore, tiny_store
 
-from audiocls import Classifier, build_model
+from audiocls import build_model
+from audiocls.classifier import Classifier
 from audiocls.errors import DataError, SettingError
 from audiocls.training import Device, Recipe, Run, Trial, fit
 from audiocls.training.leakage import near_duplicates

@@ -37,8 +37,9 @@ def grid_mean(x: Tensor, size: int, lengths: Tensor | None) -> Tensor:
 
     Cell i of n rows is the mean of rows floor(i·n/size) to ceil((i + 1)·n/size).
     """
-    over_features = _averaging(torch.tensor([x.shape[2]], device=x.device), size, x)
-    n = torch.tensor([x.shape[3]]) if lengths is None else lengths
+    # Not `torch.tensor`: in an exported graph a length is a value, not a number.
+    over_features = _averaging(torch.full((1,), x.shape[2], device=x.device), size, x)
+    n = torch.full((1,), x.shape[3]) if lengths is None else lengths
     over_frames = _averaging(n.to(x.device), size, x, x.shape[3])
     return over_features[:, None] @ x @ over_frames[:, None].transpose(2, 3)
 

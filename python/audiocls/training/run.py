@@ -31,6 +31,7 @@ FILES = (
     "confusion.png",
     "model/model.json",
     "model/weights.safetensors",
+    "model/network.onnx",
 )
 Scores = dict[str, Any]  # as `metrics.evaluate` gives them
 
@@ -168,7 +169,13 @@ class Run:
 
     def finish(self, result: Result, classifier: Classifier, state: TrainState) -> None:
         """The last files. metrics.json says that the run is finished."""
+        from audiocls.graph import write_graph
+
         classifier.save(self.model)
+        try:
+            write_graph(self.model)
+        except (DataError, ImportError) as error:
+            result.warnings.append(f"no network.onnx, so that prediction needs torch: {error}")
         self.draw_curves(state)
         picture = plots.confusion(result.test["confusion"], result.classes)
         replace_file(self.folder / "confusion.png", picture)

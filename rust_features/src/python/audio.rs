@@ -1,6 +1,7 @@
-//! `load`, `load_bytes` and `resample`.
+//! `load`, `load_bytes`, `Blocks` and `resample`.
 
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
@@ -19,7 +20,7 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(probe, module)?)?;
     module.add_function(wrap_pyfunction!(probe_bytes, module)?)?;
     module.add_function(wrap_pyfunction!(resample, module)?)?;
-    Ok(())
+    module.add_class::<Blocks>()
 }
 
 /// Mono float32 samples of a recording and their rate.
@@ -46,6 +47,39 @@ fn load_bytes<'py>(
     let data = data.to_vec();
     let (samples, rate) = py.detach(|| read(Samples::from_bytes(data, name, sample_rate)?))?;
     Ok((samples.into_pyarray(py), rate))
+}
+
+/// A recording that is read piece by piece, so that its length costs no memory.
+#[pyclass(frozen, module = "audiocls._native")]
+struct Blocks {
+    samples: Mutex<Samples>,
+}
+
+#[pymethods]
+impl Blocks {
+    #[new]
+    #[pyo3(signature = (path, sample_rate=None))]
+    fn new(py: Python<'_>, path: PathBuf, sample_rate: Option<u32>) -> PyResult<Self> {
+        let samples = py.detach(|| Samples::open(path, sample_rate))?;
+        Ok(Self { samples: Mutex::new(samples) })
+    }
+
+    /// Samples per second.
+    #[getter]
+    fn sample_rate(&self) -> u32 {
+        self.samples.lock().unwrap_or_else(PoisonError::into_inner).sample_rate()
+    }
+
+    /// At least `n_samples` mono float32 samples, fewer at the end of the recording, then none.
+    fn read<'py>(&self, py: Python<'py>, n_samples: usize) -> PyResult<Bound<'py, PyArray1<f32>>> {
+        let block = py.detach(|| {
+            let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut block = Vec::new();
+            while block.len() < n_samples && samples.read(&mut block)? {}
+            Ok::<_, Error>(block)
+        })?;
+        Ok(block.into_pyarray(py))
+    }
 }
 
 /// Samples, rate in Hz and channels of a recording, from its header where that tells.
