@@ -88,7 +88,7 @@ def _graph(shape: _Shape) -> bytes:
         _Probabilities(classifier),
         torch.zeros(2, 32 if frames is None else frames, features),
         names=("features", "probabilities"),
-        axes=("batch", "frames") if _takes_any_length(description) else ("batch",),
+        axes=("batch", "frames") if takes_any_length(description) else ("batch",),
     )
     for tensor in model.graph.initializer:
         if tensor.name.startswith(_OURS):
@@ -96,7 +96,7 @@ def _graph(shape: _Shape) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def _takes_any_length(description: Description) -> bool:
+def takes_any_length(description: Description) -> bool:
     """Whether the network is not bound to clips of one length."""
     frames, features = description.input_shape
     if frames is None:

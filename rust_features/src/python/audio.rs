@@ -1,4 +1,4 @@
-//! `load`, `load_bytes`, `Blocks` and `resample`.
+//! `load`, `load_bytes`, `Blocks`, `resample` and `Resampler`.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -20,7 +20,8 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(probe, module)?)?;
     module.add_function(wrap_pyfunction!(probe_bytes, module)?)?;
     module.add_function(wrap_pyfunction!(resample, module)?)?;
-    module.add_class::<Blocks>()
+    module.add_class::<Blocks>()?;
+    module.add_class::<Resampler>()
 }
 
 /// Mono float32 samples of a recording and their rate.
@@ -111,6 +112,39 @@ fn resample<'py>(
     let samples = samples.as_slice()?;
     let out = py.detach(|| crate::resample::resample(samples, from_hz, to_hz))?;
     Ok(out.into_pyarray(py))
+}
+
+/// The same for a signal that arrives in pieces.
+#[pyclass(module = "audiocls._native")]
+struct Resampler {
+    inner: crate::resample::Resampler,
+}
+
+#[pymethods]
+impl Resampler {
+    #[new]
+    fn new(py: Python<'_>, from_hz: u32, to_hz: u32) -> PyResult<Self> {
+        Ok(Self { inner: py.detach(|| crate::resample::Resampler::new(from_hz, to_hz))? })
+    }
+
+    /// The samples that are complete with these.
+    fn push<'py>(
+        &mut self,
+        py: Python<'py>,
+        samples: PyReadonlyArray1<'py, f32>,
+    ) -> PyResult<Bound<'py, PyArray1<f32>>> {
+        let samples = samples.as_slice()?;
+        let mut out = Vec::new();
+        py.detach(|| self.inner.process(samples, &mut out));
+        Ok(out.into_pyarray(py))
+    }
+
+    /// The rest; the next samples begin another signal.
+    fn finish<'py>(&mut self, py: Python<'py>) -> Bound<'py, PyArray1<f32>> {
+        let mut out = Vec::new();
+        py.detach(|| self.inner.finish(&mut out));
+        out.into_pyarray(py)
+    }
 }
 
 fn read(mut samples: Samples) -> Result<(Vec<f32>, u32)> {
