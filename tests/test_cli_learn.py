@@ -15,7 +15,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from audiocls import Classifier
+from audiocls.classifier import Classifier
 from audiocls.cli import main
 from audiocls.cli.progress import EpochLines
 from audiocls.data.store import open_store

@@ -12,7 +12,8 @@ import pytest
 import torch
 from tiny_store import TinyStore, tiny_store
 
-from audiocls import Classifier, build_model
+from audiocls import build_model
+from audiocls.classifier import Classifier
 from audiocls.data.store import Clips
 from audiocls.errors import DataError, SettingError
 from audiocls.models import MODELS

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from audiocls.audio import load as load
-    from audiocls.classifier import Classifier as Classifier
     from audiocls.data.extraction import extract as extract
     from audiocls.data.store import Store as Store
     from audiocls.data.store import open_store as open_store
     from audiocls.features import Extractor as Extractor
     from audiocls.features import StreamingExtractor as StreamingExtractor
+    from audiocls.inference.predict import Classifier as Classifier
     from audiocls.models import build_model as build_model
     from audiocls.spec import FeatureSpec as FeatureSpec
     from audiocls.spec import presets as presets
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Augmenter": "training.augment",
-    "Classifier": "classifier",
+    "Classifier": "inference.predict",
     "Extractor": "features",
     "FeatureSpec": "spec",
     "Store": "data.store",

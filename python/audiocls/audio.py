@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import operator
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,32 @@ def load(
         if size == 0 or not Path(name).is_file():
             raise
         return _by_soundfile(name, rate, error)
+
+
+def blocks(
+    path: str | bytes | os.PathLike[str] | os.PathLike[bytes], sample_rate: int, n_samples: int
+) -> Iterator[NDArray[np.float32]]:
+    """The samples that :func:`load` gives, in pieces of about ``n_samples``: a recording of any
+    length in bounded memory. What only soundfile decodes is held whole.
+
+    Raises:
+        SettingError, OSError: as :func:`load`, when that piece is reached.
+    """
+    rate = _checked_rate(sample_rate)
+    name = os.fsdecode(path)
+    size = Path(name).stat().st_size
+    begun = False
+    try:
+        reader = _native.Blocks(name, rate)
+        while len(block := reader.read(n_samples)):
+            begun = True
+            yield block
+    except OSError as error:
+        if begun or size == 0 or not Path(name).is_file():
+            raise
+        samples, _ = _by_soundfile(name, name, rate, error)
+        for start in range(0, len(samples), n_samples):
+            yield samples[start : start + n_samples]
 
 
 def load_bytes(

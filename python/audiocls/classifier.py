@@ -21,6 +21,7 @@ from audiocls import _native
 from audiocls.description import (
     DESCRIPTION,
     FORMAT,
+    NETWORK,
     WEIGHTS,
     Description,
     described,
@@ -94,9 +95,11 @@ class Classifier(nn.Module):
         return (logits.double() / self.temperature).softmax(dim=-1)
 
     def save(self, folder: str | Path) -> None:
-        """Writes the model into a folder; each of its two files is complete or absent."""
+        """Writes the model into a folder; each of its two files is complete or absent. A graph of
+        other weights that is there goes (`graph.write_graph` makes the next)."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / NETWORK).unlink(missing_ok=True)
         weights = {
             name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()
         }

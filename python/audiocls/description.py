@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import struct
@@ -11,14 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 from audiocls.errors import DataError
 from audiocls.models import MODELS
-from audiocls.schema import Rule, at_least, optional, validate
+from audiocls.schema import Rule, at_least, one_of, optional, validate
 from audiocls.spec import FeatureSpec
 
 if TYPE_CHECKING:
     from audiocls.data.store import Store
 
 FORMAT = 2
-WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
+WEIGHTS, DESCRIPTION, NETWORK = "weights.safetensors", "model.json", "network.onnx"
+# The model in the box, by its name and where it lies.
+ORCHESTRA = "orchestra"
+_BOX = Path(__file__).parent / ORCHESTRA
+UNKNOWN = "unknown"  # the answer below a threshold
 # A clip larger than this is no clip: the file is damaged, or meant to take all memory.
 _MOST_CELLS = 1 << 26
 # What a network keeps beside its trained numbers.
@@ -39,6 +44,9 @@ class Description:
     hop_s: float
     versions: dict[str, str]  # of what trained it
     remove_level: bool = False  # whether a clip's level is taken out of its features
+    short: str = "pad"  # what became of recordings shorter than a clip: pad, repeat or drop
+    min_rms: float = 0.0  # quieter clips were left out
+    threshold: float | None = None  # below this probability the answer is `unknown`
 
     @classmethod
     def of(
@@ -54,6 +62,8 @@ class Description:
             hop_s=store.hop_s,
             versions=versions,
             remove_level=remove_level,
+            short=store.about.get("short", "pad"),
+            min_rms=store.about.get("min_rms", 0.0),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -67,11 +77,19 @@ class Description:
             "hop_s": self.hop_s,
             "versions": self.versions,
             "remove_level": self.remove_level,
+            "short": self.short,
+            "min_rms": self.min_rms,
+            "threshold": self.threshold,
         }
 
 
 def model_folder(path: str | Path) -> Path:
-    """The folder that holds the model of a run folder or model folder. DataError if none does."""
+    """The folder that holds the model of a run folder or model folder, or of `orchestra`, the
+    model in the box. DataError if there is none."""
+    if str(path) == ORCHESTRA and not Path(path).exists():
+        if not (_BOX / DESCRIPTION).is_file():
+            raise DataError(f"{ORCHESTRA!r}, the model in the box, is not part of this version")
+        return _BOX
     for folder in (Path(path), Path(path) / "model"):
         if (folder / DESCRIPTION).is_file():
             return folder
@@ -87,22 +105,48 @@ def read_description(path: str | Path) -> Description:
 
 def count_stored_parameters(path: str | Path) -> int:
     """Trained numbers of a saved model, from the header of its weights."""
-    file = model_folder(path) / WEIGHTS
-    try:
-        with file.open("rb") as weights:
-            (size,) = struct.unpack("<Q", weights.read(8))
-            if size > file.stat().st_size:
-                raise ValueError("its header is cut short")
-            header = json.loads(weights.read(size))
-        return sum(
-            math.prod(entry["shape"])
-            for name, entry in header.items()
-            if name != "__metadata__" and name.rpartition(".")[2] not in _BUFFERS
-        )
-    except FileNotFoundError:
-        raise DataError(f"{str(file)!r} is missing") from None
-    except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
-        raise DataError(f"{str(file)!r} is damaged: {error}") from None
+    entries = WeightsHeader.read(model_folder(path) / WEIGHTS).entries
+    return sum(
+        math.prod(entry["shape"])
+        for name, entry in entries.items()
+        if name.rpartition(".")[2] not in _BUFFERS
+    )
+
+
+@dataclass(frozen=True)
+class WeightsHeader:
+    """Which tensors a safetensors file holds, and where; as
+    https://github.com/huggingface/safetensors has it."""
+
+    entries: dict[str, dict[str, Any]]  # name → dtype, shape, data_offsets
+    start: int  # where the data begins: offset 0 of data_offsets
+    identity: str  # SHA-256 of the header
+
+    @classmethod
+    def read(cls, file: Path) -> WeightsHeader:
+        """The header of a file, whose data must all be there. DataError if it is damaged."""
+        try:
+            n_bytes = file.stat().st_size
+            with file.open("rb") as weights:
+                (size,) = struct.unpack("<Q", weights.read(8))
+                if size > n_bytes:
+                    raise ValueError("its header is cut short")
+                header = weights.read(size)
+            entries = json.loads(header)
+            entries.pop("__metadata__", None)
+            end = 8 + size
+            for name, entry in entries.items():
+                first, last = entry["data_offsets"]
+                if not 0 <= first <= last <= n_bytes - end:
+                    raise ValueError(f"{name} is cut short")
+                math.prod(entry["shape"])
+            return cls(entries, end, hashlib.sha256(header).hexdigest())
+        except FileNotFoundError:
+            raise DataError(f"{str(file)!r} is missing") from None
+        except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
+            raise DataError(f"{str(file)!r} is damaged: {error}") from None
+        except RecursionError:
+            raise DataError(f"{str(file)!r} is damaged: its header is nested too deep") from None
 
 
 def read_document(file: Path) -> dict[str, Any]:
@@ -142,6 +186,9 @@ def described(file: Path, document: dict[str, Any]) -> Description:
         hop_s=document["hop_s"],
         versions=document["versions"],
         remove_level=document.get("remove_level") or False,
+        short=document.get("short") or "pad",
+        min_rms=document.get("min_rms") or 0.0,
+        threshold=document.get("threshold"),
     )
 
 
@@ -158,4 +205,7 @@ _DOCUMENT = {
     "hop_s": at_least(0, float),
     "versions": {str: str},
     "remove_level": optional(bool),
+    "short": optional(one_of("pad", "repeat", "drop")),
+    "min_rms": optional(float),
+    "threshold": optional(float),
 }

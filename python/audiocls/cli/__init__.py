@@ -17,7 +17,27 @@ from audiocls.__main__ import INTERRUPTED
 from audiocls.errors import AudioclsError, SettingError
 
 # In the order of a first session; `audiocls --help` lists them so.
-COMMANDS = ("synth", "extract", "info", "train", "compare", "presets")
+COMMANDS = (
+    "synth", "extract", "info", "train", "compare",
+    "predict", "stream", "evaluate", "export", "presets", "completion",
+)  # fmt: skip
+
+# Package → the extra that brings it: `pip install 'audiocls[EXTRA]'`.
+EXTRAS = {
+    "jinja2": "train",
+    "matplotlib": "train",
+    "onnx": "train",
+    "onnxscript": "train",
+    "psutil": "train",
+    "safetensors": "train",
+    "sklearn": "train",
+    "torch": "train",
+    "gradio": "demo",
+    "sounddevice": "mic",
+    "datasets": "datasets",
+    "pyarrow": "datasets",
+    "soundfile": "soundfile",
+}
 
 
 class Command(click.Command):
@@ -38,6 +58,13 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            package = (error.name or "").partition(".")[0]
+            if package not in EXTRAS or ctx.meta.get("debug"):
+                raise
+            need = f"needs {package}: pip install 'audiocls[{EXTRAS[package]}]'"
+            click.echo(f"audiocls {ctx.info_name} {need}", err=True)
+            sys.exit(2)
         except (AudioclsError, OSError) as error:
             broken_pipe = isinstance(error, OSError) and error.errno == errno.EPIPE
             if broken_pipe or ctx.meta.get("debug"):
@@ -93,14 +120,30 @@ class _Commands(click.Group):
         return command
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+def next_step(command: str) -> None:
+    """The last line of a command for people: what one does next. On stderr, as it is no result."""
+    click.echo(f"next: audiocls {command}", err=True)
+
+
+@click.group(
+    cls=_Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="audiocls")
-def main() -> None:
+@click.pass_context
+def main(ctx: click.Context) -> None:
     """Audio classification from your own recordings.
 
     \b
-    audiocls synth data/                       a small built-in data set, to try things on
-    audiocls extract data/ --feature mel       recordings → features
-    audiocls train --model resnet              features → model
-    audiocls compare                           every feature × every model, one report page
+    From a folder of recordings, one folder per class, to an answer:
+    audiocls extract recordings/ --feature mel   recordings → features
+    audiocls train --model resnet                features → model
+    audiocls predict runs/mel-resnet-0 new.mp3   model → what is heard, when, how sure
+
+    \b
+    audiocls synth data/                         a small built-in data set, to try things on
+    audiocls compare                             every feature × every model, one report page
     """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())

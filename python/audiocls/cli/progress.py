@@ -139,6 +139,38 @@ def _rate(progress: ExtractionProgress, seconds: float) -> str:
 
 
 @contextlib.contextmanager
+def prediction_progress(total: int) -> Iterator[Callable[[int], None]]:
+    """To be called after each recording with the number of those that failed so far. A bar, if the
+    results go elsewhere than to the same terminal; a line now and then where there is none."""
+    done, started = 0, time.monotonic()
+    last = started
+    if sys.stderr.isatty():
+        columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("left"))
+        with Progress(
+            *columns,
+            console=Console(stderr=True),
+            transient=True,
+            disable=sys.stdout.isatty(),
+        ) as bar:
+            task = bar.add_task("", total=total)
+            yield lambda _failed: bar.update(task, advance=1)
+        return
+
+    def tell(failed: int) -> None:
+        nonlocal done, last
+        done += 1
+        now = time.monotonic()
+        if now - last >= EXTRACTION_LINE_S:
+            last = now
+            left_s = (total - done) * (now - started) / done
+            rate = done / (now - started)
+            text = f"{rate:.1f} recordings/s, {left_s:.0f} s left, {failed} failed"
+            click.echo(f"{done} of {total} recordings, {text}", err=True)
+
+    yield tell
+
+
+@contextlib.contextmanager
 def header_progress(what: str = "headers") -> Iterator[Callable[[int, int], None] | None]:
     """A bar on a terminal, nothing elsewhere: headers are read fast."""
     if not sys.stderr.isatty():

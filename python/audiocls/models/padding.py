@@ -48,8 +48,10 @@ def grid_mean(x: Tensor, size: int, lengths: Tensor | None) -> Tensor:
 
     Cell i of n rows is the mean of rows floor(i·n/size) to ceil((i + 1)·n/size).
     """
-    rows, n_rows = _cells(torch.tensor([x.shape[2]], device=x.device), size, x.shape[2])
-    n = torch.tensor([x.shape[3]]) if lengths is None else lengths
+    # Not `torch.tensor`: in an exported graph a length is a value, not a number.
+    n = torch.full((1,), x.shape[2], device=x.device)
+    rows, n_rows = _cells(n, size, x.shape[2])
+    n = torch.full((1,), x.shape[3]) if lengths is None else lengths
     columns, n_columns = _cells(n.to(x.device), size, x.shape[3])
     sums = rows.to(x)[:, None] @ x @ columns.to(x)[:, None].transpose(2, 3)
     return sums / (n_rows[:, :, None] * n_columns[:, None, :])[:, None]

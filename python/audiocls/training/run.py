@@ -35,6 +35,7 @@ FILES = (
     "confusion.png",
     "model/model.json",
     "model/weights.safetensors",
+    "model/network.onnx",
 )
 Scores = dict[str, Any]  # as `metrics.evaluate` gives them
 
@@ -174,9 +175,15 @@ class Run:
         state: TrainState,
     ) -> None:
         """The last files. metrics.json says that the run is finished."""
+        from audiocls.graph import write_graph
+
         classifier.save(self.model)
         write_predictions(self.folder / "predictions.csv", clips.predictions())
         write_predictions(self.folder / "predictions_recording.csv", recordings.predictions())
+        try:
+            write_graph(self.model)
+        except (DataError, ImportError) as error:
+            result.warnings.append(f"no network.onnx, so that prediction needs torch: {error}")
         self.draw_curves(state)
         picture = plots.confusion(result.test["confusion"], result.classes)
         replace_file(self.folder / "confusion.png", picture)

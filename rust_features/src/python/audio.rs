@@ -1,6 +1,7 @@
-//! `load`, `load_bytes` and `resample`.
+//! `load`, `load_bytes`, `Blocks`, `resample` and `Resampler`.
 
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
@@ -19,7 +20,8 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(probe, module)?)?;
     module.add_function(wrap_pyfunction!(probe_bytes, module)?)?;
     module.add_function(wrap_pyfunction!(resample, module)?)?;
-    Ok(())
+    module.add_class::<Blocks>()?;
+    module.add_class::<Resampler>()
 }
 
 /// Mono float32 samples of a recording and their rate.
@@ -46,6 +48,39 @@ fn load_bytes<'py>(
     let data = data.to_vec();
     let (samples, rate) = py.detach(|| read(Samples::from_bytes(data, name, sample_rate)?))?;
     Ok((samples.into_pyarray(py), rate))
+}
+
+/// A recording that is read piece by piece, so that its length costs no memory.
+#[pyclass(frozen, module = "audiocls._native")]
+struct Blocks {
+    samples: Mutex<Samples>,
+}
+
+#[pymethods]
+impl Blocks {
+    #[new]
+    #[pyo3(signature = (path, sample_rate=None))]
+    fn new(py: Python<'_>, path: PathBuf, sample_rate: Option<u32>) -> PyResult<Self> {
+        let samples = py.detach(|| Samples::open(path, sample_rate))?;
+        Ok(Self { samples: Mutex::new(samples) })
+    }
+
+    /// Samples per second.
+    #[getter]
+    fn sample_rate(&self) -> u32 {
+        self.samples.lock().unwrap_or_else(PoisonError::into_inner).sample_rate()
+    }
+
+    /// At least `n_samples` mono float32 samples, fewer at the end of the recording, then none.
+    fn read<'py>(&self, py: Python<'py>, n_samples: usize) -> PyResult<Bound<'py, PyArray1<f32>>> {
+        let block = py.detach(|| {
+            let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut block = Vec::new();
+            while block.len() < n_samples && samples.read(&mut block)? {}
+            Ok::<_, Error>(block)
+        })?;
+        Ok(block.into_pyarray(py))
+    }
 }
 
 /// Samples, rate in Hz and channels of a recording, from its header where that tells.
@@ -77,6 +112,39 @@ fn resample<'py>(
     let samples = samples.as_slice()?;
     let out = py.detach(|| crate::resample::resample(samples, from_hz, to_hz))?;
     Ok(out.into_pyarray(py))
+}
+
+/// The same for a signal that arrives in pieces.
+#[pyclass(module = "audiocls._native")]
+struct Resampler {
+    inner: crate::resample::Resampler,
+}
+
+#[pymethods]
+impl Resampler {
+    #[new]
+    fn new(py: Python<'_>, from_hz: u32, to_hz: u32) -> PyResult<Self> {
+        Ok(Self { inner: py.detach(|| crate::resample::Resampler::new(from_hz, to_hz))? })
+    }
+
+    /// The samples that are complete with these.
+    fn push<'py>(
+        &mut self,
+        py: Python<'py>,
+        samples: PyReadonlyArray1<'py, f32>,
+    ) -> PyResult<Bound<'py, PyArray1<f32>>> {
+        let samples = samples.as_slice()?;
+        let mut out = Vec::new();
+        py.detach(|| self.inner.process(samples, &mut out));
+        Ok(out.into_pyarray(py))
+    }
+
+    /// The rest; the next samples begin another signal.
+    fn finish<'py>(&mut self, py: Python<'py>) -> Bound<'py, PyArray1<f32>> {
+        let mut out = Vec::new();
+        py.detach(|| self.inner.finish(&mut out));
+        out.into_pyarray(py)
+    }
 }
 
 fn read(mut samples: Samples) -> Result<(Vec<f32>, u32)> {

@@ -1,0 +1,40 @@
+"""`audiocls export`: a model as one ONNX file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from audiocls.cli import Command, next_step
+
+
+@click.command("export", cls=Command)
+@click.argument("model", metavar="MODEL")
+@click.option(
+    "--out", required=True, metavar="FILE.onnx", type=click.Path(path_type=Path), help="The file."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the file's metadata as JSON.")
+def command(model: str, out: Path, as_json: bool) -> None:
+    """Write a model as one ONNX file: samples in, probabilities out, features inside.
+
+    Classes, rate and threshold are in its metadata. The file is compared with the model before it
+    is written. Needs the extra `train`.
+
+    \b
+    Example:
+      audiocls export runs/mel-resnet-0 --out instruments.onnx
+    """
+    from audiocls.inference.export import export
+
+    metadata = export(model, out)
+    if as_json:
+        click.echo(json.dumps({"file": str(out), **metadata}, ensure_ascii=True))
+        return
+    size = out.stat().st_size / 1e6
+    click.echo(
+        f"{out}: {size:.1f} MB, samples at {metadata['sample_rate']} Hz → "
+        f"{len(metadata['classes'])} probabilities"
+    )
+    next_step(f"predict {model} RECORDING   (the same answers here)")

@@ -1,0 +1,199 @@
+"""How good a saved model is on labelled recordings that it has never seen."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiocls import metrics
+from audiocls.audio import load_bytes
+from audiocls.description import UNKNOWN
+from audiocls.errors import AudioclsError, DataError, SettingError
+from audiocls.inference.clips import BATCH
+from audiocls.inference.predict import Classifier
+
+if TYPE_CHECKING:
+    from audiocls.data.recordings import Listing, Recording
+    from audiocls.data.store import Store
+
+DRAWS = 2000  # of groups, for the interval
+
+# A recording with the probabilities of its clips, [n_clips, n_classes], or why it has none.
+Judged = tuple["Recording", "NDArray[np.float64] | str"]
+
+
+def of_store(classifier: Classifier, store: Store) -> Iterator[Judged]:
+    """What a model says of the recordings of a feature store.
+
+    Raises SettingError where the store has other features or clips than the model takes.
+    """
+    wanted = classifier.description
+    for name, has, takes in (
+        ("spec", store.spec, wanted.spec),
+        ("clip_s", store.clip_s, wanted.clip_s),
+    ):
+        if has != takes:
+            rule = f"its {name} is not that of the model's training data: give the recordings"
+            raise SettingError("DATA", str(store.path), rule)
+    order = np.argsort(store.clip_recording, kind="stable")
+    ends = np.cumsum([0, *np.bincount(store.clip_recording, minlength=len(store.recordings))])
+    for i, recording in enumerate(store.recordings):
+        clips = order[ends[i] : ends[i + 1]]
+        if not len(clips):
+            yield recording, recording.error
+            continue
+        rows = []
+        for start in range(0, len(clips), BATCH):
+            x = store.features[clips[start : start + BATCH]]
+            x = np.stack(x) if isinstance(x, list) else x
+            rows.append(classifier.network(np.asarray(x, np.float32)))
+        yield recording, np.concatenate(rows).astype(np.float64)
+
+
+def of_recordings(classifier: Classifier, listing: Listing) -> Iterator[Judged]:
+    """What a model says of the recordings of a data set."""
+    good = [r for r in listing.recordings if r.status != "failed"]
+    on_disk = [r for r in good if listing.files[r.id] is not None]
+    found = classifier.recordings([str(listing.files[r.id]) for r in on_disk])
+    answers = zip(on_disk, found, strict=True)
+    for recording in listing.recordings:
+        if recording.status == "failed":
+            yield recording, recording.error
+            continue
+        if listing.files[recording.id] is None:
+            assert listing.read is not None
+            try:
+                samples, _ = load_bytes(*listing.read(recording.id), classifier.sample_rate)
+                (answer,) = classifier.recordings([samples])
+            except (AudioclsError, OSError) as error:
+                answer = error
+        else:
+            _, answer = next(answers)
+        yield recording, str(answer) if isinstance(answer, Exception) else answer.probabilities
+
+
+def evaluate(
+    classifier: Classifier,
+    judged: Sequence[Judged],
+    groups: Sequence[str],
+    *,
+    unknown: bool = False,
+    threshold: float | None = None,
+    mistakes: int = 10,
+) -> dict[str, Any]:
+    """All measures of a model, by clip and by recording, ready for JSON.
+
+    Classes are matched by name. Labels that the model does not know are left out; with `unknown`
+    they are right where the model's probability is below `threshold` (by default its own).
+
+    groups: of each recording; the interval of a score is over them (percentile bootstrap, Efron
+    1979, 95 %): recordings of one group are no independent evidence.
+
+    Raises SettingError where `unknown` has no threshold, DataError where nothing can be judged.
+    """
+    limit = classifier.threshold if threshold is None else threshold
+    if unknown and limit is None:
+        rule = "needs a probability below which an answer counts as unknown: give `threshold`"
+        raise SettingError("unknown", True, rule)
+    classes = [*classifier.classes_, UNKNOWN] if unknown else list(classifier.classes_)
+    number = {name: i for i, name in enumerate(classes)}
+    failed = [(r.path, p) for r, p in judged if isinstance(p, str)]
+    strange = Counter(
+        r.label for r, p in judged if not isinstance(p, str) and r.label not in classifier.classes_
+    )
+    kept: list[tuple[Recording, NDArray[np.float64], int, str]] = []
+    for (recording, p), group in zip(judged, groups, strict=True):
+        label = number.get(recording.label, number.get(UNKNOWN) if unknown else None)
+        if not isinstance(p, str) and label is not None:
+            kept.append((recording, p, label, group))
+    if not kept:
+        why = f"; the model does not know {', '.join(map(repr, strange))}" if strange else ""
+        raise DataError(f"none of {len(judged)} recordings can be judged{why}")
+
+    n_clips = [len(p) for _, p, _, _ in kept]
+    labels = np.array([label for _, _, label, _ in kept])
+    clips = np.concatenate([p for _, p, _, _ in kept])
+    whole, _ = metrics.mean_by_recording(clips, np.repeat(np.arange(len(kept)), n_clips))
+    if unknown:
+        assert limit is not None
+        clips, whole = _with_unknown(clips, limit), _with_unknown(whole, limit)
+    scores = metrics.evaluate(whole, labels, classes)
+    by_group = [group for _, _, _, group in kept]
+    scores["interval"] = interval(whole.argmax(axis=1) == labels, labels, by_group)
+    by_clip = metrics.evaluate(clips, np.repeat(labels, n_clips), classes)
+    if unknown:  # A refusal has no probability.
+        for part in (scores, by_clip):
+            part["ece"] = part["nll"] = None
+    return {
+        "model": str(classifier.path),
+        "classes": classes,
+        "recording": scores,
+        "clip": by_clip,
+        "groups": len(set(by_group)),
+        "unknown_labels": dict(strange),
+        "failed": [{"path": path, "error": error} for path, error in failed],
+        "mistakes": _mistakes(whole, labels, classes, [r.path for r, _, _, _ in kept], mistakes),
+    }
+
+
+def interval(
+    right: NDArray[np.bool_], labels: NDArray[np.int64], groups: Sequence[str], seed: int = 0
+) -> dict[str, list[float]]:
+    """95 % intervals of accuracy and balanced accuracy over draws of whole groups."""
+    _, group = np.unique(np.asarray(groups, dtype=object).astype(str), return_inverse=True)
+    n_groups, n_classes = int(group.max()) + 1, int(labels.max()) + 1
+    hits, totals = np.zeros((2, n_groups, n_classes))
+    np.add.at(hits, (group, labels), right)
+    np.add.at(totals, (group, labels), 1)
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=DRAWS)
+    hits, totals = drawn @ hits, drawn @ totals
+    # A class of which a draw holds nothing takes no part in its balanced accuracy.
+    recall = np.divide(hits, totals, out=np.full(hits.shape, np.nan), where=totals > 0)
+    found = {
+        "accuracy": hits.sum(axis=1) / totals.sum(axis=1),
+        "balanced_accuracy": np.nanmean(recall, axis=1),
+    }
+    return {name: np.percentile(v, [2.5, 97.5]).tolist() for name, v in found.items()}
+
+
+def _with_unknown(p: NDArray[np.float64], threshold: float) -> NDArray[np.float64]:
+    """[n, n_classes + 1]: a last column, the greatest where nothing reaches the threshold."""
+    refused = p.max(axis=1, keepdims=True) < threshold
+    return np.hstack([np.where(refused, 0.0, p), refused.astype(np.float64)])
+
+
+def _mistakes(
+    p: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    classes: list[str],
+    paths: list[str],
+    most: int,
+) -> list[dict[str, Any]]:
+    """The wrong answers that the model was surest of."""
+    predicted, sure = p.argmax(axis=1), p.max(axis=1)
+    wrong = np.flatnonzero(predicted != labels)
+    return [
+        {
+            "path": paths[i],
+            "label": classes[labels[i]],
+            "predicted": classes[predicted[i]],
+            "probability": float(sure[i]),
+        }
+        for i in wrong[np.argsort(-sure[wrong], kind="stable")][:most]
+    ]
+
+
+def opened(data: str | Path) -> Store | Listing:
+    """A feature store, or the recordings of a data set."""
+    from audiocls.data.listing import list_recordings
+    from audiocls.data.store import open_store
+
+    if (Path(data) / "store.json").is_file():
+        return open_store(data)
+    return list_recordings(data)

@@ -1,0 +1,103 @@
+"""A model as one ONNX file, from samples to probabilities, for any program with an ONNX runtime."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from audiocls import _native
+from audiocls import classifier as trained
+from audiocls.errors import DataError, SettingError
+from audiocls.files import replace_file
+from audiocls.graph import exportable, exported, takes_any_length
+from audiocls.inference.predict import Classifier
+from audiocls.inference.waveform import Features
+
+# The file may differ so much from `predict`, in any probability.
+TOLERANCE = 1e-4
+
+
+class _Waveform(nn.Module):
+    """float32 samples [batch, n] → float32 probabilities [batch, n_classes]."""
+
+    def __init__(self, classifier: trained.Classifier) -> None:
+        super().__init__()
+        self.features = Features(classifier.description.spec)
+        self.classifier = exportable(classifier)
+
+    def forward(self, samples: Tensor) -> Tensor:
+        return self.classifier.probabilities(self.features(samples)).float()
+
+
+def export(model: str | Path, out: str | Path) -> dict[str, Any]:
+    """Writes a model as an ONNX file, and returns what its metadata say.
+
+    The file takes `samples`, float32 [batch, n] in [-1, 1] at `sample_rate`, each row one clip, and
+    gives `probabilities`, float32 [batch, n_classes]. n is free where the network takes clips of
+    any length.
+
+    Raises SettingError for features that a graph cannot make, DataError where torch cannot export
+    the network, or the file does not say what `predict` says; nothing is written then.
+    """
+    out = Path(out)
+    if out.is_dir():
+        raise SettingError("out", str(out), "is a folder; the file to write is needed")
+    classifier = Classifier.load(model)
+    about = classifier.description
+    n_samples = round((about.clip_s or 1.0) * classifier.sample_rate)
+    module = _Waveform(trained.Classifier.load(classifier.path))
+    free = takes_any_length(about)
+    axes = ("batch", "samples") if free else ("batch",)
+    graph = exported(module, torch.zeros(2, n_samples), ("samples", "probabilities"), axes)
+    metadata = {
+        "classes": classifier.classes_,
+        "threshold": about.threshold,
+        "sample_rate": classifier.sample_rate,
+        "clip_s": about.clip_s,
+        "hop_s": about.hop_s,
+        "short": about.short,
+        "architecture": about.architecture,
+        "spec": about.spec.to_dict(),
+        "audiocls": _native.__version__,
+    }
+    for key, value in metadata.items():
+        graph.metadata_props.add(key=key, value=json.dumps(value))
+    document = graph.SerializeToString()
+    _check(document, classifier, n_samples, free)
+    replace_file(out, document)
+    return metadata
+
+
+def _check(document: bytes, classifier: Classifier, n_samples: int, free: bool) -> None:
+    """Raises DataError where the file says otherwise than the model."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(document, options, providers=["CPUExecutionProvider"])
+    extractor = classifier.extractor(threads=1)
+    lengths = [n_samples, n_samples + 1, 3 * n_samples + 7] if free else [n_samples]
+    for n in lengths:
+        for name, samples in _signals(n, classifier.sample_rate).items():
+            clip = samples[np.newaxis]
+            expected = classifier.network(extractor.batch(clip))
+            (found,) = session.run(None, {"samples": clip})
+            worst = float(np.abs(found - expected).max())
+            if not worst <= TOLERANCE:
+                raise DataError(
+                    f"the exported file differs from the model by {worst:.2g} on {name} of {n} "
+                    f"samples, more than {TOLERANCE:g}: not written"
+                )
+
+
+def _signals(n: int, rate: int) -> dict[str, NDArray[np.float32]]:
+    rng = np.random.default_rng(0)
+    t = np.arange(n) / rate
+    note = sum(np.sin(2 * np.pi * 220 * k * t) / k for k in range(1, 9)) * np.exp(-3 * t) * 0.2
+    signals = {"noise": rng.normal(0, 0.1, n), "silence": np.zeros(n), "a note": note}
+    return {name: np.asarray(y, np.float32) for name, y in signals.items()}

@@ -1,0 +1,278 @@
+"""A saved model as one uses it: recordings in, labels and probabilities out; without torch."""
+
+from __future__ import annotations
+
+import collections
+import itertools
+import os
+import threading
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from audiocls import metrics
+from audiocls.audio import blocks, resample
+from audiocls.description import UNKNOWN, Description, model_folder, read_description
+from audiocls.errors import AudioclsError, DataError, SettingError
+from audiocls.features import Extractor, usable_cores
+from audiocls.inference.clips import Cut
+from audiocls.inference.network import Network, load_network
+
+# A path, or float or int16 samples [n] at the model's rate.
+Source = str | os.PathLike[str] | NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of a recording with one label."""
+
+    start_s: float
+    end_s: float
+    label: str
+    probability: float  # mean over its clips
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one recording."""
+
+    classes: list[str]
+    probabilities: NDArray[np.float64]  # of its clips, [n_clips, n_classes]
+    starts_s: NDArray[np.float64]  # where they start, [n_clips]
+    duration_s: float
+    clip_s: float  # 0: the one clip is the recording
+    hop_s: float
+
+    @cached_property
+    def answer(self) -> NDArray[np.float64]:
+        """[n_classes]: of the whole recording, as training judges recordings."""
+        ids = np.zeros(len(self.probabilities), np.int64)
+        answer: NDArray[np.float64] = metrics.mean_by_recording(self.probabilities, ids)[0][0]
+        return answer
+
+    def top(self, k: int = 1, threshold: float | None = None) -> list[tuple[str, float]]:
+        """The k most probable labels of the recording; the first is `unknown` where its
+        probability is below the threshold."""
+        best = np.argsort(-self.answer, kind="stable")[:k]
+        rows = [(self.classes[i], float(self.answer[i])) for i in best]
+        if threshold is not None and rows[0][1] < threshold:
+            rows[0] = (UNKNOWN, rows[0][1])
+        return rows
+
+    def segments(self, threshold: float | None = None) -> list[Segment]:
+        """The recording from start to end, clips with the same label merged.
+
+        Where clips overlap, a clip speaks for the hop around its own middle; the first and the last
+        for what is before and after it, too.
+        """
+        winners = self.probabilities.argmax(axis=1)
+        sure = self.probabilities[np.arange(len(winners)), winners]
+        names = [
+            UNKNOWN if threshold is not None and p < threshold else self.classes[c]
+            for c, p in zip(winners, sure, strict=True)
+        ]
+        clip_s = self.clip_s or self.duration_s
+        margin = max(clip_s - self.hop_s, 0.0) / 2 if self.clip_s else 0.0
+        starts = self.starts_s + margin
+        ends = self.starts_s + clip_s - margin
+        starts[0] -= margin
+        ends[-1] += margin
+        ends = np.minimum(ends, self.duration_s)
+        segments = []
+        first = 0
+        for i in range(1, len(names) + 1):
+            # Clips that are further apart, or left out as silent, leave a gap.
+            if i < len(names) and names[i] == names[first] and starts[i] - ends[i - 1] < 1e-6:
+                continue
+            mean = float(sure[first:i].mean())
+            segments.append(Segment(float(starts[first]), float(ends[i - 1]), names[first], mean))
+            first = i
+        return segments
+
+
+class Classifier:
+    """A saved model; any number of threads may use one at once.
+
+    It runs on onnxruntime, and on torch only where the model folder has no network.onnx. What is
+    trained is `audiocls.classifier.Classifier`, a torch module.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], description: Description, network: Network
+    ) -> None:
+        self.path, self.description, self.network = Path(path), description, network
+        self._cut = Cut.of(description)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], threads: int | None = None) -> Classifier:
+        """Reads a model: a run folder, its `model/` folder, or `orchestra`, the model in the box.
+
+        threads: most cores that the network may use; None: all that this process may use.
+
+        Raises DataError where there is no model, or where it is damaged or of a newer format.
+        """
+        folder = model_folder(os.fspath(path))
+        description = read_description(folder)
+        return cls(folder, description, load_network(folder, description, threads))
+
+    def __reduce__(self) -> tuple[Callable[..., Classifier], tuple[Any, ...]]:
+        return Classifier.load, (self.path,)
+
+    def __repr__(self) -> str:
+        name = self.description.architecture
+        return f"<Classifier {self.path}: {name}, {len(self.classes_)} classes>"
+
+    @property
+    def classes_(self) -> list[str]:
+        """The labels, in the order of the columns of `predict_proba`."""
+        return self.description.classes
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples a second of the arrays it takes, in Hz; files may have any rate."""
+        return self.description.spec.sample_rate
+
+    @property
+    def threshold(self) -> float | None:
+        """The probability below which its answer is `unknown`, as calibrated; None: there is no
+        such."""
+        return self.description.threshold
+
+    def predict_proba(self, sources: Iterable[Source]) -> NDArray[np.float64]:
+        """Probabilities of recordings, [n, n_classes], a row a recording.
+
+        sources: paths, and arrays [samples] at `sample_rate`: float, or int16.
+
+        Raises OSError for a file that cannot be decoded; DataError, naming it, for a recording that
+        gives no clip; SettingError for an array of another shape or type, or with a NaN.
+        """
+        rows = []
+        for prediction in self.recordings(_sources(sources)):
+            if isinstance(prediction, Exception):
+                raise prediction
+            rows.append(prediction.answer)
+        return np.array(rows).reshape(-1, len(self.classes_))
+
+    def predict(self, sources: Iterable[Source]) -> list[str]:
+        """The label of each recording, `unknown` below `threshold`; raises as `predict_proba`."""
+        return [self._label(row) for row in self.predict_proba(sources)]
+
+    def predict_array(self, y: ArrayLike, sample_rate: int) -> str:
+        """The label of samples [n] at any rate in Hz; raises as `predict_proba`."""
+        samples = np.asarray(y)
+        if sample_rate != self.sample_rate:
+            if samples.dtype == np.int16:
+                samples = samples / np.float32(32768)
+            samples = resample(samples, sample_rate, self.sample_rate)
+        return self.predict([samples])[0]
+
+    def timeline(self, source: Source, hop_s: float | None = None) -> list[Segment]:
+        """What is heard when: clips that start every `hop_s` seconds (by default as in training),
+        those with the same label merged; `unknown` below `threshold`. Raises as `predict_proba`."""
+        (prediction,) = self.recordings([source], hop_s)
+        if isinstance(prediction, Exception):
+            raise prediction
+        return prediction.segments(self.threshold)
+
+    def recordings(
+        self, sources: Sequence[Source], hop_s: float | None = None, threads: int | None = None
+    ) -> Iterator[Prediction | Exception]:
+        """The prediction of each recording, in order; or why there is none: an OSError, DataError
+        or SettingError. Several at a time, each in pieces: memory does not grow with their length.
+
+        Raises SettingError for an impossible `hop_s`.
+        """
+        cut = self._cut if hop_s is None else Cut.of(self.description, hop_s)
+        threads = threads or usable_cores()
+        # One recording alone has the cores for its features.
+        extractor = self.extractor(max(1, threads // max(len(sources), 1)))
+        stop = threading.Event()
+
+        def predict(source: Source) -> Prediction | Exception:
+            try:
+                return self._predict(source, cut, extractor, stop)
+            except (AudioclsError, OSError) as error:
+                return error
+
+        waiting: collections.deque[Future[Prediction | Exception]] = collections.deque()
+        with ThreadPoolExecutor(threads) as pool:
+            try:
+                for source in sources:
+                    waiting.append(pool.submit(predict, source))
+                    # A few ahead, so that nobody waits; not all, so that memory stays bounded.
+                    if len(waiting) > 2 * threads:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                stop.set()
+                for future in waiting:
+                    future.cancel()
+
+    def extractor(self, threads: int) -> Extractor:
+        """What makes the model's features."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of empty filters: said when it was trained
+            return Extractor(self.description.spec, threads=threads)
+
+    def _predict(
+        self, source: Source, cut: Cut, extractor: Extractor, stop: threading.Event
+    ) -> Prediction:
+        recording = cut.begin(extractor)
+        starts, rows = [], []
+        pieces = _pieces(source, self.sample_rate, cut.block_len)
+        batches = (batch for piece in pieces for batch in recording.push(piece))
+        name = repr(os.fspath(source)) if not isinstance(source, np.ndarray) else "the recording"
+        try:
+            for at, features in itertools.chain(batches, recording.finish()):
+                if stop.is_set():
+                    raise DataError("interrupted")
+                starts.append(at)
+                rows.append(np.asarray(self.network(features), np.float64))
+        except DataError as error:
+            raise DataError(f"{name} {error}") from None
+        return Prediction(
+            classes=self.classes_,
+            probabilities=np.concatenate(rows),
+            starts_s=np.concatenate(starts) / self.sample_rate,
+            duration_s=recording.n_samples / self.sample_rate,
+            clip_s=cut.clip_len / self.sample_rate,
+            hop_s=cut.hop_len / self.sample_rate,
+        )
+
+    def _label(self, row: NDArray[np.float64]) -> str:
+        best = int(row.argmax())
+        sure = self.threshold is None or row[best] >= self.threshold
+        return self.classes_[best] if sure else UNKNOWN
+
+
+def _sources(sources: Iterable[Source]) -> list[Source]:
+    if isinstance(sources, (str, bytes, os.PathLike)):
+        raise SettingError("sources", str(sources), "must be a list of recordings, not one")
+    return list(sources)
+
+
+def _pieces(source: Source, rate: int, n_samples: int) -> Iterator[NDArray[np.float32]]:
+    """The samples of a recording, in pieces."""
+    if isinstance(source, (str, os.PathLike)):
+        yield from blocks(source, rate, n_samples)
+        return
+    samples = np.asarray(source)
+    if samples.ndim != 1:
+        raise SettingError("samples", list(samples.shape), "must have the shape [n]: one channel")
+    if samples.dtype == np.int16:
+        samples = samples / np.float32(32768)
+    if samples.dtype.kind != "f":
+        rule = "must be float, or int16 (which is divided by 32768)"
+        raise SettingError("samples", str(samples.dtype), rule)
+    for start in range(0, len(samples), n_samples):
+        piece = samples[start : start + n_samples]
+        with np.errstate(over="ignore"):
+            yield np.ascontiguousarray(piece, np.float32)

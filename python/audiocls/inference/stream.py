@@ -1,0 +1,142 @@
+"""Predictions of a signal that arrives in pieces: raw samples from a pipe or a microphone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiocls import _native
+from audiocls.description import UNKNOWN
+from audiocls.errors import DataError, SettingError, unknown
+from audiocls.inference.clips import Batch, Cut
+from audiocls.inference.predict import Classifier
+
+# How samples lie in a pipe, little-endian, and what full scale is.
+SAMPLE_TYPES = {
+    "int16": ("<i2", 1 << 15),
+    "int32": ("<i4", 1 << 31),
+    "float32": ("<f4", 1),
+}
+# Bytes asked for at once; fewer come where fewer are there.
+_READ_BYTES = 1 << 16
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a model says of one clip of a stream."""
+
+    start_s: float
+    end_s: float
+    label: str
+    probability: float
+
+
+class Stream:
+    """A model at the end of a stream: the clips and probabilities that `Classifier.recordings` has
+    of the same samples in a file.
+
+    Args:
+        sample_rate: of the samples, in Hz; None: the model's own.
+        hop_s: from clip to clip; None: as in training.
+        threshold: below it the label is `unknown`; None: the model's own.
+
+    Raises:
+        SettingError: an impossible rate or hop, or a model that takes whole recordings.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        sample_rate: int | None = None,
+        hop_s: float | None = None,
+        threshold: float | None = None,
+    ) -> None:
+        if classifier.description.clip_s == 0:
+            rule = "takes whole recordings, and a stream has no end: train on clips"
+            raise SettingError("model", str(classifier.path), rule)
+        self._classifier = classifier
+        self._threshold = classifier.threshold if threshold is None else threshold
+        rate = classifier.sample_rate if sample_rate is None else sample_rate
+        self._resampler = None
+        if rate != classifier.sample_rate:
+            self._resampler = _native.Resampler(rate, classifier.sample_rate)
+        cut = Cut.of(classifier.description, hop_s)
+        self._clip_s = cut.clip_len / classifier.sample_rate
+        self._clips = cut.begin(classifier.extractor(threads=1))
+        self._n_samples = 0
+
+    def push(self, samples: NDArray[np.float32]) -> Iterator[Heard]:
+        """What the clips say that are complete with these samples [n].
+
+        Raises SettingError for a sample that is not finite, naming its place in the stream.
+        """
+        finite = np.isfinite(samples)
+        if not finite.all():
+            bad = int(np.argmin(finite))
+            raise SettingError(f"sample {self._n_samples + bad}", samples[bad], "must be finite")
+        self._n_samples += len(samples)
+        if self._resampler is not None:
+            samples = self._resampler.push(samples)
+        return self._heard(self._clips.push(samples))
+
+    def finish(self) -> Iterator[Heard]:
+        """What remains at the end; DataError where the stream gave no clip."""
+        if self._resampler is not None:
+            yield from self._heard(self._clips.push(self._resampler.finish()))
+        try:
+            yield from self._heard(self._clips.finish())
+        except DataError as error:
+            raise DataError(f"the stream {error}") from None
+
+    def _heard(self, batches: Iterator[Batch]) -> Iterator[Heard]:
+        for starts, features in batches:
+            for start, p in zip(starts, self._classifier.network(features), strict=True):
+                start_s = float(start) / self._classifier.sample_rate
+                best = int(p.argmax())
+                sure = self._threshold is None or p[best] >= self._threshold
+                label = self._classifier.classes_[best] if sure else UNKNOWN
+                yield Heard(start_s, start_s + self._clip_s, label, float(p[best]))
+
+
+def read_pcm(pipe: BinaryIO, sample_type: str, channels: int) -> Iterator[NDArray[np.float32]]:
+    """Raw samples of a pipe as they come: float32 [n], the mean of the channels, which take turns.
+
+    Raises DataError at the end of a stream that ends within a sample.
+    """
+    if sample_type not in SAMPLE_TYPES:
+        raise unknown("sample_type", sample_type, SAMPLE_TYPES)
+    dtype, full_scale = SAMPLE_TYPES[sample_type]
+    frame_len = np.dtype(dtype).itemsize * channels
+    read = getattr(pipe, "read1", pipe.read)
+    rest = b""
+    while data := read(_READ_BYTES):
+        data = rest + data
+        whole = len(data) - len(data) % frame_len
+        rest = data[whole:]
+        frames = np.frombuffer(data[:whole], dtype).reshape(-1, channels)
+        if full_scale == 1:
+            yield frames.mean(axis=1, dtype=np.float32)
+        else:
+            yield (frames.mean(axis=1, dtype=np.float64) / full_scale).astype(np.float32)
+    if rest:
+        raise DataError(
+            f"the stream ends within a sample: {len(rest)} of {frame_len} bytes "
+            f"({channels} × {sample_type})"
+        )
+
+
+def read_microphone(sample_rate: int, channels: int) -> Iterator[NDArray[np.float32]]:
+    """Samples of the default microphone, as `read_pcm`, without end. Needs the extra `mic`."""
+    import sounddevice
+
+    try:
+        with sounddevice.InputStream(sample_rate, channels=channels, dtype="float32") as stream:
+            while True:
+                frames, _ = stream.read(sample_rate // 20)
+                yield frames.mean(axis=1, dtype=np.float32)
+    except sounddevice.PortAudioError as error:
+        raise OSError(f"microphone: {error}") from None
