@@ -69,7 +69,7 @@ def blocks(
     except OSError as error:
         if begun or size == 0 or not Path(name).is_file():
             raise
-        samples, _ = _by_soundfile(name, name, rate, error)
+        samples, _ = _by_soundfile(name, rate, error)
         for start in range(0, len(samples), n_samples):
             yield samples[start : start + n_samples]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from audiocls.description import NETWORK, WEIGHTS, Description, WeightsHeader
 from audiocls.errors import DataError
-from audiocls.features import usable_cores
+from audiocls.parallel import usable_cores
 
 # float32 [n, frames, n_features] → float [n, n_classes]; any number of threads may call it at once.
 Network = Callable[[NDArray[np.float32]], NDArray[np.floating]]

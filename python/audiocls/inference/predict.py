@@ -21,9 +21,10 @@ from audiocls import metrics
 from audiocls.audio import blocks, resample
 from audiocls.description import UNKNOWN, Description, model_folder, read_description
 from audiocls.errors import AudioclsError, DataError, SettingError
-from audiocls.features import Extractor, usable_cores
+from audiocls.features import Extractor
 from audiocls.inference.clips import Cut
 from audiocls.inference.network import Network, load_network
+from audiocls.parallel import usable_cores
 
 # A path, or float or int16 samples [n] at the model's rate.
 Source = str | os.PathLike[str] | NDArray[Any]

@@ -76,7 +76,7 @@ impl Blocks {
         let block = py.detach(|| {
             let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
             let mut block = Vec::new();
-            while block.len() < n_samples && samples.read(&mut block)? {}
+            while block.len() < n_samples && samples.read(&mut block, |_| ())? {}
             Ok::<_, Error>(block)
         })?;
         Ok(block.into_pyarray(py))
