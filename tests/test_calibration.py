@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import minimize_scalar
 
 from audiocls.metrics import negative_log_likelihood, softmax
-from audiocls.training.calibration import COLDEST, HOTTEST, fit_temperature
+from audiocls.training.calibration import COLDEST, HOTTEST, fit_temperature, fit_threshold
 
 
 @pytest.mark.parametrize("sharpness", [0.3, 1.0, 4.0])
@@ -33,3 +33,15 @@ def test_without_information_it_stays_within_bounds() -> None:
     assert fit_temperature(right, np.arange(3)) == pytest.approx(COLDEST)
     assert fit_temperature(right, (np.arange(3) + 1) % 3) == pytest.approx(HOTTEST)
     assert fit_temperature(np.empty((0, 3)), np.empty(0, np.int64)) == 1
+
+
+def test_the_threshold_refuses_few_of_the_known() -> None:
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet([0.3, 0.3, 0.3], 400)
+    threshold = fit_threshold(p, ["a", "b", "c"])
+    assert threshold is not None
+    assert (p.max(axis=1) < threshold).mean() == pytest.approx(0.05, abs=0.005)
+    # A class `unknown` is no answer: what it takes is doubt.
+    threshold = fit_threshold(p, ["a", "unknown", "c"])
+    assert (p[:, [0, 2]].max(axis=1) < threshold).mean() == pytest.approx(0.05, abs=0.005)
+    assert fit_threshold(p[:0], ["a", "b", "c"]) is None

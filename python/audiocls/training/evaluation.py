@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from audiocls import metrics
 from audiocls.classifier import Classifier
+from audiocls.description import UNKNOWN
 from audiocls.metrics import softmax
 from audiocls.models import count_parameters
 from audiocls.models.cost import cpu_ms, multiply_adds
 from audiocls.significance import bootstrap_intervals, counts_by_group
-from audiocls.training.calibration import fit_temperature
+from audiocls.training.calibration import fit_temperature, fit_threshold
 from audiocls.training.device import Device
 from audiocls.training.examples import Examples
 from audiocls.training.predictions import Prediction
@@ -65,6 +66,10 @@ def judge(
     test part, and of its recordings."""
     logits = {p: logits_of(classifier, examples, device) for p, examples in parts.items()}
     classifier.temperature.fill_(fit_temperature(logits[VAL], parts[VAL].labels))
+    sure = judged(logits[VAL], parts[VAL], split, classifier)[1]
+    known = np.array([name != UNKNOWN for name in classifier.classes_])[sure.labels]
+    threshold = fit_threshold(sure.probabilities[known], classifier.classes_)
+    classifier.description = replace(classifier.description, threshold=threshold)
     clips, recordings = judged(logits[TEST], parts[TEST], split, classifier)
     counts = split.counts()
     result = Result(
@@ -81,6 +86,7 @@ def judge(
         training_s=state.training_s,
         chosen={"epoch": state.best_epoch, "by": "balanced accuracy on the validation part"},
         temperature=float(classifier.temperature),
+        threshold=threshold,
         cost=cost(classifier, parts[TEST]),
         settings=trial.settings(),
         store={"name": trial.feature, "identity": trial.store},

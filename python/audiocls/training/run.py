@@ -56,6 +56,7 @@ class Result:
     training_s: float
     chosen: dict[str, Any]  # the epoch, and by what
     temperature: float
+    threshold: float | None  # of probability, below which the answer is `unknown`
     cost: dict[str, float]  # a clip's: multiply_adds, cpu_ms; empty in runs of earlier versions
     settings: dict[str, Any]
     store: dict[str, str]  # name, identity
