@@ -170,10 +170,10 @@ def _opened(
     """The store folder, locked, holding nothing damaged or made with other settings or from other
     data."""
     if out.exists() and not out.is_dir():
-        raise SettingError("--out", str(out), "is a file; a feature store is a folder")
+        raise SettingError("out", str(out), "is a file; a feature store is a folder")
     is_store = any((out / name).is_file() for name in ("store.json", "unfinished.json"))
     if out.is_dir() and not is_store and any(entry.name != ".lock" for entry in out.iterdir()):
-        raise SettingError("--out", str(out), "is a folder with other files; choose an empty one")
+        raise SettingError("out", str(out), "is a folder with other files; choose an empty one")
     (out / "shards").mkdir(parents=True, exist_ok=True)
     try:
         lock = _native.FileLock(out / ".lock")
@@ -204,7 +204,7 @@ def _remove(out: Path) -> None:
             file.unlink()
 
 
-_OTHERWISE = "extract with --restart to make it anew, or into another --out"
+_OTHERWISE = "extract with `restart` to make it anew, or into another `out`"
 
 
 def _check_settings(out: Path, about: dict[str, Any]) -> None:
@@ -229,7 +229,7 @@ def _check_settings(out: Path, about: dict[str, Any]) -> None:
     ]
     if differences:
         raise SettingError(
-            "--out", str(out), f"was made with {'; '.join(differences)}; {_OTHERWISE}"
+            "out", str(out), f"was made with {'; '.join(differences)}; {_OTHERWISE}"
         )
 
 

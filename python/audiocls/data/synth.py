@@ -166,9 +166,9 @@ def write_dataset(
     """
     folder = Path(folder)
     if not 2 <= n_classes <= len(INSTRUMENTS):
-        raise SettingError("--classes", n_classes, f"must be 2 to {len(INSTRUMENTS)}")
+        raise SettingError("classes", n_classes, f"must be 2 to {len(INSTRUMENTS)}")
     if clips_per_class < 1:
-        raise SettingError("--clips-per-class", clips_per_class, "must be >= 1")
+        raise SettingError("clips_per_class", clips_per_class, "must be >= 1")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SettingError("DIR", str(folder), "must be a new or empty folder")
 
