@@ -13,6 +13,9 @@ pub type Rows = Vec<Vec<f64>>;
 
 /// `[frames][features]` of one clip.
 pub fn features(spec: &FeatureSpec, clip: &[f32]) -> Rows {
+    if spec.kind == Kind::Samples {
+        return clip.iter().map(|&x| vec![x.into()]).collect();
+    }
     let raw = frames(spec, clip);
     let spectra: Vec<Vec<[f64; 2]>> = raw.iter().map(|frame| transform(spec, frame)).collect();
     if spec.kind == Kind::Stft {
