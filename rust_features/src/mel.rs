@@ -60,13 +60,18 @@ impl FilterBank {
                 MelNorm::Slaney => 2.0 / (corner_hz(m + 2) - corner_hz(m)),
             };
             let scale = if spec.scale_by_n_fft { height / spec.n_fft as f64 } else { height };
-            let corners = [m, m + 1, m + 2];
+            // Once a filter, not once a bin: each costs an exponential.
+            let corners = [m, m + 1, m + 2].map(|i| match spec.mel_shape {
+                MelShape::Hz => corner_hz(i),
+                MelShape::Mel => corner_mel(i),
+                MelShape::Bins => corner_bin(i),
+            });
             let weight = |bin: usize| match spec.mel_shape {
-                MelShape::Hz => triangle(corners.map(corner_hz), bin as f64 * bin_hz),
+                MelShape::Hz => triangle(corners, bin as f64 * bin_hz),
                 // Kaldi's filters end below the last bin.
                 MelShape::Mel if bin >= spec.n_fft / 2 => 0.0,
-                MelShape::Mel => triangle(corners.map(corner_mel), mel(bin as f64 * bin_hz)),
-                MelShape::Bins => triangle(corners.map(corner_bin), bin as f64),
+                MelShape::Mel => triangle(corners, mel(bin as f64 * bin_hz)),
+                MelShape::Bins => triangle(corners, bin as f64),
             };
             let weights = (0..spec.n_bins()).map(|bin| (bin, (scale * weight(bin)) as f32));
             let under = weights.filter(|&(_, weight)| weight > 0.0);

@@ -154,7 +154,7 @@ impl<'a> Rows<'a> {
     #[inline(always)]
     #[cfg_attr(not(any(target_arch = "x86_64", target_arch = "aarch64")), expect(unused))]
     fn quad(&self, lane: usize, at: usize) -> *const f32 {
-        assert!(at + 4 <= self.length);
+        assert!(self.length >= 4 && at <= self.length - 4);
         // SAFETY: `new` has checked that `length` floats follow every start.
         unsafe { self.buffer.as_ptr().add(self.starts[lane] + at) }
     }
@@ -189,7 +189,7 @@ impl<'a> RowsMut<'a> {
     #[inline(always)]
     #[cfg_attr(not(any(target_arch = "x86_64", target_arch = "aarch64")), expect(unused))]
     fn quad(&mut self, lane: usize, at: usize) -> Option<*mut f32> {
-        assert!(at + 4 <= self.width);
+        assert!(self.width >= 4 && at <= self.width - 4);
         // SAFETY: `at + 4 <= width` and `lane < n_rows` keep it inside `rows`.
         (lane < self.n_rows).then(|| unsafe { self.rows.as_mut_ptr().add(lane * self.width + at) })
     }
