@@ -72,12 +72,14 @@ class Stream:
     def push(self, samples: NDArray[np.float32]) -> Iterator[Heard]:
         """What the clips say that are complete with these samples [n].
 
-        Raises SettingError for a sample that is not finite, naming its place in the stream.
+        Raises DataError for a sample that is not finite; what was complete before it is lost only
+        where it came in the same piece.
         """
         finite = np.isfinite(samples)
         if not finite.all():
             bad = int(np.argmin(finite))
-            raise SettingError(f"sample {self._n_samples + bad}", samples[bad], "must be finite")
+            at = self._n_samples + bad
+            raise DataError(f"sample {at} of the stream is {samples[bad]}: must be finite")
         self._n_samples += len(samples)
         if self._resampler is not None:
             samples = self._resampler.push(samples)
