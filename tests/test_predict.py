@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import json
 import shutil
@@ -11,18 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import soundfile
 import torch
+from saved_model import saved
 
 import audiocls
 from audiocls import metrics
 from audiocls.classifier import Classifier as Module
-from audiocls.classifier import versions
 from audiocls.data.synth import write_dataset
-from audiocls.description import NETWORK, WEIGHTS, Description
+from audiocls.description import NETWORK, WEIGHTS
 from audiocls.errors import DataError, SettingError
-from audiocls.graph import write_graph
 from audiocls.inference.clips import BATCH
 from audiocls.inference.predict import Prediction
 from audiocls.models import MODELS
@@ -38,18 +37,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # Longer than what is read at once, at another rate, in two channels.
     noise = np.random.default_rng(0).normal(0, 0.1, (48_000 * 40, 2))
     soundfile.write(folder / "synthetic-flute" / "long.wav", noise, 48_000)
-    return folder
-
-
-def saved(folder: Path, store: audiocls.Store, architecture: str = "lstm", **known: Any) -> Path:
-    """A model with weights as they come, which differ between classes enough."""
-    torch.manual_seed(0)
-    description = Description.of(store, architecture, versions())
-    module = Module(dataclasses.replace(description, **known), mean=-40.0, deviation=20.0)
-    with torch.no_grad():
-        module.temperature.fill_(0.1)
-    module.eval().save(folder)
-    write_graph(folder)
     return folder
 
 
@@ -97,6 +84,8 @@ def test_the_graph_equals_the_module(data: Path, tmp_path: Path, architecture: s
     store = audiocls.extract(data, "mfcc", tmp_path / "store")
     folder = saved(tmp_path / "model", store, architecture)
     assert (folder / NETWORK).stat().st_size < 250_000, "weights exist once"
+    (takes,) = onnxruntime.InferenceSession(folder / NETWORK).get_inputs()
+    assert takes.shape == ["batch", 49 if architecture == "cnn" else "frames", 13]
     expected, paths = of_store(folder, store)
     classifier = audiocls.Classifier.load(folder)
     np.testing.assert_allclose(classifier.predict_proba(paths), expected, atol=ROUNDING)

@@ -101,8 +101,8 @@ def takes_any_length(description: Description) -> bool:
     frames, features = description.input_shape
     if frames is None:
         return True
-    with torch.device("meta"):
-        classifier = Classifier(description).eval()
+    with torch.device("meta"):  # without memory, and without computing
+        classifier = Classifier(description).to("meta").eval()
         try:
             classifier(torch.zeros(1, 2 * frames, features))
         except RuntimeError:

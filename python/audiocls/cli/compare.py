@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from audiocls.cli import Command
+from audiocls.cli import Command, next_step
 from audiocls.cli.options import recipe_of, recipe_options
 
 
@@ -114,3 +114,4 @@ def command(
     Console(highlight=False, width=max(console.width, 120)).print(table)
     click.echo(f"results: {done.results}")
     click.echo(f"report:  {done.report}")
+    next_step(f"predict {out / 'cells' / 'RUN'} RECORDING   (RUN: one of {out / 'cells'})")

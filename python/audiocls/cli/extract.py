@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from audiocls.cli import Command
+from audiocls.cli import Command, next_step
 from audiocls.errors import SettingError
 
 
@@ -121,6 +121,8 @@ def command(
         click.echo(f"{counts['failed']} of {total} recordings failed: {failures}", err=as_json)
         if strict:
             sys.exit(1)
+    if not as_json:
+        next_step(f"train --model resnet --features {store.path}")
 
 
 def _override(text: str) -> tuple[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiocls.cli import Command
+from audiocls.cli import Command, next_step
 from audiocls.errors import SettingError
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def command(path: Path, as_json: bool, plot: Path | None, whole: bool) -> None:
             click.echo(json.dumps(model, indent=1, ensure_ascii=True))
         else:
             _print_model(model)
+            next_step(f"predict {path} RECORDING")
         return
     with header_progress() as progress:
         summary = summarise(path, progress)
@@ -72,6 +73,8 @@ def command(path: Path, as_json: bool, plot: Path | None, whole: bool) -> None:
         click.echo(json.dumps(summary.as_dict(), indent=1, ensure_ascii=True))
     else:
         _print(summary)
+        made = f"train --model resnet --features {path}"
+        next_step(made if summary.decoded else f"extract {path} --feature mel")
 
 
 def _describe(path: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from audiocls.cli import Command
+from audiocls.cli import Command, next_step
 
 
 @click.command(cls=Command)
@@ -34,3 +34,4 @@ def command(as_json: bool) -> None:
         frame = f"{spec.frame_length} / {spec.hop_length}"
         cells = (name, spec.kind, spec.sample_rate, frame, spec.n_fft, spec.padding, shape)
         click.echo(row.format(*cells))
+    next_step("extract RECORDINGS/ --feature NAME")

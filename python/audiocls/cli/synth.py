@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from audiocls.cli import Command
+from audiocls.cli import Command, next_step
 
 
 @click.command(cls=Command)
@@ -38,3 +38,4 @@ def command(folder: Path, clips_per_class: int, classes: int, seed: int, as_json
     for name, count in counts.items():
         click.echo(f"{count:6}  {name}")
     click.echo(f"{sum(counts.values()):6}  synthetic recordings, and 4 broken files, in {folder}")
+    next_step(f"extract {folder} --feature mel")

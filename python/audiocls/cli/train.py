@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from audiocls.cli import Command
+from audiocls.cli import Command, next_step
 from audiocls.cli.options import recipe_of, recipe_options
 from audiocls.models import ALIASES, MODELS
 
@@ -146,6 +146,7 @@ def command(
     click.echo(f"test, {test['n']} clips:        {_line(test)}")
     click.echo(f"test, {whole['n']} recordings:  {_line(whole)}")
     click.echo(f"run folder: {folder}")
+    next_step(f"predict {folder} RECORDING")
 
 
 def _line(part: dict[str, float]) -> str:

@@ -72,16 +72,15 @@ class Stream:
     def push(self, samples: NDArray[np.float32]) -> Iterator[Heard]:
         """What the clips say that are complete with these samples [n].
 
-        Raises SettingError for a sample that is not finite, naming its place in the stream.
+        Raises DataError for a sample that is not finite, after what is complete before it.
         """
         finite = np.isfinite(samples)
-        if not finite.all():
-            bad = int(np.argmin(finite))
-            raise SettingError(f"sample {self._n_samples + bad}", samples[bad], "must be finite")
-        self._n_samples += len(samples)
-        if self._resampler is not None:
-            samples = self._resampler.push(samples)
-        return self._heard(self._clips.push(samples))
+        n = len(samples) if finite.all() else int(np.argmin(finite))
+        yield from self._heard(self._clips.push(self._resampled(samples[:n])))
+        self._n_samples += n
+        if n < len(samples):
+            bad = f"sample {self._n_samples} of the stream is {samples[n]}"
+            raise DataError(f"{bad}: must be finite")
 
     def finish(self) -> Iterator[Heard]:
         """What remains at the end; DataError where the stream gave no clip."""
@@ -91,6 +90,9 @@ class Stream:
             yield from self._heard(self._clips.finish())
         except DataError as error:
             raise DataError(f"the stream {error}") from None
+
+    def _resampled(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        return samples if self._resampler is None else self._resampler.push(samples)
 
     def _heard(self, batches: Iterator[Batch]) -> Iterator[Heard]:
         for starts, features in batches:

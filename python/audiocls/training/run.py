@@ -9,9 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors import SafetensorError
-
-from audiocls import plots
 from audiocls.errors import DataError, SettingError
 from audiocls.files import read_csv, replace_file, write_csv, write_json
 from audiocls.training.predictions import Prediction, read_predictions, write_predictions
@@ -136,6 +133,8 @@ class Run:
 
         Raises SettingError where the run is another trial's, DataError where it is damaged.
         """
+        from safetensors import SafetensorError
+
         from audiocls.training.state import read_progress
 
         file = self.folder / "state.safetensors"
@@ -164,6 +163,8 @@ class Run:
 
     def draw_curves(self, state: TrainState) -> None:
         """The curves so far."""
+        from audiocls import plots
+
         picture = plots.curves(state.history, state.best_epoch)
         replace_file(self.folder / "curves.png", picture)
 
@@ -176,6 +177,7 @@ class Run:
         state: TrainState,
     ) -> None:
         """The last files. metrics.json says that the run is finished."""
+        from audiocls import plots
         from audiocls.graph import write_graph
 
         classifier.save(self.model)
