@@ -33,7 +33,7 @@ def curves(histories: Sequence[Sequence[Row]], chosen: Sequence[int], most: Row)
 
 def reliability(rows: Sequence[dict[str, Any]]) -> Markup:
     """Accuracy over confidence before and after temperature scaling, and below how many clips."""
-    frame = _Frame(320, 300, (0, 1), (0, 1), left=36, bottom=84)
+    frame = _Frame(320, 300, (0, 1), (0, 1), left=36, bottom=92)
     parts = [frame.grid([0, 0.25, 0.5, 0.75, 1.0], [0, 0.5, 1.0])]
     (x0, y0), (x1, y1) = frame.at(0, 0), frame.at(1, 1)
     parts.append(f'<line class="ideal" x1="{x0}" y1="{y0}" x2="{x1}" y2="{y1}"/>')
@@ -59,7 +59,7 @@ def reliability(rows: Sequence[dict[str, Any]]) -> Markup:
                 f'<circle class="dot {name}" cx="{x}" cy="{y}" r="3.4">{_tip(tip)}</circle>'
             )
     parts += [
-        f'<text class="axis" x="{(x0 + x1) / 2}" y="236" text-anchor="middle">confidence</text>',
+        f'<text class="axis" x="{(x0 + x1) / 2}" y="234" text-anchor="middle">confidence</text>',
         f'<text class="axis" x="{(x0 + x1) / 2}" y="295" text-anchor="middle">'
         "clips by confidence (after)</text>",
         f'<text class="axis" transform="translate(9 {(y0 + y1) / 2}) rotate(-90)" '

@@ -51,6 +51,7 @@ def write_report(
     )
     environment.filters["si"] = _si
     environment.filters["duration"] = _duration
+    environment.filters["unbroken"] = _unbroken
     said = [row for cell in best.cells for row in cell.clips or ()]
     units = [matrix(best, "recordings"), matrix(best, "clips")]
     results = [c.result for c in best.cells]
@@ -81,7 +82,7 @@ def write_report(
         scatter=charts.scatter(rankings),
         split=first.split,
         versions=first.versions,
-        settings=first.settings,
+        settings={k: v for k, v in first.settings.items() if k not in ("model", "seed", "fold")},
         devices=sorted({c.result.device for c in cells}),
         commands=[
             *map(extract_command, stores.values()),
@@ -147,6 +148,11 @@ def _si(number: float) -> str:
         if number >= size:
             return f"{number / size:.3g} {unit}"
     return f"{number:.0f}"
+
+
+def _unbroken(sentence: str) -> str:
+    """“p < 0.001” stays on one line."""
+    return sentence.replace(" < ", "\u00a0<\u00a0").replace(" = ", "\u00a0=\u00a0")
 
 
 def _duration(seconds: float) -> str:
