@@ -50,7 +50,12 @@ demo: build
 	$(BIN)/audiocls compare --features $(DEMO)/features/mel,$(DEMO)/features/mfcc \
 		--models lstm,resnet --epochs 8 --batch-size 16 --lr 0.003 --group-by '([^/]+)/[^/]+?_([A-G]s?[0-9])_' --out $(DEMO)/compare
 
-test: build
+# The report is tested in a browser.
+.PHONY: browser
+browser: .venv/installed
+	.ci/chromium --install
+
+test: build browser
 	cargo test --release --locked --quiet
 	$(BIN)/python -m pytest
 

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import json
-import re
-from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from tiny_store import TinyStore, tiny_store
 
 from audiocls import training
-from audiocls.compare import COLUMNS, Comparison, compare
+from audiocls.compare import COLUMNS, compare, time_left
 from audiocls.errors import DataError, SettingError
-from audiocls.report import Cell, Spread, per_class, ranked
 from audiocls.training.epoch import Progress
 
 torch.set_num_threads(1)
@@ -177,108 +172,27 @@ def test_what_cannot_be_compared_is_said_before_training(
         run(tmp_path / "file")
 
 
-class Page(HTMLParser):
-    """Every reference of a page, and whether its tags are closed in order."""
+def test_what_is_told(tmp_path: Path, stores: dict[str, TinyStore]) -> None:
+    told: list[tuple[str, int, int, float]] = []
 
-    VOID = ("meta", "img", "br", "link")
+    def tell(name: str, number: int, of: int, result: Any, left_s: float) -> None:
+        assert 0 <= result.test_recording["accuracy"] <= 1
+        told.append((name, number, of, left_s))
 
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.references: list[str] = []
-        self.text = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag not in self.VOID:
-            self.open.append(tag)
-        self.references += [v or "" for k, v in attrs if k in ("src", "href", "srcset", "data")]
-        assert tag not in ("script", "link", "iframe")
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
+    run(tmp_path, "a", seeds=2, tell=tell)
+    run(tmp_path, "a", seeds=3, tell=tell)
+    assert [t[:3] for t in told] == [("a-lstm-0", 1, 2), ("a-lstm-1", 2, 2), ("a-lstm-2", 3, 3)]
+    assert told[0][3] > 0
+    assert told[1][3] == told[2][3] == 0
 
 
-def page_of(done: Comparison) -> Page:
-    return Page(done.report.read_text(encoding="utf-8"))
-
-
-def test_the_report_is_one_page_with_everything_in_it(
-    tmp_path: Path, stores: dict[str, TinyStore]
-) -> None:
-    done = run(tmp_path, models=("lstm", "newcnn"), seeds=2)
-    page = page_of(done)
-    assert page.open == []
-    assert "url(" not in done.report.read_text()
-    assert len(page.references) == 1 + 4, "a confusion matrix, curves of four combinations"
-    for reference in page.references:
-        head, _, data = reference.partition(",")
-        assert head == "data:image/png;base64"
-        assert base64.b64decode(data).startswith(b"\x89PNG")
-    for row in ranked([_cell(row, tmp_path) for row in done.rows]):
-        assert str(row.scores["balanced_accuracy"]) in page.text
-    assert "not in every store" in page.text
-    assert torch.__version__ in page.text
-
-
-def test_names_of_classes_cannot_break_the_page(
-    tmp_path: Path, stores: dict[str, TinyStore]
-) -> None:
-    names = {"drum": "<script>alert(1)</script>", "flute": 'a & $b$ "c"', "viola": "x\ny"}
-    store = stores["a"]
-    store.classes = [names[c] for c in store.classes]
-    for r in store.recordings:
-        r.label = names[r.label]
-    page = page_of(run(tmp_path, "a"))
-    assert page.open == []
-    assert "<script>alert(1)</script>" in page.text
-
-
-def test_the_model_shown_is_the_best_on_validation_not_on_test(
-    tmp_path: Path, stores: dict[str, TinyStore]
-) -> None:
-    [row] = run(tmp_path, "a").rows
-    cell = _cell(row, tmp_path)
-
-    def scored(model: str, val: float, test: float) -> Cell:
-        scores = {"accuracy": test, "balanced_accuracy": test, "macro_f1": test}
-        result = replace(
-            cell.result, val={"balanced_accuracy": val}, test=scores, test_recording=scores
+def test_time_left_is_that_of_what_is_most_alike(tmp_path: Path) -> None:
+    def cell(feature: str, model: str, seconds: float) -> Any:
+        return SimpleNamespace(
+            trial=training.Trial(model, feature=feature), result=SimpleNamespace(training_s=seconds)
         )
-        return Cell(replace(cell.trial, model=model), cell.run, result)
 
-    order = ranked([scored("lstm", 0.7, 0.9), scored("cnn", 0.8, 0.6)])
-    assert [s.model for s in order] == ["cnn", "lstm"]
-
-
-def test_spread() -> None:
-    values = [0.1, 0.4, 0.3]
-    assert str(Spread.of(values)) == f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"
-    assert str(Spread.of([0.25])) == "0.250"
-
-
-def test_per_class_table() -> None:
-    rows = per_class([[6, 2, 0], [1, 3, 0], [0, 0, 0]], ["a", "b", "c"])
-    assert rows[0] == {
-        "name": "a",
-        "n": 8,
-        "precision": 6 / 7,
-        "recall": 6 / 8,
-        "f1": 2 * 6 / (8 + 7),
-        "taken_for": "b",
-        "taken_share": 0.25,
-    }
-    assert (rows[1]["taken_for"], rows[1]["taken_share"]) == ("a", 0.25)
-    assert [rows[2][k] for k in ("precision", "recall", "f1", "taken_for")] == [None] * 4
-
-
-def _cell(row: dict[str, Any], out: Path) -> Cell:
-    made = training.Run(out / row["run"])
-    assert re.fullmatch(r"[\w-]+", made.folder.name)
-    result = training.Result.read(made.folder)
-    assert result is not None
-    trial = training.Trial(row["model"], RECIPE, row["seed"], "player", row["fold"], row["feature"])
-    return Cell(trial, made, result)
+    done = [cell("a", "lstm", 2), cell("a", "lstm", 4), cell("b", "lstm", 9), cell("a", "cnn", 20)]
+    todo = [cell(*key, 0).trial for key in (("a", "lstm"), ("c", "lstm"), ("b", "resnet"))]
+    assert time_left(done, todo) == pytest.approx(3 + 5 + 35 / 4)
+    assert time_left(done, []) == 0

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from audiocls.errors import DataError, SettingError
 from audiocls.files import write_csv
-from audiocls.report import Cell, write_report
+from audiocls.report.commands import compare_command
+from audiocls.report.differences import Difference
+from audiocls.report.page import write_report
+from audiocls.report.ranking import Cell
 from audiocls.training.computed import open_features
 from audiocls.training.device import Device
 from audiocls.training.epoch import Progress
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
 
 # Called before a cell is trained: its name, its number from 1, how many there are in all.
 Announce = Callable[[str, int, int], Progress]
+# Called after it: the same, its result, and how long the rest will take, in seconds.
+Tell = Callable[[str, int, int, Result, float], None]
 COLUMNS = (
     "feature",
     "model",
@@ -35,11 +41,18 @@ COLUMNS = (
     "balanced_accuracy",
     "macro_f1",
     "ece",
+    "ece_uncalibrated",
+    "nll",
+    "nll_uncalibrated",
     "recording_accuracy",
     "recording_balanced_accuracy",
     "recording_macro_f1",
+    "recording_balanced_accuracy_low",
+    "recording_balanced_accuracy_high",
     "val_balanced_accuracy",
     "parameters",
+    "multiply_adds",
+    "cpu_ms",
     "training_s",
     "samples_per_s",
     "best_epoch",
@@ -47,12 +60,15 @@ COLUMNS = (
     "run",
 )
 
+_CALIBRATION = ("ece", "ece_uncalibrated", "nll", "nll_uncalibrated")
+
 
 @dataclass(frozen=True)
 class Comparison:
     """What `compare` made: one row a cell, as in results.csv, and where the report is."""
 
     rows: list[dict[str, Any]]
+    differences: list[Difference]  # of every pair of feature and model
     results: Path
     report: Path
 
@@ -69,6 +85,7 @@ def compare(
     out: str | Path = "runs/compare",
     restart: bool = False,
     announce: Announce | None = None,
+    tell: Tell | None = None,
 ) -> Comparison:
     """Train every model on every feature store, with `seeds` seeds and all of `folds` folds.
 
@@ -110,6 +127,7 @@ def compare(
     leaks: dict[tuple[str, int, str | None], list[str]] = {}
     for number, (trial, run, result) in enumerate(cells, 1):
         store, split = stores[trial.feature], splits[trial.seed, trial.fold]
+        known = result is not None
         if result is None:
             progress = announce(trial.name, number, len(cells)) if announce else None
             key = (trial.feature, trial.seed, trial.fold)
@@ -121,8 +139,38 @@ def compare(
         done.append(Cell(trial, run, result))
         rows = [row_of(cell) for cell in done]
         write_results(Path(out) / "results.csv", rows)
-    write_report(Path(out) / "report.html", done)
-    return Comparison(rows, Path(out) / "results.csv", Path(out) / "report.html")
+        if tell and not known:
+            todo = [t for t, _, r in cells[number:] if r is None]
+            tell(trial.name, number, len(cells), result, time_left(done, todo))
+    command = compare_command(
+        features,
+        models,
+        recipe,
+        seeds=seeds,
+        folds=folds,
+        group_by=group_by,
+        device=device,
+        out=out,
+    )
+    report = Path(out) / "report.html"
+    differences = write_report(report, done, stores, command)
+    return Comparison(rows, differences, Path(out) / "results.csv", report)
+
+
+def time_left(done: Sequence[Cell], todo: Sequence[Trial]) -> float:
+    """Seconds that cells will take: as long as finished ones of their feature and model, else of
+    their model, else as all finished ones, on average."""
+    keys: tuple[Callable[[Trial], Any], ...] = (
+        lambda t: (t.feature, t.model),
+        lambda t: t.model,
+        lambda _: None,
+    )
+    left = 0.0
+    for trial in todo:
+        alike = ([c for c in done if key(c.trial) == key(trial)] for key in keys)
+        own = next(cells for cells in alike if cells)
+        left += fmean(c.result.training_s for c in own)
+    return left
 
 
 def _refuse(
@@ -190,20 +238,27 @@ def common_recordings(stores: dict[str, Store]) -> tuple[list[Recording], list[s
 
 
 def row_of(cell: Cell) -> dict[str, Any]:
-    """The row of a cell in results.csv; all scores are of the test part unless they say val."""
+    """The row of a cell in results.csv; all scores are of the test part unless they say val, and
+    None where a run of an earlier version did not store them."""
     trial, result = cell.trial, cell.result
     test, whole = result.test, result.test_recording
+    low, high = whole.get("interval_95", {}).get("balanced_accuracy", (None, None))
     return {
         "feature": trial.feature,
         "model": trial.model,
         "seed": trial.seed,
         "fold": trial.fold or "",
-        **{key: test[key] for key in ("accuracy", "balanced_accuracy", "macro_f1", "ece")},
+        **{key: test[key] for key in ("accuracy", "balanced_accuracy", "macro_f1")},
+        **{key: test.get(key) for key in _CALIBRATION},
         "recording_accuracy": whole["accuracy"],
         "recording_balanced_accuracy": whole["balanced_accuracy"],
         "recording_macro_f1": whole["macro_f1"],
+        "recording_balanced_accuracy_low": low,
+        "recording_balanced_accuracy_high": high,
         "val_balanced_accuracy": result.val["balanced_accuracy"],
         "parameters": result.parameters,
+        "multiply_adds": result.cost.get("multiply_adds"),
+        "cpu_ms": result.cost.get("cpu_ms"),
         "training_s": result.training_s,
         "samples_per_s": result.clips_per_s,
         "best_epoch": result.chosen["epoch"],

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.image import imsave
+from numpy.typing import NDArray
 
 TRAIN_COLOUR, VAL_COLOUR, MARK_COLOUR = "#2f6f9f", "#c8662b", "#888888"
 
@@ -59,6 +62,14 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str], title: st
             )
     axes.set_title(title or "per cent of the true class", fontsize=10)
     return _png(figure)
+
+
+def spectrogram(features: NDArray[np.floating[Any]]) -> bytes:
+    """Features [frames, features] in colours, a pixel a value; the first frame left, the first
+    feature at the bottom."""
+    buffer = io.BytesIO()
+    imsave(buffer, features.T, cmap="magma", origin="lower", format="png")
+    return buffer.getvalue()
 
 
 def _png(figure: Figure) -> bytes:

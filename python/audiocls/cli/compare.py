@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import click
@@ -64,12 +65,12 @@ def command(
     from rich.console import Console
     from rich.table import Table
 
-    from audiocls.cli.progress import EpochLines
+    from audiocls.cli.progress import CellLines
     from audiocls.compare import compare
     from audiocls.data.store import stores_under
     from audiocls.errors import DataError
     from audiocls.models import MODELS
-    from audiocls.report import SCORES, Spread
+    from audiocls.report.ranking import SCORES, Spread
 
     if features is None:
         stores = stores_under()
@@ -81,7 +82,7 @@ def command(
     names = list(MODELS) if models == "all" else [m.strip() for m in models.split(",") if m.strip()]
     recipe = recipe_of(preset, options)
 
-    with EpochLines(recipe.epochs) as lines:
+    with CellLines(recipe.epochs) as lines:
         done = compare(
             stores,
             names,
@@ -93,6 +94,7 @@ def command(
             out=out,
             restart=restart,
             announce=lines.announce,
+            tell=lines.tell,
         )
     if as_json:
         click.echo(json.dumps(done.rows, indent=1))
@@ -100,18 +102,25 @@ def command(
     table = Table(box=None, pad_edge=False)
     for title in ("feature", "model"):
         table.add_column(title)
-    for title in ("accuracy", "balanced", "macro-F1", "recordings", "parameters", "training"):
-        table.add_column(title, justify="right", no_wrap=True)
-    grouped: dict[tuple[str, str], list[dict[str, float]]] = {}
+    for title in (*SCORES.values(), "parameters", "multiply-adds", "CPU ms", "training"):
+        table.add_column(title, justify="right")
+    grouped: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in done.rows:
         grouped.setdefault((row["feature"], row["model"]), []).append(row)
     for (feature, model), rows in grouped.items():
         scores = [str(Spread.of([row[name] for row in rows])) for name in SCORES]
-        seconds = sum(row["training_s"] for row in rows) / len(rows)
-        table.add_row(feature, model, *scores, f"{rows[0]['parameters']:,}", f"{seconds:.0f} s")
+        first, seconds = rows[0], sum(row["training_s"] for row in rows) / len(rows)
+        adds = f"{first['multiply_adds']:,}" if first["multiply_adds"] else "–"
+        times = [row["cpu_ms"] for row in rows if row["cpu_ms"]]
+        ms = f"{median(times):.3g}" if times else "–"
+        table.add_row(
+            feature, model, *scores, f"{first['parameters']:,}", adds, ms, f"{seconds:.0f} s"
+        )
     # A table in a file or a pipe is as wide as it needs to be.
     console = Console(highlight=False)
-    Console(highlight=False, width=max(console.width, 120)).print(table)
+    Console(highlight=False, width=max(console.width, 140)).print(table)
+    for difference in done.differences:
+        click.echo(f"{difference.sentence()}.")
     click.echo(f"results: {done.results}")
     click.echo(f"report:  {done.report}")
     next_step(f"predict {out / 'cells' / 'RUN'} RECORDING   (RUN: one of {out / 'cells'})")

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import click
 from rich.console import Console
@@ -21,6 +21,7 @@ from rich.progress import (
 
 if TYPE_CHECKING:
     from audiocls.data.extraction import Progress as ExtractionProgress
+    from audiocls.training.run import Result
 
 # Where stderr is no terminal, a line this often instead of a bar.
 EXTRACTION_LINE_S = 10.0
@@ -43,13 +44,7 @@ class EpochLines:
         self.task = self.bar.add_task("training", total=None)
         self.told = time.monotonic()
 
-    def announce(self, name: str, number: int, of: int) -> EpochLines:
-        """The next model of several."""
-        self.title = f"[{number}/{of}] {name}  "
-        self.bar.reset(self.task, description=f"{number}/{of} {name}", total=None)
-        return self
-
-    def __enter__(self) -> EpochLines:
+    def __enter__(self) -> Self:
         if self.bar.console.is_terminal:
             self.bar.start()
         return self
@@ -78,6 +73,36 @@ class EpochLines:
                 f"val balanced accuracy {row['val_balanced_accuracy']:.3f}  {row['seconds']:.1f} s",
                 markup=False,
             )
+
+
+class CellLines(EpochLines):
+    """Of several models: the bar of the one that trains, and a line for each that is finished."""
+
+    def announce(self, name: str, number: int, of: int) -> CellLines:
+        """The next model."""
+        self.title = f"[{number}/{of}] {name}  "
+        self.bar.reset(self.task, description=f"{number}/{of} {name}", total=None)
+        return self
+
+    def tell(self, name: str, number: int, of: int, result: Result, left_s: float) -> None:
+        """A model is finished; the rest takes so many seconds."""
+        self.told = time.monotonic()
+        scores = result.test_recording
+        rest = f"  about {_time(left_s)} left" if left_s else ""
+        self.bar.console.print(
+            f"[{number}/{of}] {name}  by recording: accuracy {scores['accuracy']:.3f}, "
+            f"balanced {scores['balanced_accuracy']:.3f}  {_time(result.training_s)}{rest}",
+            markup=False,
+        )
+
+    def __call__(self, done: int, total: int, row: dict[str, float] | None) -> None:
+        super().__call__(done, total, None)
+
+
+def _time(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 @contextlib.contextmanager

@@ -228,9 +228,7 @@ def _check_settings(out: Path, about: dict[str, Any]) -> None:
         if spec.get(key) != about["spec"].get(key)
     ]
     if differences:
-        raise SettingError(
-            "out", str(out), f"was made with {'; '.join(differences)}; {_OTHERWISE}"
-        )
+        raise SettingError("out", str(out), f"was made with {'; '.join(differences)}; {_OTHERWISE}")
 
 
 def _forget_damaged(out: Path, notice: Callable[[str], None]) -> None:

@@ -206,10 +206,10 @@ class Run:
         """The same of each whole recording."""
         return read_predictions(self.folder / "predictions_recording.csv")
 
-    def groups(self) -> dict[str, str]:
-        """The group of each recording, by path: from split.csv."""
+    def test_groups(self) -> set[tuple[str, str]]:
+        """Label and group of the recordings of the test part, from split.csv."""
         _, *rows = read_csv(self.folder / "split.csv")
-        return {path: group for path, _, group, _ in rows}
+        return {(label, group) for _, label, group, part in rows if part == "test"}
 
     def _refuse_other(
         self, trial: Trial, split: Split, settings: dict[str, Any], store: str
