@@ -19,11 +19,12 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
             return super().forward(x)
         rows = x.float()
         own = torch.cat([rows.sum(dim=(0, 2, 3)), rows.new_tensor([rows.numel() / rows.shape[1]])])
-        total = all_reduce(own)
+        total: Tensor = all_reduce(own)  # type: ignore[no-untyped-call]
         n, mean = total[-1].detach(), total[:-1] / total[-1].detach()
         away = rows - mean[:, None, None]
         # Deviations from the common mean, not E[x²] − E[x]²: that difference cancels in float32.
-        variance = all_reduce((away**2).sum(dim=(0, 2, 3))) / n
+        variance: Tensor = all_reduce((away**2).sum(dim=(0, 2, 3)))  # type: ignore[no-untyped-call]
+        variance = variance / n
         with torch.no_grad():
             assert self.running_mean is not None
             assert self.running_var is not None
@@ -33,7 +34,8 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
             self.running_var.lerp_(variance * n / (n - 1), self.momentum)
             self.num_batches_tracked += 1
         scale = self.weight * (variance + self.eps).rsqrt()
-        return (away * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
+        y: Tensor = away * scale[:, None, None] + self.bias[:, None, None]
+        return y.to(x.dtype)
 
 
 def share_batch_norm(module: nn.Module) -> None:
