@@ -6,7 +6,7 @@ BIN := .venv/bin
 # One interpreter for every Rust build, so that cargo and maturin share their work.
 export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 
-.PHONY: help demo test lint bench bench-rust parity sources lock clean
+.PHONY: help demo test lint bench bench-rust ablation parity sources lock clean
 
 help:
 	@echo "make demo        synthetic data set -> features -> two models -> report page"
@@ -14,6 +14,7 @@ help:
 	@echo "make lint        rustfmt, clippy, ruff, mypy, stubtest, import-linter"
 	@echo "make bench       speed against the peers -> docs/performance.md"
 	@echo "make bench-rust  micro-benchmarks of the Rust stages, and their instruction counts"
+	@echo "make ablation    what each part of the training recipe does -> docs/results.md"
 	@echo "make parity      equality with the reference libraries -> docs/parity.md"
 	@echo "make sources     notes from soundfonts and unknown sounds -> build/sources (docs/sources.md)"
 	@echo "make lock        renew the pinned environment from pyproject.toml"
@@ -71,6 +72,10 @@ lint: build
 
 bench: build .venv/installed-bench
 	$(BIN)/python benches/report.py
+
+# On a store that `audiocls extract … --feature mel` made; hours, and resumable.
+ablation: build
+	$(BIN)/python benches/ablation.py --features features/mel
 
 parity: build
 	$(BIN)/python tests/parity_table.py

@@ -19,6 +19,7 @@ from pathlib import Path
 import end_to_end
 import librosa
 import numpy as np
+import training
 from contenders import SETUPS, Setup, check_equal, set_threads
 from paired import ratio, seconds
 
@@ -235,6 +236,7 @@ def main() -> None:
         "precision": precision,
         "stages": stages,
         "files": lambda: files(options.every),
+        "training": lambda: table(training.HEAD, training.every_model()),
     }
     text = PAGE.read_text()
     for name, make in tables.items():

@@ -140,7 +140,7 @@ def test_compare_ends_with_a_table_and_the_report(there: Path) -> None:
     ]  # fmt: skip
     other = call(*args, "--group-by", GROUPS, "--out", "compared", "--lr", "0.1")
     assert other.exit_code == 2
-    assert "--lr was 0.001, is 0.1 now" in other.stderr
+    assert "--lr was 0.003, is 0.1 now" in other.stderr
 
 
 @pytest.mark.parametrize(

@@ -47,25 +47,25 @@ class Recipe(Augmentation):
     """Rounds over the training part."""
     batch_size: Annotated[int, Range(2)] = 64
     """Clips a step; batch normalisation needs two."""
-    lr: Annotated[float, Range(0, above_low=True)] = 1e-3
+    lr: Annotated[float, Range(0, above_low=True)] = 3e-3
     """Highest learning rate."""
     optimizer: Literal["adamw", "adam"] = "adamw"
     """adam (Kingma & Ba 2015), or with the weight decay apart from the gradient, adamw (Loshchilov
     & Hutter 2019)."""
-    weight_decay: Annotated[float, Range(0)] = 0.01
+    weight_decay: Annotated[float, Range(0)] = 0.05
     """How strongly weights are drawn to 0."""
     schedule: Literal["cosine", "constant"] = "cosine"
     """Course of the learning rate: half a cosine down to 0, or as it is."""
     warm_up: Share = 0.1
     """Share of the steps in which the learning rate rises from 0."""
-    label_smoothing: Share = 0.0
+    label_smoothing: Share = 0.1
     """Share of a label that is spread over all classes (Szegedy et al. 2016)."""
-    mixup: Annotated[float, Range(0)] = 0.0
+    mixup: Annotated[float, Range(0)] = 0.2
     """Clips are mixed in pairs, in a proportion drawn from Beta(a, a) with this a; 0: not (Zhang et
     al. 2018)."""
-    time_mask: Share = 0.0
+    time_mask: Share = 0.15
     """Largest share of the frames that is masked in a clip (SpecAugment, Park et al. 2019)."""
-    freq_mask: Share = 0.0
+    freq_mask: Share = 0.15
     """Largest share of the features that is masked in a clip (SpecAugment)."""
     tilt: Annotated[float, Range(0)] = 0.0
     """Greatest slope that is added over the features, from the lowest to the highest, in their own
@@ -77,10 +77,10 @@ class Recipe(Augmentation):
     (Freq-MixStyle, Schmid et al. 2022)."""
     remove_level: bool = False
     """Whether the level of a clip is taken out of its features, in training and in use."""
-    ema: Annotated[float, Range(0, 0.99999)] = 0.0
+    ema: Annotated[float, Range(0, 0.99999)] = 0.998
     """Decay a step of the moving average of the weights that is evaluated and kept; 0: the weights
     themselves."""
-    patience: Annotated[int, Range(0)] = 0
+    patience: Annotated[int, Range(0)] = 10
     """Epochs without progress on validation after which training ends; 0: never early."""
     sampler: Literal["balanced", "natural", "sqrt"] = "balanced"
     """How often a class is drawn: equally, as it came, or in between."""
@@ -132,6 +132,12 @@ PRESETS: dict[str, dict[str, Any]] = {
         "weight_decay": 0.0,
         "schedule": "constant",
         "warm_up": 0.0,
+        "label_smoothing": 0.0,
+        "mixup": 0.0,
+        "time_mask": 0.0,
+        "freq_mask": 0.0,
+        "ema": 0.0,
+        "patience": 0,
     },
 }
 

@@ -1,0 +1,88 @@
+"""What each part of the recipe `modern` does: one part switched off at a time.
+
+`make ablation` writes the table to docs/results.md after every finished run, and goes on where it
+was stopped. The splits hold out whole pitches of an instrument, as the results there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from audiocls.compare import compare
+from audiocls.training import Recipe
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "results.md"
+GROUPS = r"([^/]+)/[^/]+?_([A-G]s?[0-9])_"
+OFF: dict[str, dict[str, Any]] = {
+    "`modern`": {},
+    "without label smoothing": {"label_smoothing": 0.0},
+    "without mixup": {"mixup": 0.0},
+    "without masks": {"time_mask": 0.0, "freq_mask": 0.0},
+    "without averaged weights": {"ema": 0.0},
+    "constant learning rate": {"schedule": "constant", "warm_up": 0.0},
+    "without weight decay": {"weight_decay": 0.0},
+    "natural sampling": {"sampler": "natural"},
+}
+SCORES = ("val_balanced_accuracy", "balanced_accuracy", "recording_balanced_accuracy")
+
+
+def table(done: dict[str, list[dict[str, Any]]], epochs: int, model: str) -> str:
+    """Mean ± deviation over the seeds that are finished."""
+    head = ["", "seeds", "validation", "test, clips", "test, recordings"]
+    lines = [head, ["---"] * len(head)]
+    for what, rows in done.items():
+        cells = []
+        for score in SCORES:
+            values = [100 * row[score] for row in rows]
+            spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+            cells.append(f"{statistics.mean(values):.2f}{spread}")
+        lines.append([what, str(len(rows)), *cells])
+    text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    left = [what for what in OFF if what not in done]
+    missing = f" Not run yet: {', '.join(left)}." if left else ""
+    return f"`{model}` on `mel`, {epochs} epochs, balanced accuracy in per cent.{missing}\n\n{text}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--features", type=Path, default=Path("features/mel"))
+    parser.add_argument("--model", default="compact")
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=Path("runs/ablation"))
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    done: dict[str, list[dict[str, Any]]] = {}
+    # One seed of every part first: a table that is broken off says something of each.
+    for seeds in range(1, options.seeds + 1):
+        for what, fields in OFF.items():
+            folder = options.out / f"{options.model}-{what.strip('`').replace(' ', '-')}"
+            recipe = Recipe.preset("modern", epochs=options.epochs, patience=0, **fields)
+            made = compare(
+                [options.features], [options.model], seeds=seeds, recipe=recipe,
+                group_by=GROUPS, device="cpu", out=folder,
+            )  # fmt: skip
+            done[what] = made.rows
+            text = table(done, options.epochs, options.model)
+            print(f"\n{text}", flush=True)
+            write(f"ablation-{options.model}", text)
+
+
+def write(name: str, text: str) -> None:
+    """Puts a table between its markers in the page."""
+    page = PAGE.read_text()
+    before, _, rest = page.partition(f"<!-- {name} -->")
+    _, mark, after = rest.partition(f"<!-- /{name} -->")
+    if not mark:
+        raise SystemExit(f"{PAGE}: has no markers <!-- {name} --> and <!-- /{name} -->")
+    PAGE.write_text(f"{before}<!-- {name} -->\n{text}\n{mark}{after}")
+
+
+if __name__ == "__main__":
+    main()
