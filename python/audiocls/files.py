@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -39,6 +40,17 @@ def write_json(path: Path, document: Any) -> None:
     """Write plain data as JSON, whole as `replace_file` does; in ASCII, so that any string fits
     (two surrogates that make a pair come back as the character that they are)."""
     replace_file(path, (json.dumps(document, indent=1) + "\n").encode())
+
+
+def link_file(source: Path, path: Path) -> None:
+    """Gives a file a second name, or copies it to where it can have none, whole as `replace_file`
+    does; the name itself is on the disk after `sync_folder`."""
+    path.unlink(missing_ok=True)
+    try:
+        os.link(source.resolve(), path)
+    except OSError:  # another file system, or one without links
+        with source.open("rb") as original, _replacing(path) as copy:
+            shutil.copyfileobj(original, copy)
 
 
 def read_json(path: Path) -> Any:
@@ -131,7 +143,7 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-        _sync_folder(path.parent)  # the name is in the folder
+        sync_folder(path.parent)  # the name is in the folder
     except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -140,7 +152,8 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Makes the names of the files in a folder outlast a crash."""
     if os.name != "posix":
         return  # Windows cannot open a folder, and needs no such step.
     descriptor = os.open(folder, os.O_RDONLY)

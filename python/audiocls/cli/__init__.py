@@ -18,7 +18,7 @@ from audiocls.errors import AudioclsError, SettingError
 
 # In the order of a first session; `audiocls --help` lists them so.
 COMMANDS = (
-    "synth", "extract", "info", "train", "compare",
+    "synth", "extract", "merge", "info", "train", "compare",
     "predict", "stream", "evaluate", "export", "presets", "completion",
 )  # fmt: skip
 

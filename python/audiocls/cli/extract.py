@@ -54,6 +54,11 @@ from audiocls.errors import SettingError
     is_flag=True,
     help="Do not follow links, nor paths in tables, that lead out of DATA.",
 )
+@click.option(
+    "--shard",
+    metavar="I/N",
+    help="Make part I of N only, in DIR/parts/I-of-N; `audiocls merge DIR` joins the parts.",
+)
 @click.option("--strict", is_flag=True, help="Exit with 1 if any recording failed.")
 @click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON.")
 def command(
@@ -61,7 +66,7 @@ def command(
     feature: str,
     overrides: tuple[str, ...],
     out: Path | None,
-    restart: bool,
+    shard: str | None,
     strict: bool,
     as_json: bool,
     **settings: Any,
@@ -72,57 +77,75 @@ def command(
     manifest, or a Parquet file. A recording that cannot be used is named in failures.csv and
     skipped; but where all of a class or more than half of all fail, the store is left unfinished:
     the data may have gone away. An interrupted run is continued by the same command, which also
-    makes again what is damaged in a finished store.
+    makes again what is damaged in a finished store. With --shard, many machines share the
+    work: each makes parts, in any order.
 
     \b
     Example:
       audiocls extract recordings/ --feature mel
       audiocls extract recordings/ --feature mel --set n_mels=64 --out features/mel-64
       audiocls extract recordings/ --feature samples --set sample_rate=16000
+      audiocls extract recordings/ --feature mel --shard 3/8
     """
     from audiocls.cli.progress import extraction_progress
-    from audiocls.data.extraction import extract
+    from audiocls.data.extraction import extract, extract_part
     from audiocls.spec import FeatureSpec
 
     spec = FeatureSpec.preset(feature, **dict(map(_override, overrides)))
+    out = out if out is not None else Path("features") / feature
     started = time.monotonic()
     with extraction_progress() as progress:
-        store = extract(
-            data,
-            spec,
-            out if out is not None else Path("features") / feature,
-            name=feature,
-            restart=restart,
-            progress=progress,
-            notice=lambda text: click.echo(f"note: {text}", err=True),
-            **settings,
+        settings |= {
+            "name": feature,
+            "progress": progress,
+            "notice": lambda text: click.echo(f"note: {text}", err=True),
+        }
+        made = (
+            extract_part(data, spec, out, shard=_shard(shard), **settings)
+            if shard
+            else extract(data, spec, out, **settings)
         )
-    counts, failures = store.counts, store.path / "failures.csv"
+    about, failures = made.about, made.path / "failures.csv"
     if as_json:
         summary = {
-            "store": str(store.path),
-            "feature": store.feature,
-            "shape": store.about["shape"],
-            "classes": store.classes,
-            **counts,
-            "failures": str(failures) if counts["failed"] else None,
+            "store": str(out),
+            "part": str(made.path) if shard else None,
+            "feature": about["feature"],
+            "shape": about["shape"],
+            "classes": about["classes"],
+            **about["counts"],
+            "failures": str(failures) if about["counts"]["failed"] else None,
             "seconds": round(time.monotonic() - started, 3),
         }
         click.echo(json.dumps(summary, ensure_ascii=True))
     else:
-        shape = " × ".join(map(str, store.about["shape"]))
-        click.echo(f"{store.path}: {shape} {store.about['dtype']}, {len(store.classes)} classes")
-        if counts["silent_clips"]:
-            click.echo(f"{counts['silent_clips']} clips quieter than --min-rms left out")
-        if counts["skipped"]:
-            click.echo(f"{counts['skipped']} recordings without a clip: see recordings.csv")
-    if counts["failed"]:
-        total = counts["recordings"]
-        click.echo(f"{counts['failed']} of {total} recordings failed: {failures}", err=as_json)
+        _tell(made.path, about)
+    if about["counts"]["failed"]:
+        total = about["counts"]["recordings"]
+        text = f"{about['counts']['failed']} of {total} recordings failed: {failures}"
+        click.echo(text, err=as_json)
         if strict:
             sys.exit(1)
     if not as_json:
-        next_step(f"train --model resnet --features {store.path}")
+        step = f"merge {out}, once all parts are there" if shard else None
+        next_step(step or f"train --model resnet --features {made.path}")
+
+
+def _tell(path: Path, about: dict[str, Any]) -> None:
+    """What a store or a part of one holds, for people."""
+    shape, counts = " × ".join(map(str, about["shape"])), about["counts"]
+    click.echo(f"{path}: {shape} {about['dtype']}, {len(about['classes'])} classes")
+    if counts["silent_clips"]:
+        click.echo(f"{counts['silent_clips']} clips quieter than --min-rms left out")
+    if counts["skipped"]:
+        click.echo(f"{counts['skipped']} recordings without a clip: see recordings.csv")
+
+
+def _shard(text: str) -> tuple[int, int]:
+    number, _, of = text.partition("/")
+    if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+        raise SettingError("shard", text, "must be I/N with 1 <= I <= N, such as 3/8")
+    return int(number), int(of)
 
 
 def _override(text: str) -> tuple[str, Any]:

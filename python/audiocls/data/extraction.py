@@ -2,47 +2,40 @@
 
 The work is done by the Rust engine; here are the decisions around it. A store is unfinished as
 long as it has no store.json; what is to be made is then in unfinished.json. A store with a damaged
-file is unfinished again. docs/store.md has the format.
+file is unfinished again. A part of a store, one of N that machines make side by side, is the same
+with a part.json, and parts.py joins them. docs/store.md has the format.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from audiocls import _native
+from audiocls.data.completion import (
+    AGAIN,
+    check_some_clip,
+    complete,
+    gather,
+    loss,
+    write_failures,
+)
 from audiocls.data.listing import list_recordings
-from audiocls.data.recordings import (
-    Listing,
-    Recording,
-    iterate_recordings,
-    write_recordings,
-)
-from audiocls.data.store import (
-    FORMAT,
-    SHARD_FILES,
-    UNFINISHED,
-    VERSION,
-    Store,
-    damage,
-    n_rows,
-    open_store,
-    read_about,
-    shard_file,
-    verify,
-)
+from audiocls.data.parts import Part, part_folder, read_part
+from audiocls.data.recordings import Listing
+from audiocls.data.resume import known, missing_shards, opened
+from audiocls.data.store import FORMAT, VERSION, Store, open_store, shard_file
 from audiocls.errors import DataError, LimitError, SettingError, unknown
 from audiocls.fallback import Decoding
-from audiocls.files import escape, write_csv, write_json
-from audiocls.parallel import for_each, usable_cores
-from audiocls.schema import validate
+from audiocls.files import escape
+from audiocls.parallel import usable_cores
 from audiocls.spec import FeatureSpec
 
 # A shard ends after so many recordings or bytes of files. The rule looks at the listing only, so
@@ -106,9 +99,126 @@ def extract(
     too many recordings, or all, cannot be used or the data has changed, OSError if the store cannot
     be written, KeyboardInterrupt when interrupted (finished shards are kept).
     """
+    work = _work(
+        data,
+        feature,
+        name=name,
+        clip_s=clip_s,
+        hop_s=hop_s,
+        short=short,
+        min_rms=min_rms,
+        dtype=dtype,
+        threads=threads,
+        inside_only=inside_only,
+    )
+    out = Path(out) if out is not None else Path("features") / work.about["feature"]
+    recordings, shards = work.listing.recordings, work.shards
+    notice = notice or (lambda text: None)
+    with opened(out, "store.json", work.about, recordings, restart, notice):
+        if not (out / "store.json").exists():
+            _extract_missing(out, work, shards, progress, notice)
+            at_listing = {r.id for r in recordings if r.status == "failed"}
+            described = gather(out, recordings, shards)
+            write_failures(out, recordings)
+            check_some_clip(recordings, str(out / "failures.csv"))
+            if not accept_failures and (lost := loss(recordings)):
+                _leave_unfinished(out, work, shards, at_listing, lost)
+            complete(out, "store.json", work.about, recordings, described, work.row_shape)
+    return open_store(out)
+
+
+def extract_part(
+    data: Any,
+    feature: str | FeatureSpec = "mel",
+    out: str | Path | None = None,
+    *,
+    shard: tuple[int, int],
+    restart: bool = False,
+    accept_failures: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+    notice: Callable[[str], None] | None = None,
+    **settings: Any,
+) -> Part:
+    """Makes part I of N, `shard` = (I, N), of what `extract` makes, in OUT/parts/I-of-N.
+
+    A part is a range of the shards of the store, which the listing alone decides: parts can be made
+    anywhere, in any order, at the same time and again; `parts.merge` joins them. Where N is larger
+    than the number of shards, some parts are empty. The other parameters and errors are those of
+    `extract`; but whether a class has lost all of its recordings is seen by `merge` only.
+    """
+    number, of = shard
+    if not 1 <= number <= of:
+        raise SettingError("shard", f"{number}/{of}", "must be I/N with 1 <= I <= N")
+    work = _work(data, feature, **settings)
+    out = Path(out) if out is not None else Path("features") / work.about["feature"]
+    folder = part_folder(out, number, of)
+    every = work.shards
+    first = len(every) * (number - 1) // of
+    shards = every[first : len(every) * number // of]
+    own = work.listing.recordings[shards[0][1] : shards[-1][2]] if shards else []
+    part = {"number": number, "of": of, "first_shard": first, "listing": _digest(work.listing)}
+    about = {**work.about, "part": part}
+    notice = notice or (lambda text: None)
+    with opened(folder, "part.json", about, own, restart, notice):
+        if not (folder / "part.json").exists():
+            _extract_missing(folder, work, shards, progress, notice)
+            at_listing = {r.id for r in own if r.status == "failed"}
+            described = gather(folder, work.listing.recordings, shards)
+            write_failures(folder, own)
+            if not accept_failures and (lost := loss(own, classes=False)):
+                _leave_unfinished(folder, work, shards, at_listing, lost)
+            complete(folder, "part.json", about, own, described, work.row_shape)
+    return read_part(folder)
+
+
+def _leave_unfinished(
+    out: Path, work: _Work, shards: list[tuple[int, int, int]], at_listing: set[int], lost: str
+) -> None:
+    """Too much failed: what did is to be tried again, for the data may come back."""
+    for number, start, end in shards:
+        recordings = work.listing.recordings[start:end]
+        if any(r.status == "failed" and r.id not in at_listing for r in recordings):
+            shard_file(out, number, "recordings.jsonl").unlink()
+    raise DataError(
+        f"{lost}; see {out / 'failures.csv'}. The store is left unfinished: {AGAIN}, or with "
+        "`accept_failures` to finish it without them"
+    )
+
+
+# --- what is to be made ---
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Settings that are valid, and the recordings of a data set that has some."""
+
+    about: dict[str, Any]  # how store.json begins
+    spec: FeatureSpec
+    settings: dict[str, Any]  # of the engine
+    row_shape: list[int]
+    listing: Listing
+    threads: int
+
+    @property
+    def shards(self) -> list[tuple[int, int, int]]:
+        """Of each shard its number, its first recording and one past its last."""
+        return [(number, *shard) for number, shard in enumerate(_shards(self.listing))]
+
+
+def _work(
+    data: Any,
+    feature: str | FeatureSpec,
+    *,
+    name: str | None = None,
+    clip_s: float | None = None,
+    hop_s: float = 0.5,
+    short: str = "pad",
+    min_rms: float = 0.0,
+    dtype: str | None = None,
+    threads: int | None = None,
+    inside_only: bool = False,
+) -> _Work:
     spec = FeatureSpec.preset(feature) if isinstance(feature, str) else feature
-    name = name or (feature if isinstance(feature, str) else "custom")
-    out = Path(out) if out is not None else Path("features") / name
     samples = spec.kind == "samples"
     if clip_s is None:
         clip_s = 0.0 if samples else 0.5
@@ -123,30 +233,22 @@ def extract(
         "min_rms": float(min_rms),
         "dtype": dtype,
     }
-    shape = _clip_shape(spec, settings)
+    row_shape = _clip_shape(spec, settings)
     listing = list_recordings(data, inside_only=inside_only)
     if not listing.recordings:
         raise DataError(f"{listing.root}: holds no recordings ({listing.n_ignored} other files)")
-
     about = {
         "format": FORMAT,
         "version": VERSION,
         "engine": _native.__version__,
-        "feature": name,
+        "feature": name or (feature if isinstance(feature, str) else "custom"),
         "spec": spec.to_dict(),
         **settings,
         "data": escape(str(Path(listing.root).absolute()))
         if isinstance(data, (str, os.PathLike))
         else listing.root,
     }
-    notice = notice or (lambda text: None)
-    with _opened(out, about, listing, restart, notice):
-        if not (out / "store.json").exists():
-            for text in listing.notices:
-                notice(text)
-            _extract_missing(out, spec, settings, listing, threads, progress)
-            _finish(out, about, listing, shape, accept_failures)
-    return open_store(out)
+    return _Work(about, spec, settings, row_shape, listing, threads or usable_cores())
 
 
 def _clip_shape(spec: FeatureSpec, settings: dict[str, Any]) -> list[int]:
@@ -154,146 +256,6 @@ def _clip_shape(spec: FeatureSpec, settings: dict[str, Any]) -> list[int]:
         if settings[name] not in choices:
             raise unknown(name, str(settings[name]), choices)
     return _native.clip_shape(spec.to_json(), **settings)
-
-
-# --- what is there already ---
-
-
-@contextlib.contextmanager
-def _opened(
-    out: Path,
-    about: dict[str, Any],
-    listing: Listing,
-    restart: bool,
-    notice: Callable[[str], None],
-) -> Iterator[None]:
-    """The store folder, locked, holding nothing damaged or made with other settings or from other
-    data."""
-    if out.exists() and not out.is_dir():
-        raise SettingError("out", str(out), "is a file; a feature store is a folder")
-    is_store = any((out / name).is_file() for name in ("store.json", "unfinished.json"))
-    if out.is_dir() and not is_store and any(entry.name != ".lock" for entry in out.iterdir()):
-        raise SettingError("out", str(out), "is a folder with other files; choose an empty one")
-    (out / "shards").mkdir(parents=True, exist_ok=True)
-    try:
-        lock = _native.FileLock(out / ".lock")
-    except BlockingIOError:
-        raise DataError(f"{out}: another run is writing this store") from None
-    try:
-        if restart:
-            _remove(out)
-        _check_settings(out, about)
-        _forget_damaged(out, notice)
-        _check_data(out, listing)
-        if not (out / "store.json").exists():
-            for leftover in (out / "shards").glob("*.tmp"):
-                leftover.unlink()
-            write_recordings(out / "recordings.csv", listing.recordings)
-            write_json(out / "unfinished.json", about)
-        yield
-    finally:
-        del lock
-
-
-def _remove(out: Path) -> None:
-    """Removes a store, its descriptions first: no half of it can be taken for a store."""
-    for name in ("store.json", "unfinished.json", "recordings.csv", "failures.csv"):
-        (out / name).unlink(missing_ok=True)
-    for pattern in ("*.npy", "*.recordings.jsonl", "*.tmp"):
-        for file in (out / "shards").glob(pattern):
-            file.unlink()
-
-
-_OTHERWISE = "extract with `restart` to make it anew, or into another `out`"
-
-
-def _check_settings(out: Path, about: dict[str, Any]) -> None:
-    """Fails if what is in `out` was made with other settings, and says which."""
-    for name in ("store.json", "unfinished.json"):
-        if (out / name).is_file():
-            before = read_about(out / name)
-            break
-    else:
-        return
-    # Where the data lies is no setting: the files themselves are compared below.
-    differences = [
-        f"{key} {before.get(key)!r}, now {about[key]!r}"
-        for key in about
-        if key not in ("version", "spec", "data") and before.get(key) != about[key]
-    ]
-    spec = before.get("spec") or {}
-    differences += [
-        f"{key} {spec.get(key)!r}, now {about['spec'].get(key)!r}"
-        for key in sorted({*spec, *about["spec"]})
-        if spec.get(key) != about["spec"].get(key)
-    ]
-    if differences:
-        raise SettingError("out", str(out), f"was made with {'; '.join(differences)}; {_OTHERWISE}")
-
-
-def _forget_damaged(out: Path, notice: Callable[[str], None]) -> None:
-    """Makes a finished store with damaged files an unfinished one that lacks them."""
-    if not (out / "store.json").is_file():
-        return
-    damaged = verify(out)
-    if not damaged:
-        return
-    for name, wrong in damaged.items():
-        notice(f"{out / name} {wrong}: made again")
-    if "recordings.csv" in damaged:
-        _remove(out)  # Nothing tells any more what its shards were made from.
-        return
-    about = read_about(out / "store.json")
-    write_json(out / "unfinished.json", {name: about[name] for name in UNFINISHED})
-    (out / "store.json").unlink()
-    for number in {int(Path(name).name.split(".")[0]) for name in damaged}:
-        shard_file(out, number, "recordings.jsonl").unlink(missing_ok=True)
-
-
-def _check_data(out: Path, listing: Listing) -> None:
-    """Fails if what is in `out` was made from other data, and says what changed."""
-    if not any((out / name).is_file() for name in ("store.json", "unfinished.json")):
-        return
-    change = _change(out / "recordings.csv", listing.recordings)
-    if change:
-        raise DataError(f"{out}: was made from other data: {change}; {_OTHERWISE}")
-
-
-def _change(file: Path, now: list[Recording]) -> str:
-    """How a listing differs from an earlier one, with an example of each kind; "" if not at all."""
-    pairs = zip_longest(iterate_recordings(file), now)
-    if all(a and b and a.path == b.path and _known(a) == _known(b) for a, b in pairs):
-        return ""
-
-    def described(recordings: Iterable[Recording]) -> dict[tuple[str, int], tuple[object, ...]]:
-        # A table may list a path twice: the nth row of a path corresponds to the nth.
-        rows: dict[tuple[str, int], tuple[object, ...]] = {}
-        seen: dict[str, int] = {}
-        for r in recordings:
-            n = seen[r.path] = seen.get(r.path, -1) + 1
-            rows[r.path, n] = _known(r)
-        return rows
-
-    old, new = described(iterate_recordings(file)), described(now)
-    kinds = {
-        "new": [key for key in new if key not in old],
-        "gone": [key for key in old if key not in new],
-        "changed": [key for key in new if key in old and new[key] != old[key]],
-    }
-    return ", ".join(
-        f"{len(keys)} {kind} ({escape(keys[0][0])}{', …' if len(keys) > 1 else ''})"
-        for kind, keys in kinds.items()
-        if keys
-    )
-
-
-def _known(r: Recording) -> tuple[object, ...]:
-    """What is known of a recording once it is listed."""
-    extra = tuple(sorted((k, v) for k, v in r.extra.items() if v))
-    return r.label, r.group, r.split, r.n_bytes, r.mtime_ns, extra
-
-
-# --- what is missing ---
 
 
 def _shards(listing: Listing) -> list[tuple[int, int]]:
@@ -309,49 +271,29 @@ def _shards(listing: Listing) -> list[tuple[int, int]]:
     return shards
 
 
-@dataclass
-class _Made:
-    """What a finished shard says of itself."""
+def _digest(listing: Listing) -> str:
+    """Of all that is known of the recordings once they are listed."""
+    digest = hashlib.blake2b(digest_size=16)
+    for recording in listing.recordings:
+        digest.update(json.dumps([recording.path, *known(recording)]).encode() + b"\n")
+    return digest.hexdigest()
 
-    outcomes: list[dict[str, Any]]  # of its recordings
-    files: dict[str, Any]  # kind: length and checksum
 
-
-def _made(out: Path, number: int, recordings: range) -> _Made | None:
-    """A shard that is complete, or None; its files are not looked at."""
-    try:
-        text = shard_file(out, number, "recordings.jsonl").read_text(encoding="utf-8")
-        *outcomes, last = map(json.loads, text.splitlines())
-        whole = text.endswith("\n") and [o["id"] for o in outcomes] == list(recordings)
-        if whole:
-            return _Made(outcomes, validate(last["files"], SHARD_FILES, "files"))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        pass  # Absent, damaged, or of a version without checksums.
-    return None
+# --- what is missing ---
 
 
 def _extract_missing(
     out: Path,
-    spec: FeatureSpec,
-    settings: dict[str, Any],
-    listing: Listing,
-    threads: int | None,
+    work: _Work,
+    shards: list[tuple[int, int, int]],
     progress: Callable[[Progress], None] | None,
+    notice: Callable[[str], None],
 ) -> None:
-    shards = [(number, *shard) for number, shard in enumerate(_shards(listing))]
-
-    def is_sound(shard: tuple[int, int, int]) -> bool:
-        number, start, end = shard
-        made = _made(out, number, range(start, end))
-        return made is not None and all(
-            not damage(shard_file(out, number, kind), expected, whole=True)
-            for kind, expected in made.files.items()
-        )
-
-    missing = [
-        shard for shard, sound in zip(shards, for_each(is_sound, shards), strict=True) if not sound
-    ]
-    total = len(listing.recordings)
+    listing = work.listing
+    for text in listing.notices:
+        notice(text)
+    missing = missing_shards(out, shards)
+    total = sum(end - start for _, start, end in shards)
     before = total - sum(end - start for _, start, end in missing)
 
     # The engine asks from all of its threads, and tables can serve one only: two reads of one
@@ -376,15 +318,15 @@ def _extract_missing(
         return decoding.sample_rate, decoding.channels, decoding
 
     run = _native.Extraction(
-        spec.to_json(),
-        **settings,
+        work.spec.to_json(),
+        **work.settings,
         sources=[
             (None, 0, 0, r.error) if r.status == "failed" else (file, r.n_bytes, r.mtime_ns, None)
             for r, file in zip(listing.recordings, listing.files, strict=True)
         ],
         folder=out / "shards",
         shards=missing,
-        threads=threads or usable_cores(),
+        threads=work.threads,
         read=read,
         decode=decode,
     )
@@ -403,95 +345,3 @@ def _extract_missing(
         with contextlib.suppress(KeyboardInterrupt, OSError):
             run.join()
         raise
-
-
-# --- the end ---
-
-
-def _finish(
-    out: Path, about: dict[str, Any], listing: Listing, shape: list[int], accept_failures: bool
-) -> None:
-    """Gathers what the shards say, and makes the store complete: store.json comes last."""
-    recordings = listing.recordings
-    at_listing = {r.id for r in recordings if r.status == "failed"}
-    shards = []
-    for number, (start, end) in enumerate(_shards(listing)):
-        made = _made(out, number, range(start, end))
-        if made is None:
-            raise DataError(f"{shard_file(out, number, 'recordings.jsonl')}: is damaged; {_AGAIN}")
-        for outcome in made.outcomes:
-            recording = recordings[outcome.pop("id")]
-            for name, value in outcome.items():
-                setattr(recording, name, value)
-        own = _file(shard_file(out, number, "recordings.jsonl"))
-        shards.append(
-            {
-                "clips": sum(outcome["n_clips"] for outcome in made.outcomes),
-                "rows": n_rows(shard_file(out, number, "npy")),
-                "files": {**made.files, "recordings.jsonl": own},
-            }
-        )
-
-    failed = [r for r in recordings if r.status == "failed"]
-    (out / "failures.csv").unlink(missing_ok=True)  # of an earlier run
-    if failed:
-        rows = ((r.path, r.error) for r in failed)
-        write_csv(out / "failures.csv", ("path", "reason"), rows)
-    if not any(r.n_clips for r in recordings):
-        where = f"; see {out / 'failures.csv'}" if failed else ""
-        example = next(r for r in recordings if r.error)
-        raise DataError(
-            f"none of {len(recordings)} recordings gives a clip, for instance "
-            f"{escape(example.path)}: {example.error}{where}"
-        )
-    if not accept_failures and (loss := _loss(recordings)):
-        for number, (start, end) in enumerate(_shards(listing)):
-            if any(r.status == "failed" and r.id not in at_listing for r in recordings[start:end]):
-                # To be tried again: the data may come back.
-                shard_file(out, number, "recordings.jsonl").unlink()
-        raise DataError(
-            f"{loss}; see {out / 'failures.csv'}. The store is left unfinished: {_AGAIN}, or with "
-            "`accept_failures` to finish it without them"
-        )
-
-    write_recordings(out / "recordings.csv", recordings)
-    about = {
-        **about,
-        "classes": sorted({r.label for r in recordings if r.n_clips}),
-        "counts": {
-            "recordings": len(recordings),
-            **{s: sum(r.status == s for r in recordings) for s in ("ok", "skipped", "failed")},
-            "clips": sum(r.n_clips for r in recordings),
-            "silent_clips": sum(r.n_silent for r in recordings),
-        },
-        "shape": [sum(s["rows"] for s in shards), *shape],
-        "files": {"recordings.csv": _file(out / "recordings.csv")},
-        "shards": shards,
-    }
-    write_json(out / "store.json", about)
-    (out / "unfinished.json").unlink()
-
-
-_AGAIN = "run the same `audiocls extract` again"
-
-
-def _file(file: Path) -> dict[str, Any]:
-    """Length and checksum of a file, as store.json has them."""
-    n_bytes, xxh128 = _native.checksum(file)
-    return {"bytes": n_bytes, "xxh128": xxh128}
-
-
-def _loss(recordings: list[Recording]) -> str:
-    """What failed that is more than single recordings; "" if nothing did."""
-    failed = [r for r in recordings if r.status == "failed"]
-    there = {r.label for r in recordings if r.status != "failed"}
-    lost = sorted({r.label for r in failed if r.label} - there)
-    if not lost and 2 * len(failed) <= len(recordings):
-        return ""
-    example = next(r for r in failed if not lost or r.label == lost[0])
-    names = ", ".join(map(escape, lost[:5])) + (", …" if len(lost) > 5 else "")
-    classes = f", all of class {names} among them" if lost else ""
-    return (
-        f"{len(failed)} of {len(recordings)} recordings failed{classes}, for instance "
-        f"{escape(example.path)}: {example.error}"
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -123,7 +123,7 @@ def similar_labels(labels: Iterable[str]) -> list[str]:
 _COLUMNS = ("id", "path", "label", "group", "split", *RESULT_COLUMNS[1:])
 
 
-def write_recordings(file: Path, recordings: list[Recording]) -> None:
+def write_recordings(file: Path, recordings: Sequence[Recording]) -> None:
     """Writes recordings.csv: UTF-8, a row a recording, further metadata columns last."""
     extra = sorted({name for recording in recordings for name in recording.extra})
     rows = (

@@ -59,6 +59,12 @@ _STORE = {
                 "files": optional({**SHARD_FILES, "recordings.jsonl": _FILE})}],
     "files": optional({"recordings.csv": _FILE}),
 }  # fmt: skip
+# Which of how many parts of a store, and what tells whether the others are of the same data.
+_PART = {
+    **_STORE,
+    "part": {"number": at_least(1), "of": at_least(1), "first_shard": at_least(0), "listing": str},
+}
+_SHAPES = {"store.json": _STORE, "part.json": _PART, "unfinished.json": _ABOUT}
 
 _AGAIN = "the same `audiocls extract` makes it again"
 
@@ -388,7 +394,7 @@ def open_store(path: str | Path) -> Store:
         )  # fmt: skip
         raise SettingError("store", str(path), hint)
     about = read_about(path / "store.json")
-    for name, expected in _files(about).items():
+    for name, expected in files_of(about).items():
         if wrong := damage(path / name, expected, whole=False):
             raise DataError(f"{path / name}: {wrong}; {_AGAIN}")
     try:
@@ -413,10 +419,11 @@ def newest_store(root: Path = Path("features")) -> Path:
 
 
 def read_about(file: Path) -> dict[str, Any]:
-    """The contents of store.json or unfinished.json. Raises DataError if it is neither."""
+    """The contents of store.json, part.json or unfinished.json. Raises DataError if it is not what
+    its name says."""
     about = read_json(file)
-    validate(about, _STORE if file.name == "store.json" else _ABOUT, str(file))
-    if file.name == "store.json":
+    validate(about, _SHAPES[file.name], str(file))
+    if file.name != "unfinished.json":
         for total, key in ((about["shape"][0], "rows"), (about["counts"]["clips"], "clips")):
             if (found := sum(shard[key] for shard in about["shards"])) != total:
                 raise DataError(f"{file}: its shards have {found} {key}, not {total}")
@@ -424,10 +431,15 @@ def read_about(file: Path) -> dict[str, Any]:
     return about
 
 
-def verify(path: Path, progress: Callable[[int, int], None] | None = None) -> dict[str, str]:
-    """What is damaged in a finished store: files, and what is wrong with each. Every byte is read,
-    unless the store is of version 1, which has no checksums. Raises DataError as `open_store`."""
-    files = _files(read_about(path / "store.json"))
+def verify(
+    path: Path,
+    progress: Callable[[int, int], None] | None = None,
+    done: str = "store.json",
+) -> dict[str, str]:
+    """What is damaged in a finished store, or in a part of one that `done` describes: files, and
+    what is wrong with each. Every byte is read, unless the store is of version 1, which has no
+    checksums. Raises DataError as `open_store`."""
+    files = files_of(read_about(path / done))
 
     def wrong_with(item: tuple[str, dict[str, Any] | None]) -> str:
         return damage(path / item[0], item[1], whole=True)
@@ -436,13 +448,14 @@ def verify(path: Path, progress: Callable[[int, int], None] | None = None) -> di
     return {name: wrong for name, wrong in zip(files, found, strict=True) if wrong}
 
 
-def _files(about: dict[str, Any]) -> dict[str, dict[str, Any] | None]:
-    """The files of a store, with length and checksum where store.json has them."""
+def files_of(about: dict[str, Any]) -> dict[str, dict[str, Any] | None]:
+    """The files of a store or part, with length and checksum where its description has them."""
+    first = about["part"]["first_shard"] if "part" in about else 0
     kinds = ["npy", "clips.npy"]
     kinds += ["offsets.npy"] if about["clip_s"] == 0 else []
     kinds += ["recordings.jsonl"] if about["version"] > 1 else []
     files = {"recordings.csv": (about.get("files") or {}).get("recordings.csv")}
-    for number, shard in enumerate(about["shards"]):
+    for number, shard in enumerate(about["shards"], first):
         known = shard.get("files") or {}
         files |= {f"shards/{number:05}.{kind}": known.get(kind) for kind in kinds}
     return files
@@ -458,7 +471,7 @@ def damage(file: Path, expected: dict[str, Any] | None, whole: bool) -> str:
         if expected is None:
             return ""
         if n_bytes != expected["bytes"]:
-            return f"has {n_bytes} bytes, not {expected['bytes']} as store.json says"
+            return f"has {n_bytes} bytes, not {expected['bytes']} as it was made with"
         if whole and _native.checksum(file)[1] != expected["xxh128"]:
             return "has other contents than it was made with: its checksum differs"
     except OSError as error:

@@ -1,0 +1,61 @@
+"""`audiocls merge`: the parts that many machines made → one feature store."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from audiocls.cli import Command
+
+
+@click.command("merge", cls=Command)
+@click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
+@click.argument("parts", metavar="[PART]...", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--accept-failures",
+    is_flag=True,
+    help="Finish the store though a class lost all of its recordings, or most failed.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON.")
+def command(out: Path, parts: tuple[Path, ...], accept_failures: bool, as_json: bool) -> None:
+    """Join the parts that `audiocls extract --shard I/N` made into the store OUT.
+
+    All parts under OUT/parts are joined, or the folders given. The store is byte for byte that of
+    one run. Everything is checked first: a part that is missing, unfinished, damaged or made
+    otherwise is named, and nothing is merged. Then OUT/parts can be removed.
+
+    \b
+    Example:
+      audiocls extract recordings/ --feature mel --shard 1/2
+      audiocls extract recordings/ --feature mel --shard 2/2
+      audiocls merge features/mel
+    """
+    from audiocls.cli.progress import header_progress
+    from audiocls.data.parts import merge
+
+    with header_progress("files") as progress:
+        store = merge(
+            out,
+            parts,
+            accept_failures=accept_failures,
+            progress=progress,
+            notice=lambda text: click.echo(f"note: {text}", err=True),
+        )
+    counts, failures = store.counts, store.path / "failures.csv"
+    if as_json:
+        summary = {
+            "store": str(store.path),
+            "feature": store.feature,
+            "shape": store.about["shape"],
+            "classes": store.classes,
+            **counts,
+            "failures": str(failures) if counts["failed"] else None,
+        }
+        click.echo(json.dumps(summary, ensure_ascii=True))
+        return
+    shape = " × ".join(map(str, store.about["shape"]))
+    click.echo(f"{store.path}: {shape} {store.about['dtype']}, {len(store.classes)} classes")
+    if counts["failed"]:
+        click.echo(f"{counts['failed']} of {counts['recordings']} recordings failed: {failures}")
