@@ -7,17 +7,20 @@ import importlib
 import re
 import shlex
 import shutil
+import tomllib
 from pathlib import Path
 
 import click
 import pytest
+import torch
 from click.testing import CliRunner
 from conftest import ROOT
 
-from audiocls.cli import main
+import audiocls
+from audiocls.cli import COMMANDS, main
 from audiocls.cli.options import recipe_of
 from audiocls.data.synth import write_dataset
-from audiocls.models import MODELS, architecture
+from audiocls.models import MODELS, architecture, count_parameters
 
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
 FIRST_STEPS = ROOT / "docs" / "first-steps.md"
@@ -120,3 +123,42 @@ def test_python_runs_after_the_first_steps(
     monkeypatch.chdir(first_steps)
     for text in blocks(document, "python"):
         exec(compile(text, document.name, "exec"), {})
+
+
+@pytest.mark.parametrize("document", named([ROOT / "CONTRIBUTING.md"]))
+def test_files_that_are_named_exist(document: Path) -> None:
+    for path in re.findall(r"`([\w.]+/[\w./]+)`", document.read_text("utf-8")):
+        built = path.startswith("target/") or "_native" in path
+        assert built or (ROOT / path).exists(), path
+
+
+def test_the_layers_are_those_of_the_contract() -> None:
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
+    layers = [layer.replace("audiocls.", "") for layer in contract["contracts"][0]["layers"]]
+    assert "\n".join(layers) + "\n" in blocks(ROOT / "docs" / "architecture.md", "text")
+
+
+def test_what_is_cited_is_this_version() -> None:
+    cited = (ROOT / "CITATION.cff").read_text("utf-8")
+    assert f"\nversion: {audiocls.__version__}\n" in cited
+
+
+def test_the_tables_are_those_of_the_program() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    for name in COMMANDS:
+        assert f"| `audiocls {name}" in readme, f"README.md lacks the command {name}"
+    for name, spec in audiocls.presets().items():
+        if spec.n_mels:  # not the plain waveform and spectra
+            extractor = audiocls.Extractor(spec)
+            shape = f"{extractor.n_frames(spec.sample_rate // 2)} × {extractor.n_features}"
+            assert f"| `{name}` | {shape} |" in readme
+    training = (ROOT / "docs" / "training.md").read_text("utf-8")
+    for name in MODELS:
+        with torch.device("meta"):
+            mfcc, mel = (
+                count_parameters(audiocls.build_model(name, 14, shape))
+                for shape in ((49, 13), (44, 128))
+            )
+        row = re.search(rf"^\| `{name}`.*$", training, re.M)
+        assert row is not None, name
+        assert f"| {mfcc:,} | {mel:,} |" in row[0], name
