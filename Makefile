@@ -6,7 +6,7 @@ BIN := .venv/bin
 # One interpreter for every Rust build, so that cargo and maturin share their work.
 export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 
-.PHONY: help demo test lint bench bench-rust ablation parity sources lock clean
+.PHONY: help demo test lint bench bench-rust ablation parity sources docs lock clean
 
 help:
 	@echo "make demo        synthetic data set -> features -> two models -> report page"
@@ -17,6 +17,7 @@ help:
 	@echo "make ablation    what each part of the training recipe does -> docs/results.md"
 	@echo "make parity      equality with the reference libraries -> docs/parity.md"
 	@echo "make sources     notes from soundfonts and unknown sounds -> build/sources (docs/sources.md)"
+	@echo "make docs        the documents as pages with a search -> build/manual/site"
 	@echo "make lock        renew the pinned environment from pyproject.toml"
 
 # --- environment -------------------------------------------------------------------------------
@@ -83,6 +84,20 @@ parity: build
 sources: .venv/installed
 	$(BIN)/python tools/render_sources.py build/sources
 
+# In an environment of its own: it needs nothing of the program.
+DOCS := build/manual
+
+$(DOCS)/installed: $(BIN)/uv requirements-docs.lock
+	$(BIN)/uv venv --quiet --clear $(DOCS)/venv
+	$(BIN)/uv pip install --quiet --python $(DOCS)/venv --require-hashes -r requirements-docs.lock
+	touch $@
+
+docs: $(DOCS)/installed
+	rm -rf $(DOCS)/source $(DOCS)/site && mkdir -p $(DOCS)/source
+	cp -R README.md SECURITY.md CONTRIBUTING.md CHANGELOG.md docs $(DOCS)/source
+	$(DOCS)/venv/bin/zensical build --strict --config-file mkdocs.yml
+	@echo "$(DOCS)/site/index.html; with a search: python3 -m http.server --directory $(DOCS)/site"
+
 # Times by stage, preset and instruction set; then instructions, which are equal from run to run.
 bench-rust:
 	cargo bench --locked
@@ -98,6 +113,8 @@ lock: $(BIN)/uv
 	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-annotate --no-header --all-extras --group test --group lint \
 		--group bench -c requirements.lock -o requirements-bench.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-annotate --no-header --group docs -o requirements-docs.lock
 
 clean:
 	rm -rf build target .venv

@@ -74,7 +74,9 @@ PAGE = """# Equality with the reference libraries
 
 Each preset computes what the library that owns its convention computes. This page is made by
 
-    make parity        # python tests/parity_table.py
+```bash
+make parity        # python tests/parity_table.py
+```
 
 with audiocls {version} on {machine}, instruction set {isa}.
 
