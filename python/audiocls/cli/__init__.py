@@ -36,6 +36,8 @@ EXTRAS = {
     "sounddevice": "mic",
     "datasets": "datasets",
     "pyarrow": "datasets",
+    "fsspec": "remote",
+    "s3fs": "remote",
     "soundfile": "soundfile",
 }
 

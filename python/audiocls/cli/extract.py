@@ -15,7 +15,7 @@ from audiocls.errors import SettingError
 
 
 @click.command("extract", cls=Command)
-@click.argument("data", metavar="DATA", type=click.Path(path_type=Path))
+@click.argument("data", metavar="DATA", type=click.Path())  # a Path would change a URL
 @click.option("--feature", default="mel", show_default=True, help="A preset: see audiocls presets.")
 @click.option(
     "--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Replace a field of the preset."
@@ -62,7 +62,7 @@ from audiocls.errors import SettingError
 @click.option("--strict", is_flag=True, help="Exit with 1 if any recording failed.")
 @click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON.")
 def command(
-    data: Path,
+    data: str,
     feature: str,
     overrides: tuple[str, ...],
     out: Path | None,
@@ -74,11 +74,11 @@ def command(
     """Extract the features of all recordings in DATA into a store.
 
     DATA is a folder with one folder per class, a folder with metadata.csv, a CSV or JSON Lines
-    manifest, or a Parquet file. A recording that cannot be used is named in failures.csv and
-    skipped; but where all of a class or more than half of all fail, the store is left unfinished:
-    the data may have gone away. An interrupted run is continued by the same command, which also
-    makes again what is damaged in a finished store. With --shard, many machines share the
-    work: each makes parts, in any order.
+    manifest, a Parquet file, or the URL of a folder or manifest, such as s3://bucket/folder. A
+    recording that cannot be used is named in failures.csv and skipped; but where all of a class or
+    more than half of all fail, the store is left unfinished: the data may have gone away. An
+    interrupted run is continued by the same command, which also makes again what is damaged in a
+    finished store. With --shard, many machines share the work: each makes parts, in any order.
 
     \b
     Example:

@@ -28,6 +28,7 @@ from audiocls.data.completion import (
     write_failures,
 )
 from audiocls.data.listing import list_recordings
+from audiocls.data.listing.remote import is_url
 from audiocls.data.parts import Part, part_folder, read_part
 from audiocls.data.recordings import Listing
 from audiocls.data.resume import known, missing_shards, opened
@@ -245,7 +246,7 @@ def _work(
         "spec": spec.to_dict(),
         **settings,
         "data": escape(str(Path(listing.root).absolute()))
-        if isinstance(data, (str, os.PathLike))
+        if isinstance(data, (str, os.PathLike)) and not is_url(data)
         else listing.root,
     }
     return _Work(about, spec, settings, row_shape, listing, threads or usable_cores())
@@ -296,21 +297,16 @@ def _extract_missing(
     total = sum(end - start for _, start, end in shards)
     before = total - sum(end - start for _, start, end in missing)
 
-    # The engine asks from all of its threads, and tables can serve one only: two reads of one
-    # ParquetFile at a time corrupt memory.
-    turn = threading.Lock()
-
-    def read(i: int) -> tuple[bytes, str]:
-        assert listing.read is not None
-        with turn:
-            return listing.read(i)
-
     stop = threading.Event()
+
+    def bytes_of(i: int) -> tuple[bytes, str]:
+        assert listing.read is not None
+        return listing.read(i)
 
     def decode(i: int) -> tuple[int, int, Decoding] | None:
         file = listing.files[i]
         try:
-            decoding = Decoding(read(i)[0] if file is None else file, stop)
+            decoding = Decoding(file if file is not None else bytes_of(i)[0], stop)
         except LimitError:
             raise
         except OSError:
@@ -327,7 +323,7 @@ def _extract_missing(
         folder=out / "shards",
         shards=missing,
         threads=work.threads,
-        read=read,
+        read=bytes_of,
         decode=decode,
     )
     try:

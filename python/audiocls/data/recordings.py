@@ -44,7 +44,7 @@ class Listing:
     files: list[str | None] = field(default_factory=list)  # None: `read` supplies its bytes
     notices: list[str] = field(default_factory=list)  # what the user should know
     n_ignored: int = 0  # files that are no recordings
-    # Id → bytes of a recording and a name for them; to be called by one thread at a time.
+    # Id → bytes of a recording and a name for them; may be called by many threads.
     read: Callable[[int], tuple[bytes, str]] | None = None
 
     def add(self, recording: Recording, file: str | None) -> None:

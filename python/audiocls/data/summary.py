@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -96,8 +95,6 @@ def summarise(path: str | Path, progress: Callable[[int, int], None] | None = No
 
 
 def _read_headers(listing: Listing, progress: Callable[[int, int], None] | None) -> None:
-    turn = threading.Lock()  # A table serves one thread at a time.
-
     def read_header(recording_and_file: tuple[Recording, str | None]) -> None:
         recording, file = recording_and_file
         if recording.status == "failed":
@@ -108,8 +105,7 @@ def _read_headers(listing: Listing, progress: Callable[[int, int], None] | None)
                 found = probe(file)
             else:
                 assert listing.read is not None
-                with turn:
-                    data, name = listing.read(recording.id)
+                data, name = listing.read(recording.id)
                 found = probe(data, name)
             recording.duration_s, recording.sample_rate, recording.channels = found
         except (OSError, DataError) as error:

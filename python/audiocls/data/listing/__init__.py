@@ -13,13 +13,12 @@ from typing import Any
 
 from audiocls.data.listing.folder import list_folder
 from audiocls.data.listing.huggingface import list_dataset
-from audiocls.data.listing.manifest import list_manifest
+from audiocls.data.listing.manifest import METADATA_NAMES, list_manifest
 from audiocls.data.listing.on_disk import OUTSIDE, is_inside, set_file
 from audiocls.data.listing.parquet import list_parquet
+from audiocls.data.listing.remote import is_url, list_remote
 from audiocls.data.recordings import Listing, similar_labels
 from audiocls.errors import SettingError
-
-METADATA_NAMES = ("metadata.csv", "metadata.jsonl")
 
 
 def list_recordings(data: Any, *, inside_only: bool = False) -> Listing:
@@ -27,21 +26,25 @@ def list_recordings(data: Any, *, inside_only: bool = False) -> Listing:
 
     `data` is a folder with one folder per class, perhaps below folders `train`, `test`, …, a folder
     with `metadata.csv` or `metadata.jsonl` (Hugging Face audiofolder), a CSV or JSON Lines
-    manifest, a Parquet file or a folder of them, or a Hugging Face `datasets.Dataset`. See
-    docs/data-sets.md. If `inside_only`, a recording that lies outside of it, by a link or by the
-    path that a table gives, is failed.
+    manifest, a Parquet file or a folder of them, the URL of a folder or manifest, or a Hugging Face
+    `datasets.Dataset`. See docs/data-sets.md. If `inside_only`, a recording that lies outside of
+    it, by a link or by the path that a table gives, is failed.
 
     Raises SettingError if it is none of these, DataError if its metadata cannot be read.
     """
     if not isinstance(data, (str, os.PathLike)):
         listing = list_dataset(data, inside_only)
+    elif is_url(data):
+        listing = list_remote(str(data))
     else:
         listing = _list_path(Path(data), inside_only)
     if inside_only:
         for recording, file in zip(listing.recordings, listing.files, strict=True):
             if file is not None and not recording.error and not is_inside(file, listing.root):
                 set_file(recording, None, OUTSIDE)
-    if listing.read is None:  # Rows of a table keep their order: they may share a path.
+    if listing.read is None or is_url(
+        data
+    ):  # Rows of a table keep their order: they may share a path.
         order = sorted(
             range(len(listing.recordings)),
             key=lambda i: _bytes(listing.recordings[i].path),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from audiocls.data.listing.on_disk import OUTSIDE, file_status, is_inside, set_file
+from audiocls.data.listing.on_disk import OUTSIDE, Status, file_status, is_inside, set_file
 from audiocls.data.recordings import SPLIT_NAMES, Listing, Recording
 
 # A file is a recording if its name says so, whatever the case; its format is found by content.
@@ -20,7 +20,7 @@ def list_folder(root: Path, inside_only: bool = False) -> Listing:
     `inside_only`, no link to a folder elsewhere is followed."""
     listing = Listing(str(root))
 
-    def add(relative: str, file: str, status: os.stat_result | None, error: str) -> None:
+    def add(relative: str, file: str, status: Status | None, error: str) -> None:
         label = relative.split("/", 1)[0] if "/" in relative else ""
         recording = Recording(0, relative, label, relative)
         set_file(recording, status, error or ("" if label else "is in no class folder"))
@@ -56,11 +56,11 @@ def list_folder(root: Path, inside_only: bool = False) -> Listing:
                 add(relative, entry.path, status_or_none, error_text)
             else:
                 listing.n_ignored += 1
-    _take_split_folders(listing)
+    take_split_folders(listing)
     return listing
 
 
-def _take_split_folders(listing: Listing) -> None:
+def take_split_folders(listing: Listing) -> None:
     """Where all folders are parts and the classes lie in them, the parts are the given split."""
     folders = [r.path.split("/")[:-1] for r in listing.recordings]
     tops = {inner[0] for inner in folders if inner}

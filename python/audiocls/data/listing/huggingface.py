@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from audiocls.data.listing.table import cell_bytes, label_column_of, row_recording
+from audiocls.data.listing.table import cell_bytes, label_column_of, one_at_a_time, row_recording
 from audiocls.data.recordings import Listing
 from audiocls.errors import SettingError
 
@@ -40,5 +40,5 @@ def list_dataset(dataset: Any, inside_only: bool) -> Listing:
     def read(i: int) -> tuple[bytes, str]:
         return cell_bytes(encoded[i][audio[0]], os.devnull, inside_only)
 
-    listing.read = read
+    listing.read = one_at_a_time(read)
     return listing

@@ -8,18 +8,22 @@ from pathlib import Path
 
 from audiocls.data.recordings import Recording
 
+# Of a file: its bytes, and when it was changed in nanoseconds since 1970.
+Status = tuple[int, int]
 
-def file_status(file: str) -> tuple[os.stat_result | None, str]:
+
+def file_status(file: str) -> tuple[Status | None, str]:
     """The file's status, and why it is no recording ("" if it may be one)."""
     try:
-        status = Path(file).stat()
+        found = Path(file).stat()
     except FileNotFoundError:
         return None, "is a symbolic link to nothing" if Path(file).is_symlink() else "no such file"
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
         return None, getattr(error, "strerror", None) or str(error)
-    if stat.S_ISDIR(status.st_mode):
+    status = found.st_size, found.st_mtime_ns
+    if stat.S_ISDIR(found.st_mode):
         return status, "is a folder, not a recording"
-    if not stat.S_ISREG(status.st_mode):
+    if not stat.S_ISREG(found.st_mode):
         return status, "is a pipe, socket or device, not a recording"
     return status, ""
 
@@ -36,8 +40,8 @@ def is_inside(file: str, root: str) -> bool:
         return False
 
 
-def set_file(recording: Recording, status: os.stat_result | None, error: str) -> None:
+def set_file(recording: Recording, status: Status | None, error: str) -> None:
     if status is not None:
-        recording.n_bytes, recording.mtime_ns = status.st_size, status.st_mtime_ns
+        recording.n_bytes, recording.mtime_ns = status
     if error:
         recording.status, recording.error = "failed", error

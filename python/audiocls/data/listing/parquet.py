@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from audiocls.data.listing.table import cell_bytes, label_column_of, row_recording
+from audiocls.data.listing.table import cell_bytes, label_column_of, one_at_a_time, row_recording
 from audiocls.data.recordings import Listing
 from audiocls.errors import DataError, SettingError
 from audiocls.schema import optional, validate
@@ -78,7 +78,7 @@ def list_parquet(path: Path, inside_only: bool) -> Listing:
         row -= group_ends[file][group - 1] if group else 0
         return cell_bytes(row_group(file, group)[row].as_py(), root, inside_only)
 
-    listing.read = read
+    listing.read = one_at_a_time(read)
     return listing
 
 

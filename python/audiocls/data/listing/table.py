@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,8 @@ from audiocls.data.recordings import Recording, as_text, recording_of_row
 from audiocls.errors import DataError
 from audiocls.files import escape, read_regular
 
-# A recording that a cell names is read whole.
-_LARGEST_CELL = 1 << 30
+# A recording that is read whole has no more bytes.
+LARGEST_CELL = 1 << 30
 
 _LABEL_COLUMNS = ("label", "labels", "class", "category")
 
@@ -53,4 +55,16 @@ def cell_bytes(value: Any, root: str, inside_only: bool) -> tuple[bytes, str]:
         raise DataError("the audio cell holds neither bytes nor a path")
     if inside_only and not is_inside(path, root):
         raise DataError(f"{escape(path)}: {OUTSIDE}")
-    return read_regular(Path(path), _LARGEST_CELL), Path(path).name
+    return read_regular(Path(path), LARGEST_CELL), Path(path).name
+
+
+def one_at_a_time(read: Callable[[int], tuple[bytes, str]]) -> Callable[[int], tuple[bytes, str]]:
+    """`read` for many threads, of which it serves one only: two reads of one ParquetFile at a time
+    corrupt memory."""
+    turn = threading.Lock()
+
+    def read_in_turn(i: int) -> tuple[bytes, str]:
+        with turn:
+            return read(i)
+
+    return read_in_turn

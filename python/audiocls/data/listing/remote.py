@@ -1,0 +1,125 @@
+"""A folder or manifest behind a URL, such as s3://bucket/recordings, by fsspec (extra `remote`)."""
+
+from __future__ import annotations
+
+import io
+import os
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from audiocls.data.listing.folder import AUDIO_SUFFIXES, take_split_folders
+from audiocls.data.listing.manifest import METADATA_NAMES, list_rows
+from audiocls.data.listing.on_disk import Status, set_file
+from audiocls.data.listing.table import LARGEST_CELL, one_at_a_time
+from audiocls.data.recordings import Listing, Recording
+from audiocls.errors import AudioclsError, DataError, SettingError
+
+# What file systems call the time of a change.
+_TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
+
+
+def is_url(data: object) -> bool:
+    return isinstance(data, str) and "://" in data
+
+
+def list_remote(url: str) -> Listing:
+    """The recordings of a folder of class folders, a folder with metadata or a manifest at `url`.
+
+    One listing tells sizes and times; a recording is read whole when its turn comes. A manifest
+    names what lies beside and below it. Raises SettingError if there is nothing at `url` or nothing
+    that can reach it, DataError if it cannot be listed.
+    """
+    try:
+        import fsspec
+    except ImportError:
+        raise SettingError("DATA", url, _needs("fsspec")) from None
+    try:
+        fs, root = fsspec.core.url_to_fs(url)
+        is_manifest = url.endswith((".csv", ".jsonl"))
+        folder = root.rpartition("/")[0] if is_manifest else root.rstrip("/")
+        found = {
+            path.removeprefix(f"{folder}/"): info
+            for path, info in fs.find(folder, detail=True).items()
+        }
+        manifest = root.rpartition("/")[2] if is_manifest else ""
+        if not is_manifest:
+            manifest = next((name for name in METADATA_NAMES if name in found), "")
+        if manifest not in ("", *found) or not found:
+            raise FileNotFoundError
+        table = fs.cat_file(f"{folder}/{manifest}") if manifest else b""
+    except Exception as error:  # what a file system raises is its own affair
+        raise _failure(url, error) from None
+
+    base = fs.unstrip_protocol(folder)
+    if manifest:
+        # As on a disk: a file name need not be valid UTF-8.
+        text = io.TextIOWrapper(io.BytesIO(table), "utf-8-sig", "surrogateescape", newline="")
+        listing = list_rows(f"{base}/{manifest}", text, base, lambda path: _located(found, path))
+    else:
+        listing = _folder(base, found)
+
+    def read(i: int) -> tuple[bytes, str]:
+        recording = listing.recordings[i]
+        if recording.n_bytes > LARGEST_CELL:
+            raise OSError(f"is larger than {LARGEST_CELL} bytes")
+        try:
+            data: bytes = fs.cat_file(f"{folder}/{recording.path}")
+        except Exception as error:
+            raise OSError(f"cannot be read: {_reason(error)}") from None
+        if len(data) != recording.n_bytes:
+            raise OSError("changed after it was listed")
+        return data, recording.path.rpartition("/")[2]
+
+    listing.read = read if fs.async_impl else one_at_a_time(read)
+    return listing
+
+
+def _folder(base: str, found: dict[str, Any]) -> Listing:
+    listing = Listing(base)
+    for path, info in found.items():
+        if any(name.startswith(".") for name in path.split("/")):
+            continue
+        if path.rpartition(".")[2].lower() not in AUDIO_SUFFIXES:
+            listing.n_ignored += 1
+            continue
+        label = path.split("/", 1)[0] if "/" in path else ""
+        recording = Recording(0, path, label, path)
+        set_file(recording, _status(info), "" if label else "is in no class folder")
+        listing.add(recording, None)
+    take_split_folders(listing)
+    return listing
+
+
+def _located(found: dict[str, Any], path: str) -> tuple[None, Status | None, str]:
+    info = found.get(path.replace(os.sep, "/"))
+    return (None, None, "no such file") if info is None else (None, _status(info), "")
+
+
+def _status(info: dict[str, Any]) -> Status:
+    time = next((info[key] for key in _TIMES if info.get(key)), 0)
+    if isinstance(time, str):
+        time = datetime.fromisoformat(time)
+    if isinstance(time, datetime):
+        time = time.replace(tzinfo=time.tzinfo or UTC)
+        since = (time - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+        return info["size"], 1000 * since
+    return info["size"], int(time * 10**9)
+
+
+def _failure(url: str, error: Exception) -> AudioclsError:
+    if isinstance(error, ImportError):
+        return SettingError("DATA", url, _needs(_reason(error)))
+    if isinstance(error, FileNotFoundError):
+        return SettingError("DATA", url, "there is nothing")
+    if isinstance(error, ValueError) and "rotocol" in str(error):
+        return SettingError("DATA", url, _reason(error))
+    return DataError(f"{url}: cannot be listed: {_reason(error)}")
+
+
+def _needs(what: str) -> str:
+    return f"reading it needs more ({what}): pip install 'audiocls[remote]'"
+
+
+def _reason(error: Exception) -> str:
+    """What an error says, on one line."""
+    return " ".join(str(error).split()) or type(error).__name__
