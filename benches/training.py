@@ -50,7 +50,7 @@ def store(feature: str, n: int) -> Any:
     return SimpleNamespace(
         features=x, labels=labels, clip_recording=np.arange(n), clip_s=0.5, hop_s=0.5,
         clip_shape=(frames, features), classes=[str(c) for c in range(N_CLASSES)],
-        spec=FeatureSpec.preset(feature),
+        spec=FeatureSpec.preset(feature), about={},
     )  # fmt: skip
 
 
