@@ -21,11 +21,15 @@ from audiocls.cli import COMMANDS, main
 from audiocls.cli.options import recipe_of
 from audiocls.data.synth import write_dataset
 from audiocls.models import MODELS, architecture, count_parameters
+from audiocls.training import Recipe
+from audiocls.training.augmentation import NONE
+from audiocls.training.recipe import PRESETS
 
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
 FIRST_STEPS = ROOT / "docs" / "first-steps.md"
 # Pages whose Python runs after the first steps, in their folder.
-RUN = [FIRST_STEPS, ROOT / "README.md", ROOT / "docs" / "store.md", ROOT / "docs" / "training.md"]
+RUN = [FIRST_STEPS, ROOT / "README.md"]
+RUN += [ROOT / "docs" / f"{name}.md" for name in ("store", "training", "augmentation")]
 
 
 def blocks(document: Path, *languages: str) -> list[str]:
@@ -153,6 +157,9 @@ def test_the_tables_are_those_of_the_program() -> None:
             shape = f"{extractor.n_frames(spec.sample_rate // 2)} × {extractor.n_features}"
             assert f"| `{name}` | {shape} |" in readme
     training = (ROOT / "docs" / "training.md").read_text("utf-8")
+    for name, value in PRESETS["study"].items():
+        if name not in NONE:
+            assert f"| `{name}` | {getattr(Recipe(), name)} | {value} |" in training
     for name in MODELS:
         with torch.device("meta"):
             mfcc, mel = (
