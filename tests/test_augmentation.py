@@ -101,7 +101,9 @@ def test_a_recipe_without_augmentation_changes_nothing() -> None:
 
 def fresh(recipe: Recipe, model: str = "lstm") -> TrainState:
     store = tiny_store()
-    examples = split_examples(store, make_split(store.recordings), Trial("lstm", recipe), CPU)[TRAIN]
+    examples = split_examples(store, make_split(store.recordings), Trial("lstm", recipe), CPU)[
+        TRAIN
+    ]
     return new_state(Trial(model, recipe), store, examples, CPU)
 
 

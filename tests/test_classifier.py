@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load, save
 
 import audiocls
-from audiocls import Classifier, Extractor, FeatureSpec
+from audiocls import Extractor, FeatureSpec
+from audiocls.classifier import Classifier
 from audiocls.data.synth import write_dataset
 from audiocls.description import Description, count_stored_parameters, read_description
 from audiocls.errors import DataError

@@ -32,7 +32,6 @@ EXTRAS = {
     "safetensors": "train",
     "sklearn": "train",
     "torch": "train",
-    "gradio": "demo",
     "sounddevice": "mic",
     "datasets": "datasets",
     "pyarrow": "datasets",
