@@ -85,6 +85,22 @@ def test_results(tmp_path: Path, stores: dict[str, TinyStore]) -> None:
         assert got["recording_accuracy"] == metrics["test_recording"]["accuracy"]
 
 
+def test_differences(tmp_path: Path, stores: dict[str, TinyStore]) -> None:
+    done = run(tmp_path, models=("lstm", "newcnn"))
+    with (tmp_path / "differences.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(done.differences) == 6
+    score = {(r["feature"], r["model"]): r["recording_balanced_accuracy"] for r in done.rows}
+    best = max(done.rows, key=lambda r: r["val_balanced_accuracy"])
+    for i, (row, difference) in enumerate(zip(rows, done.differences, strict=True)):
+        pair = (row["feature"], row["model"]), (row["other_feature"], row["other_model"])
+        better, other = (score[key] for key in pair)
+        assert better >= other
+        assert float(row["other_recording_balanced_accuracy"]) == pytest.approx(other, rel=1e-5)
+        assert float(row["p"]) == pytest.approx(difference.p, rel=1e-5)
+        assert ((best["feature"], best["model"]) in pair) == (i < 3), "the best's pairs come first"
+
+
 def test_every_group_is_tested_once_over_the_folds(
     tmp_path: Path, stores: dict[str, TinyStore]
 ) -> None:

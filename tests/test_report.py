@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -19,9 +20,10 @@ from tiny_store import TinyStore, tiny_store
 from audiocls import FeatureSpec, training
 from audiocls.cli import main
 from audiocls.compare import compare
+from audiocls.report.charts import scatter
 from audiocls.report.commands import compare_command, extract_command
 from audiocls.report.confusion import MOST_CLASSES, matrix, per_class, reliability
-from audiocls.report.differences import Difference, differences, group_differences
+from audiocls.report.differences import Difference, answers, differences, group_differences
 from audiocls.report.mistakes import MOST, confident_mistakes
 from audiocls.report.page import write_report
 from audiocls.report.ranking import Cell, Ranking, Spread, ranked
@@ -56,6 +58,13 @@ def cell_of(row: dict[str, Any], out: Path) -> Cell:
     assert result is not None
     trial = training.Trial(row["model"], RECIPE, row["seed"], "player", row["fold"], row["feature"])
     return Cell(trial, made, result)
+
+
+def page_of(cells: list[Cell], path: Path) -> list[Difference]:
+    rankings = ranked(cells)
+    tested = differences(rankings)
+    write_report(path, rankings, tested)
+    return tested
 
 
 class Page(HTMLParser):
@@ -103,7 +112,7 @@ def test_the_page_says_everything_and_loads_nothing(made: tuple[Path, list[Cell]
         assert "{:.3f} to {:.3f}".format(*ranking.interval) in words
     for difference in differences(rankings):
         assert difference.sentence() in words
-    assert "the recording is not where it was" in words
+    assert "its recording was not found as a file" in words
     assert torch.__version__ in words
     assert "audiocls compare --features features/a,features/b --models lstm,newcnn" in words
     assert text.count("<svg") == 4 + 1 + 1, "curves, reliability, cost"
@@ -113,7 +122,7 @@ def test_the_page_says_everything_and_loads_nothing(made: tuple[Path, list[Cell]
 def test_the_page_is_the_same_again(made: tuple[Path, list[Cell]], tmp_path: Path) -> None:
     _, cells = made
     for name in "ab":
-        write_report(tmp_path / name, cells)
+        page_of(cells, tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
@@ -135,7 +144,7 @@ def test_runs_of_earlier_versions(made: tuple[Path, list[Cell]], tmp_path: Path)
         result = training.Result.read(folder)
         assert result is not None
         old.append(Cell(cell.trial, training.Run(folder), result))
-    tested = write_report(tmp_path / "report.html", old)
+    tested = page_of(old, tmp_path / "report.html")
     assert {d.p for d in tested} == {None}
     page = Page((tmp_path / "report.html").read_text())
     assert page.open == []
@@ -150,7 +159,7 @@ def test_runs_of_earlier_versions(made: tuple[Path, list[Cell]], tmp_path: Path)
     ):
         assert missing in words
     # Half of them old: what can be tested is.
-    tested = write_report(tmp_path / "mixed.html", [*cells[:2], *old[2:]])
+    tested = page_of([*cells[:2], *old[2:]], tmp_path / "mixed.html")
     assert sum(d.p is not None for d in tested) < len(tested)
 
 
@@ -262,6 +271,20 @@ def test_a_sentence_and_its_test(made: tuple[Path, list[Cell]], tmp_path: Path) 
     )
 
 
+def test_many_that_are_beaten_are_named_together(made: tuple[Path, list[Cell]]) -> None:
+    cell = made[1][0]
+    best, *others = (Ranking("a", f"m{i}", [cell]) for i in range(7))
+    tested = [Difference(best, other, 0.004) for other in others[:4]]
+    tested += [Difference(best, others[4], 0.2), Difference(others[5], best, 0.01)]
+    tested.append(Difference(others[0], others[1], 0.001))
+    (shown, first), *rest = answers(best, tested)
+    assert shown
+    assert first.startswith("m0 on a is better than 4 of 6 others: m1 on a, m2 on a, m3 on a, m4")
+    assert "each p ≤ 0.004" in first
+    assert rest == [(False, d.sentence()) for d in tested[4:6]]
+    assert answers(best, tested[:3]) == [(True, d.sentence()) for d in tested[:3]]
+
+
 # --- class by class ---
 
 
@@ -323,6 +346,27 @@ def test_bins_of_the_reliability_diagram(made: tuple[Path, list[Cell]]) -> None:
             known = [r[name] for r in rows if r[name]["n"]]
             gaps = [b["n"] * abs(b["confidence"] - b["accuracy"]) for b in known]
             assert sum(gaps) / len(cell.clips) == pytest.approx(cell.result.test[key], abs=1e-4)
+
+
+def test_names_in_the_picture_of_cost_do_not_overlap(made: tuple[Path, list[Cell]]) -> None:
+    rng = np.random.default_rng(0)
+    cell = made[1][0]
+    crowd = []
+    for i in range(16):
+        cost = {"multiply_adds": 1, "cpu_ms": float(10 ** rng.uniform(0, 0.7))}
+        scores = cell.result.test_recording | {"balanced_accuracy": rng.uniform(0.8, 0.9)}
+        result = replace(cell.result, cost=cost, test_recording=scores)
+        crowd.append(Ranking("mel", f"model-{i}", [Cell(cell.trial, cell.run, result)]))
+    svg = str(scatter(crowd))
+    assert svg.count("<circle") == 16
+    labels = re.findall(r'class="label[^"]*" x="([\d.]+)" y="([\d.]+)">([^<]+)<', svg)
+    assert len(labels) >= 8
+    boxes = [(float(x), float(y), 6 * len(name)) for x, y, name in labels]
+    for i, (x, y, width) in enumerate(boxes):
+        assert 0 < x < x + width < 420
+        assert 0 < y < 270
+        for left, other, wide in boxes[:i]:
+            assert abs(y - other) >= 12 or x >= left + wide or left >= x + width
 
 
 def test_mistakes_are_the_most_confident_one_a_recording(made: tuple[Path, list[Cell]]) -> None:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from audiocls.errors import DataError, SettingError
 from audiocls.files import write_csv
 from audiocls.report.commands import compare_command
-from audiocls.report.differences import Difference
+from audiocls.report.differences import Difference, differences
 from audiocls.report.page import write_report
-from audiocls.report.ranking import Cell
+from audiocls.report.ranking import MAIN, Cell, Ranking, ranked
 from audiocls.training.computed import open_features
 from audiocls.training.device import Device
 from audiocls.training.epoch import Progress
@@ -68,7 +68,8 @@ class Comparison:
     """What `compare` made: one row a cell, as in results.csv, and where the report is."""
 
     rows: list[dict[str, Any]]
-    differences: list[Difference]  # of every pair of feature and model
+    rankings: list[Ranking]  # of each feature and model, the best on validation first
+    differences: list[Difference]  # of every pair of them
     results: Path
     report: Path
 
@@ -94,9 +95,10 @@ def compare(
     one is taken as it is, and an unfinished one goes on from its last epoch, so an interrupted
     comparison goes on where it stopped.
 
-    Writes results.csv and report.html. Raises SettingError where a cell was made with another
-    recipe, other recordings or splits (`restart` does all again), and before anything is trained
-    for settings that cannot be.
+    Writes results.csv, differences.csv and report.html.
+
+    Raises SettingError where a cell was made with another recipe, other recordings or splits
+    (`restart` does all again), and before anything is trained for settings that cannot be.
     """
     recipe = recipe or Recipe()
     chosen = Device.pick(device, recipe.precision)
@@ -152,9 +154,11 @@ def compare(
         device=device,
         out=out,
     )
-    report = Path(out) / "report.html"
-    differences = write_report(report, done, stores, command)
-    return Comparison(rows, differences, Path(out) / "results.csv", report)
+    rankings, report = ranked(done), Path(out) / "report.html"
+    tested = differences(rankings)
+    write_differences(Path(out) / "differences.csv", tested)
+    write_report(report, rankings, tested, stores, command)
+    return Comparison(rows, rankings, tested, Path(out) / "results.csv", report)
 
 
 def time_left(done: Sequence[Cell], todo: Sequence[Trial]) -> float:
@@ -274,3 +278,14 @@ def write_results(path: Path, rows: list[dict[str, Any]]) -> None:
     write_csv(
         path, COLUMNS, ([f"{v:.6g}" if isinstance(v, float) else v for v in row] for row in cells)
     )
+
+
+def write_differences(path: Path, tested: Sequence[Difference]) -> None:
+    """Writes differences.csv, a row a pair: the better one, the other, their scores, and p."""
+    header = ("feature", "model", "other_feature", "other_model", MAIN, f"other_{MAIN}", "p")
+    rows = []
+    for d in tested:
+        a, b, p = d.better, d.other, "" if d.p is None else f"{d.p:.6g}"
+        scores = (f"{a.main.mean:.6g}", f"{b.main.mean:.6g}")
+        rows.append((a.feature, a.model, b.feature, b.model, *scores, p))
+    write_csv(path, header, rows)

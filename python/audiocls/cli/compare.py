@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import click
@@ -70,7 +69,8 @@ def command(
     from audiocls.data.store import stores_under
     from audiocls.errors import DataError
     from audiocls.models import MODELS
-    from audiocls.report.ranking import SCORES, Spread
+    from audiocls.report.differences import answers
+    from audiocls.report.ranking import SCORES
 
     if features is None:
         stores = stores_under()
@@ -104,23 +104,21 @@ def command(
         table.add_column(title)
     for title in (*SCORES.values(), "parameters", "multiply-adds", "CPU ms", "training"):
         table.add_column(title, justify="right")
-    grouped: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for row in done.rows:
-        grouped.setdefault((row["feature"], row["model"]), []).append(row)
-    for (feature, model), rows in grouped.items():
-        scores = [str(Spread.of([row[name] for row in rows])) for name in SCORES]
-        first, seconds = rows[0], sum(row["training_s"] for row in rows) / len(rows)
-        adds = f"{first['multiply_adds']:,}" if first["multiply_adds"] else "–"
-        times = [row["cpu_ms"] for row in rows if row["cpu_ms"]]
-        ms = f"{median(times):.3g}" if times else "–"
+    for r in done.rankings:
         table.add_row(
-            feature, model, *scores, f"{first['parameters']:,}", adds, ms, f"{seconds:.0f} s"
+            r.feature,
+            r.model,
+            *(str(r.scores[name]) for name in SCORES),
+            f"{r.parameters:,}",
+            f"{r.multiply_adds:,}" if r.multiply_adds else "–",
+            f"{r.cpu_ms:.3g}" if r.cpu_ms else "–",
+            f"{r.training_s:.0f} s",
         )
     # A table in a file or a pipe is as wide as it needs to be.
     console = Console(highlight=False)
     Console(highlight=False, width=max(console.width, 140)).print(table)
-    for difference in done.differences:
-        click.echo(f"{difference.sentence()}.")
+    for _, sentence in answers(done.rankings[0], done.differences):
+        click.echo(f"{sentence}.")
     click.echo(f"results: {done.results}")
     click.echo(f"report:  {done.report}")
     next_step(f"predict {out / 'cells' / 'RUN'} RECORDING   (RUN: one of {out / 'cells'})")

@@ -85,26 +85,25 @@ def scatter(rankings: Sequence[Ranking]) -> Markup | None:
         if low <= d + math.log10(m) <= high
     ]
     parts = [frame.grid(_ticks(floor, 1, 4), decades, lambda x: f"{10**x:.2g}")]
-    taken: list[tuple[float, float]] = []
-    for r, ms in sorted(known, key=lambda item: -item[0].main.mean):
-        x, y = frame.at(math.log10(ms), r.main.mean)
+    places = {r: frame.at(math.log10(ms), r.main.mean) for r, ms in known}
+    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in places.values()]
+    for r, ms in known:
+        x, y = places[r]
+        best = " best" if r is rankings[0] else ""
         tip = f"{r.name}: {r.main}, {ms:.3g} ms a clip"
         if r.interval:
             (_, y0), (_, y1) = (frame.at(0, end) for end in r.interval)
             parts.append(f'<line class="whisker" x1="{x}" x2="{x}" y1="{y0}" y2="{y1}"/>')
-        best = " best" if r is rankings[0] else ""
         parts.append(
             f'<circle class="dot point{best}" cx="{x}" cy="{y}" r="4.5">{_tip(tip)}</circle>'
         )
-        side, anchor = (-8, "end") if x > 250 else (8, "start")
-        at = y + 4
-        while any(abs(at - other) < 13 and abs(x - there) < 130 for there, other in taken):
-            at += 13
-        taken.append((x, at))
-        parts.append(
-            f'<text class="label{best}" x="{x + side}" y="{at:.1f}" text-anchor="{anchor}">'
-            f"{escape(r.model)} · {escape(r.feature)}</text>"
-        )
+        name = f"{r.model} · {r.feature}"
+        if (box := frame.room(x, y, 6.4 * len(name), taken)) is not None:
+            taken.append(box)
+            parts.append(
+                f'<text class="label{best}" x="{box[0]:.1f}" y="{box[3] - 3:.1f}">'
+                f"{escape(name)}</text>"
+            )
     parts.append(
         '<text class="axis" x="228" y="297" text-anchor="middle">ms a clip, one thread of a CPU '
         "(logarithmic)</text>"
@@ -135,6 +134,21 @@ class _Frame:
             round(self.left + across * (self.right - self.left), 1),
             round(self.bottom - up * (self.bottom - self.top), 1),
         )
+
+    def room(
+        self, x: float, y: float, width: float, taken: Sequence[tuple[float, float, float, float]]
+    ) -> tuple[float, float, float, float] | None:
+        """A box for a label beside a point where nothing else is; None where there is none."""
+        for down in (0, -12, 12):
+            for left in (x + 8, x - 8 - width):
+                box = left, y - 7 + down, left + width, y + 7 + down
+                inside = self.left <= box[0] and box[2] <= self.width and box[3] <= self.bottom
+                if inside and not any(
+                    box[0] < o[2] and o[0] < box[2] and box[1] < o[3] and o[1] < box[3]
+                    for o in taken
+                ):
+                    return box
+        return None
 
     def path(self, points: Sequence[tuple[float, float]]) -> str:
         return " ".join("{},{}".format(*self.at(*p)) for p in points)

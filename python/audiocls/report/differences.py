@@ -14,9 +14,10 @@ from audiocls.report.ranking import MAIN, SCORES, Ranking
 from audiocls.significance import PERMUTATIONS, holm, permutation_test
 
 LEVEL = 0.05
+FEW = 4  # differences that have a sentence each
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Difference:
     """Two rankings, the one with the higher score on the test part first."""
 
@@ -60,6 +61,20 @@ def differences(rankings: Sequence[Ranking]) -> list[Difference]:
         Difference(*((a, b) if a.main.mean >= b.main.mean else (b, a)), p_of.get(i))
         for i, (a, b) in enumerate(pairs)
     ]
+
+
+def answers(best: Ranking, tested: Sequence[Difference]) -> list[tuple[bool, str]]:
+    """What was found of `best`, in sentences, and whether it is shown to be better; many that it is
+    better than are named in one."""
+    own = [d for d in tested if best in (d.better, d.other)]
+    beaten = [d for d in own if d.shown and d.better is best]
+    if len(beaten) < FEW:
+        return [(d in beaten, d.sentence()) for d in own]
+    names = ", ".join(d.other.name for d in beaten)
+    highest = max(d.p for d in beaten if d.p is not None)
+    test = f"each p ≤ {max(highest, 0.001):.3f} (Holm, {PERMUTATIONS:,} group-wise permutations)"
+    sentence = f"{best.name} is better than {len(beaten)} of {len(own)} others: {names}; {test}"
+    return [(True, sentence), *((False, d.sentence()) for d in own if d not in beaten)]
 
 
 def group_differences(a: Ranking, b: Ranking) -> NDArray[np.float64] | None:

@@ -21,27 +21,28 @@ from audiocls.report.confusion import (
     per_class,
     reliability,
 )
-from audiocls.report.differences import Difference, differences
+from audiocls.report.differences import Difference, answers
 from audiocls.report.mistakes import confident_mistakes
-from audiocls.report.ranking import MAIN, SCORES, Cell, Ranking, ranked
+from audiocls.report.ranking import MAIN, SCORES, Ranking
 
 
 def write_report(
     path: Path,
-    cells: Sequence[Cell],
+    rankings: Sequence[Ranking],
+    tested: Sequence[Difference],
     stores: Mapping[str, Store] | None = None,
     command: str = "",
-) -> list[Difference]:
-    """Write the page, and return what was tested for it.
+) -> None:
+    """Write the page.
 
     Class by class it shows the model that validation chose, over its seeds and folds: choosing it
-    by its test score would flatter it. stores: by name; where a store or its recordings are gone,
-    the page says what it cannot show. command: what made the comparison.
+    by its test score would flatter it. rankings: the best on validation first. tested: all their
+    pairs. stores: by name; where a store or its recordings are gone, the page says what it cannot
+    show. command: what made the comparison.
     """
     stores = stores or {}
-    rankings = ranked(cells)
-    best, first = rankings[0], cells[0].result
-    tested = differences(rankings)
+    best, cells = rankings[0], [cell for r in rankings for cell in r.cells]
+    first = best.cells[0].result
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("audiocls", "report"),
         autoescape=jinja2.select_autoescape(["jinja"]),
@@ -63,7 +64,7 @@ def write_report(
         seeds=sorted({c.trial.seed for c in cells}),
         folds=sorted({c.trial.fold for c in cells if c.trial.fold}),
         differences=tested,
-        about_best=[d for d in tested if best in (d.better, d.other)],
+        answers=answers(best, tested),
         n_recordings=sum(r.test_recording["n"] for r in results),
         n_groups=len({group for c in best.cells for _, group in c.run.test_groups()}),
         calibration=_calibration(best),
@@ -74,13 +75,14 @@ def write_report(
         ),
         matrices=units,
         matrix_data=_embedded(units),
-        features=list(dict.fromkeys(c.trial.feature for c in cells)),
+        features=sorted({c.trial.feature for c in cells}),
         curves=_curves(rankings),
         reliability=charts.reliability(bins) if (bins := reliability(said) if said else []) else "",
         bins=bins,
         mistakes=confident_mistakes(best, stores.get(best.feature)),
         scatter=charts.scatter(rankings),
         split=first.split,
+        given_split="`split` column" in first.split["method"],
         versions=first.versions,
         settings={k: v for k, v in first.settings.items() if k not in ("model", "seed", "fold")},
         devices=sorted({c.result.device for c in cells}),
@@ -92,7 +94,6 @@ def write_report(
         warnings=sorted({w for c in cells for w in c.result.warnings}),
     )
     replace_file(path, page.encode("utf-8", "replace"))
-    return tested
 
 
 def _curves(rankings: Sequence[Ranking]) -> dict[tuple[str, str], Any]:
