@@ -158,7 +158,7 @@ def without_level(x: Tensor, spec: FeatureSpec, lengths: Tensor | None = None) -
         inside = torch.arange(x.shape[1], device=x.device) < lengths.to(x.device)[:, None]
         level = (of * inside[..., None]).sum(dim=(1, 2), keepdim=True)
         level = level / (lengths.to(x)[:, None, None] * of.shape[2])
-    return torch.cat([of - level, x[..., of.shape[2] :]], dim=2)
+    return torch.cat([of - level, x[..., 1:]], dim=2) if spec.kind == "mfcc" else x - level
 
 
 def versions() -> dict[str, str]:

@@ -36,7 +36,8 @@ OPSET = 20
 # What the graph's names of the weights have before those of the file.
 _OURS = "classifier."
 # Which network a graph is of: all else that a description says is not in it.
-_Shape = tuple[str, tuple[int | None, int], int]
+# The last says of what kind of features the level is removed, if it is.
+_Shape = tuple[str, tuple[int | None, int], int, str | None]
 
 
 def write_graph(path: str | Path) -> None:
@@ -49,7 +50,8 @@ def write_graph(path: str | Path) -> None:
     folder = model_folder(path)
     description = read_description(folder)
     header = WeightsHeader.read(folder / WEIGHTS)
-    shape = (description.architecture, description.input_shape, len(description.classes))
+    levelled = description.spec.kind if description.remove_level else None
+    shape = (description.architecture, description.input_shape, len(description.classes), levelled)
     graph = onnx.ModelProto.FromString(_graph(shape))
     casts = []
     for tensor in graph.graph.initializer:
@@ -78,9 +80,12 @@ def write_graph(path: str | Path) -> None:
 @functools.lru_cache(maxsize=16)
 def _graph(shape: _Shape) -> bytes:
     """The graph of a network with any weights: tracing takes seconds, once a shape."""
-    architecture, input_shape, n_classes = shape
+    architecture, input_shape, n_classes, levelled = shape
     classes = [str(i) for i in range(n_classes)]
-    description = Description(architecture, input_shape, classes, FeatureSpec(), 0.0, 0.0, {})
+    spec = FeatureSpec.preset("mfcc") if levelled == "mfcc" else FeatureSpec()
+    description = Description(
+        architecture, input_shape, classes, spec, 0.0, 0.0, {}, levelled is not None
+    )
     with torch.random.fork_rng(devices=[]):
         classifier = Classifier(description)
     frames, features = input_shape
@@ -214,32 +219,33 @@ class _LSTM(nn.Module):
 
     def __init__(self, lstm: nn.LSTM) -> None:
         super().__init__()
-        if lstm.bidirectional or lstm.proj_size or not (lstm.bias and lstm.batch_first):
-            raise DataError("only a one-way LSTM with biases and batch first can be exported")
+        if lstm.proj_size or not (lstm.bias and lstm.batch_first):
+            raise DataError("only an LSTM with biases, batch first, unprojected can be exported")
         self.num_layers, self.hidden_size = lstm.num_layers, lstm.hidden_size
+        self.ways = ("", "_reverse") if lstm.bidirectional else ("",)
         for name, parameter in lstm.named_parameters():
             self.register_parameter(name, parameter)
 
     def forward(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        n = self.hidden_size
+        n, ways = self.hidden_size, len(self.ways)
         x = x.transpose(0, 1)
         lasts, cells = [], []
         for layer in range(self.num_layers):
             weights = [
-                self._gates(f"{name}_l{layer}")
+                torch.stack([self._gates(f"{name}_l{layer}{way}") for way in self.ways])
                 for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
             ]
             frames, batch = x.shape[:2]
             # Without GPU memory or weights of its own: only the shape of the result is said here.
             x, last, cell = torch.onnx.ops.symbolic_multi_out(
                 "LSTM",
-                (x, weights[0][None], weights[1][None], torch.cat(weights[2:])[None]),
-                {"hidden_size": n},
+                (x, weights[0], weights[1], torch.cat(weights[2:], dim=1)),
+                {"hidden_size": n, "direction": "bidirectional" if ways == 2 else "forward"},
                 dtypes=(torch.float32,) * 3,
-                shapes=((frames, 1, batch, n), (1, batch, n), (1, batch, n)),
+                shapes=((frames, ways, batch, n), (ways, batch, n), (ways, batch, n)),
                 version=OPSET,
             )
-            x = x.squeeze(1)
+            x = x.transpose(1, 2).flatten(2)  # [frames, batch, ways · hidden]
             lasts.append(last)
             cells.append(cell)
         return x.transpose(0, 1), (torch.cat(lasts), torch.cat(cells))
