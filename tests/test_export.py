@@ -23,7 +23,7 @@ from audiocls.inference import export as exporting
 from audiocls.inference.waveform import Features
 from audiocls.models import MODELS
 
-PRESETS = [name for name in audiocls.presets() if name not in ("stft", "spectrogram")]
+PRESETS = [name for name in audiocls.presets() if name not in ("stft", "spectrogram", "samples")]
 
 
 def model(folder: Path, architecture: str, spec: FeatureSpec, **known: Any) -> Path:

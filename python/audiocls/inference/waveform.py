@@ -24,13 +24,13 @@ _LEAST_DEVIATION = 1e-6
 class Features(nn.Module):
     """Samples [batch, n] at the spec's rate → features [batch, frames, n_features], float32.
 
-    Raises SettingError for kind `stft`: no network takes complex features.
+    Raises SettingError for kinds `stft` and `samples`, which no network takes.
     """
 
     def __init__(self, spec: FeatureSpec) -> None:
         super().__init__()
-        if spec.kind == "stft":
-            raise SettingError("kind", spec.kind, "complex features cannot be exported")
+        if spec.kind in ("stft", "samples"):
+            raise SettingError("kind", spec.kind, "is no feature that a network takes")
         self.spec = spec
         self.dtype = torch.float64 if spec.precision == "double" else torch.float32
         self.centred = spec.padding in ("zero", "reflect")
