@@ -101,10 +101,9 @@ def test_a_recipe_without_augmentation_changes_nothing() -> None:
 
 def fresh(recipe: Recipe, model: str = "lstm") -> TrainState:
     store = tiny_store()
-    examples = split_examples(store, make_split(store.recordings), Trial("lstm", recipe), CPU)[
-        TRAIN
-    ]
-    return new_state(Trial(model, recipe), store, examples, CPU)
+    trial = Trial(model, recipe)
+    examples = split_examples(store, make_split(store.recordings), trial, CPU)[TRAIN]
+    return new_state(trial, store, examples, CPU)
 
 
 def test_the_loss_is_that_of_mixed_and_smoothed_labels() -> None:

@@ -30,6 +30,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 RECIPE: dict[str, Any] = {
     "epochs": 2,
     "batch_size": 15,
+    "lr": 1e-3,
     "precision": "float32",
     "mixup": 0.2,
     "time_mask": 0.2,
@@ -58,12 +59,15 @@ def test_two_processes_train_as_one(store: Path, tmp_path: Path, model: str) -> 
     assert together["device"].endswith("2 processes)")
     for part in ("train", "val", "test", "test_recording"):
         assert together[part]["n"] == alone[part]["n"], "each clip once"
-        assert together[part]["confusion"] == alone[part]["confusion"]
+        moved = np.abs(np.subtract(together[part]["confusion"], alone[part]["confusion"])).sum()
+        assert moved <= 2, "at most one clip, between two classes of equal probability"
         assert together[part]["nll"] == pytest.approx(alone[part]["nll"], rel=1e-4)
     for a, b in zip(one.history(), two.history(), strict=True):
         for key in a.keys() - {"seconds"}:
             assert b[key] == pytest.approx(a[key], rel=1e-4), key
-    # Sums over 15 clips in another order; Adam divides small gradients by themselves.
+    # Sums over 15 clips in another order. Not weight by weight: Adam divides a gradient by its own
+    # size, so that where it is nearly 0 rounding decides the step.
     weights = [load_file(run.model / "weights.safetensors") for run in (one, two)]
     for name, value in weights[0].items():
-        np.testing.assert_allclose(weights[1][name], value, rtol=0, atol=2e-4, err_msg=name)
+        away = np.linalg.norm(weights[1][name] - value)
+        assert away <= 1e-4 * np.linalg.norm(value), name
