@@ -36,6 +36,8 @@ mod decode;
 mod load;
 mod resample;
 
+// So far only the Python bindings use it.
+#[cfg_attr(not(feature = "python"), allow(dead_code))]
 mod augment;
 
 mod presets;
