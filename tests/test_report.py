@@ -404,13 +404,13 @@ def test_commands_are_accepted_as_they_stand(tmp_path: Path) -> None:
     words = shlex.split(extract_command(store))
     assert words[:5] == ["audiocls", "extract", "my data", "--feature", "mel"]
     assert sorted(w for w in words if "=" in w) == ["fmax_hz=8000.0", "n_mels=64"]
-    assert words[-6:] == ["--clip-s", "1", "--dtype", "float16", "--out", "features/my mel"]
-    recipe = training.Recipe(epochs=3, mixup=0.2, sampler="sqrt")
+    assert words[-6:] == ["--clip-s", "1.0", "--dtype", "float16", "--out", "features/my mel"]
+    recipe = training.Recipe(epochs=3, mixup=0.123456789, sampler="sqrt")
     command = compare_command(
         ["a b"], ["lstm"], recipe, seeds=3, folds=5, group_by="(x) y", device="cpu", out="o"
     )
     words = shlex.split(command)
-    for option in (["--group-by", "(x) y"], ["--epochs", "3"], ["--mixup", "0.2"]):
+    for option in (["--group-by", "(x) y"], ["--epochs", "3"], ["--mixup", "0.123456789"]):
         at = words.index(option[0])
         assert words[at : at + 2] == option
     # click knows every option: what it refuses is the store, which is not there.

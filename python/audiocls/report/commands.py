@@ -64,7 +64,7 @@ def _options(values: dict[str, Any], defaults: dict[str, Any]) -> list[str]:
         elif isinstance(value, (list, tuple)):
             words += [flag, *map(str, value)]
         else:
-            words += [flag, f"{value:g}" if isinstance(value, float) else str(value)]
+            words += [flag, str(value)]
     return words
 
 
