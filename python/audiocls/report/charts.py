@@ -85,10 +85,12 @@ def scatter(rankings: Sequence[Ranking]) -> Markup | None:
         if low <= d + math.log10(m) <= high
     ]
     parts = [frame.grid(_ticks(floor, 1, 4), decades, lambda x: f"{10**x:.2g}")]
-    places = {r: frame.at(math.log10(ms), r.main.mean) for r, ms in known}
-    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in places.values()]
-    for r, ms in known:
-        x, y = places[r]
+    places = [frame.at(math.log10(ms), r.main.mean) for r, ms in known]
+    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in places]
+    for (r, _), (x, _) in zip(known, places, strict=True):
+        (_, y0), (_, y1) = (frame.at(0, end) for end in r.interval or (r.main.mean, r.main.mean))
+        taken.append((x - 2, y1, x + 2, y0))
+    for (r, ms), (x, y) in zip(known, places, strict=True):
         best = " best" if r is rankings[0] else ""
         tip = f"{r.name}: {r.main}, {ms:.3g} ms a clip"
         if r.interval:

@@ -11,11 +11,14 @@ from typing import Any
 from audiocls.data.store import Store
 from audiocls.errors import SettingError
 from audiocls.spec import FeatureSpec
+from audiocls.training.computed import ComputedStore
 from audiocls.training.recipe import Recipe
 
 
 def extract_command(store: Store) -> str:
-    """What extracted a store."""
+    """What extracted a store; one that is computed from samples, these."""
+    if isinstance(store, ComputedStore):
+        store = store.whole
     about = store.about
     words = ["audiocls", "extract", str(about.get("data", "DATA")), "--feature", store.feature]
     try:
@@ -61,7 +64,7 @@ def _options(values: dict[str, Any], defaults: dict[str, Any]) -> list[str]:
         elif isinstance(value, (list, tuple)):
             words += [flag, *map(str, value)]
         else:
-            words += [flag, f"{value:g}" if isinstance(value, float) else str(value)]
+            words += [flag, str(value)]
     return words
 
 
