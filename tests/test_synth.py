@@ -70,9 +70,9 @@ def test_wav_files_are_16_bit_mono(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kwargs", "rule"),
     [
-        ({"n_classes": 1}, "--classes 1 is invalid: must be 2 to 14"),
-        ({"n_classes": 15}, "--classes 15 is invalid: must be 2 to 14"),
-        ({"clips_per_class": 0}, "--clips-per-class 0 is invalid: must be >= 1"),
+        ({"n_classes": 1}, "classes 1 is invalid: must be 2 to 14"),
+        ({"n_classes": 15}, "classes 15 is invalid: must be 2 to 14"),
+        ({"clips_per_class": 0}, "clips_per_class 0 is invalid: must be >= 1"),
     ],
 )
 def test_numbers_out_of_range(tmp_path: Path, kwargs: dict[str, int], rule: str) -> None:
