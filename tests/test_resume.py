@@ -95,7 +95,7 @@ def test_a_resume_with_other_settings_changes_nothing(tmp_path: Path, finished: 
     other = tiny_store()
     other.recordings[0].n_clips += 1
     changes: tuple[tuple[dict[str, Any], str], ...] = (
-        ({"lr": 0.5}, "`lr` was 0.001, is 0.5 now"),
+        ({"lr": 0.5}, "`lr` was 0.003, is 0.5 now"),
         ({"model": "lstm"}, "`model` was newcnn, is lstm now"),
         ({"store": other}, "the feature store has changed"),
     )
