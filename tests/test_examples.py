@@ -60,14 +60,18 @@ def test_alike_lengths_share_a_batch(store: Store) -> None:
         assert padded < unsorted
 
 
-def test_a_run_is_the_same_wherever_the_clips_are(tmp_path: Path, store: Store) -> None:
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_a_run_is_the_same_wherever_the_clips_are(
+    tmp_path: Path, store: Store, bfloat16: bool
+) -> None:
+    device = Device(torch.device("cpu"), bfloat16)
     split = make_split(store.recordings)
     trial = Trial("lstm", Recipe(epochs=2, batch_size=8))
     weights = []
     for name, memory_gb in (("resident", 1.0), ("streamed", 0.0)):
-        parts = split_examples(store, split, trial, CPU, memory_gb)
+        parts = split_examples(store, split, trial, device, memory_gb)
         assert (parts[TRAIN]._x is None) == (name == "streamed")
-        fit(trial, store, split, Run(tmp_path / name), CPU, memory_gb=memory_gb)
+        fit(trial, store, split, Run(tmp_path / name), device, memory_gb=memory_gb)
         weights.append((tmp_path / name / "model/weights.safetensors").read_bytes())
     assert weights[0] == weights[1]
 

@@ -133,12 +133,14 @@ class Examples:
         else:
             self._starts = torch.from_numpy(np.cumsum(self.lengths) - self.lengths)
             x = np.concatenate([store.features[int(clip)] for clip in clips])
-        rows = torch.from_numpy(x)
-        if self.device.bfloat16 and rows.dtype == torch.float32:
-            # Half the memory, and still three bits finer than what the network computes in.
-            half = rows.half()
-            rows = half if half.isfinite().all() else rows
-        return rows.to(self.device.torch)
+        return self._narrowed(torch.from_numpy(x)).to(self.device.torch)
+
+    def _narrowed(self, rows: Tensor) -> Tensor:
+        """For bfloat16 as float16: half the memory, and finer than what the network computes in."""
+        if not self.device.bfloat16 or rows.dtype != torch.float32:
+            return rows
+        half = rows.half()
+        return half if half.isfinite().all() else rows
 
     def _read(self, ids: Tensor) -> NDArray[np.generic]:
         """The features of a batch from the store."""
@@ -157,7 +159,7 @@ class Examples:
         here = ids.to(device)
         lengths = None if self.lengths is None else torch.from_numpy(self.lengths)[ids]
         if rows is not None:
-            x = torch.from_numpy(rows).to(device)
+            x = self._narrowed(torch.from_numpy(rows)).to(device)
         else:
             assert self._x is not None
             x = self._x[here] if lengths is None else self._gather(self._x, ids, lengths)
