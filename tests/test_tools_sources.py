@@ -205,7 +205,7 @@ def test_recordings_and_their_table_are_a_data_set(
     calls: list[bytes] = []
     font = tmp_path / "font.sf2"
     font.write_bytes(
-        sf2({"a": np.ones(2000)}, {(0, 73): [(0, 127, "a")], (0, 56): [(0, 127, "a")]})
+        sf2({"a": np.ones(2000)}, {(0, 73): [(0, 127, "a")], (0, 74): [(0, 127, "a")]})
     )
     source = sources.Source("fluid", "none", str(font), "MIT", "train")
     monkeypatch.setattr(render_sources, "synthesize", sine)
@@ -230,7 +230,7 @@ def test_recordings_and_their_table_are_a_data_set(
         midi = round(69 + 12 * np.log2(hz / 440))
         assert row["pitch"] == f"{render_sources.PITCHES[midi % 12]}{midi // 12 - 1}"
         assert np.abs(y).max() == pytest.approx(int(row["velocity"]) / 127, abs=0.01)
-    assert {(row["label"], row["use"]) for row in unknown} == {("trumpet", "test")}
+    assert {(row["label"], row["use"]) for row in unknown} == {("recorder", "test")}
     assert all((out / "unknown" / row["file_name"]).is_file() for row in unknown)
 
     before = {p: p.stat().st_mtime_ns for p in out.rglob("*.flac")}
@@ -261,9 +261,6 @@ def test_the_tables_agree() -> None:
     kinds = {**unknown_sounds.NOISES, **unknown_sounds.SPEECH}
     train = {part.label for part in UNKNOWN_TRAIN} | {k for k in kinds if kinds[k][0] == "train"}
     test = {part.label for part in UNKNOWN_TEST} | {k for k in kinds if kinds[k][0] == "test"}
-    assert len(train | test) == len(UNKNOWN_TRAIN) + len(kinds) + len(
-        {p.label for p in UNKNOWN_TEST}
-    )
     assert not train & test
     assert not (train | test) & {part.label for part in CLASSES}
     with shared_samples.FAMILIES.open() as file:
