@@ -44,13 +44,19 @@ class Description:
     hop_s: float
     versions: dict[str, str]  # of what trained it
     remove_level: bool = False  # whether a clip's level is taken out of its features
+    quiet_db: float = 0.0  # clips this far below a recording's loudest do not count; 0: all do
     short: str = "pad"  # what became of recordings shorter than a clip: pad, repeat or drop
     min_rms: float = 0.0  # quieter clips were left out
     threshold: float | None = None  # below this probability the answer is `unknown`
 
     @classmethod
     def of(
-        cls, store: Store, architecture: str, versions: dict[str, str], remove_level: bool = False
+        cls,
+        store: Store,
+        architecture: str,
+        versions: dict[str, str],
+        remove_level: bool = False,
+        quiet_db: float = 0.0,
     ) -> Description:
         """Of a model that is trained on a store."""
         return cls(
@@ -62,6 +68,7 @@ class Description:
             hop_s=store.hop_s,
             versions=versions,
             remove_level=remove_level,
+            quiet_db=quiet_db,
             short=store.about.get("short", "pad"),
             min_rms=store.about.get("min_rms", 0.0),
         )
@@ -77,6 +84,7 @@ class Description:
             "hop_s": self.hop_s,
             "versions": self.versions,
             "remove_level": self.remove_level,
+            "quiet_db": self.quiet_db,
             "short": self.short,
             "min_rms": self.min_rms,
             "threshold": self.threshold,
@@ -186,6 +194,7 @@ def described(file: Path, document: dict[str, Any]) -> Description:
         hop_s=document["hop_s"],
         versions=document["versions"],
         remove_level=document.get("remove_level") or False,
+        quiet_db=document.get("quiet_db") or 0.0,
         short=document.get("short") or "pad",
         min_rms=document.get("min_rms") or 0.0,
         threshold=document.get("threshold"),
@@ -205,6 +214,7 @@ _DOCUMENT = {
     "hop_s": at_least(0, float),
     "versions": {str: str},
     "remove_level": optional(bool),
+    "quiet_db": optional(float),
     "short": optional(one_of("pad", "repeat", "drop")),
     "min_rms": optional(float),
     "threshold": optional(float),

@@ -93,20 +93,37 @@ def negative_log_likelihood(probabilities: NDArray[np.float64], labels: NDArray[
 
 
 def mean_by_recording(
-    probabilities: ArrayLike, recording: ArrayLike
+    probabilities: ArrayLike, recording: ArrayLike, counts: ArrayLike | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Mean probability over the clips of each recording.
 
-    probabilities: [n_clips, n_classes]; recording: int [n_clips].
+    probabilities: [n_clips, n_classes]; recording: int [n_clips]; counts: bool [n_clips], which
+    clips count, by default all; at least one of each recording must.
     Returns ([n_recordings, n_classes], the recording of each row, ascending).
     """
     p = np.asarray(probabilities, np.float64)
-    ids, inverse, counts = np.unique(
-        np.asarray(recording, np.int64), return_inverse=True, return_counts=True
-    )
+    ids, inverse = np.unique(np.asarray(recording, np.int64), return_inverse=True)
+    weight = np.ones(len(p)) if counts is None else np.asarray(counts, np.float64)
     total = np.zeros((len(ids), p.shape[1]))
-    np.add.at(total, inverse, p)
-    return total / counts[:, None], ids
+    np.add.at(total, inverse, p * weight[:, None])
+    return total / np.bincount(inverse, weight, len(ids))[:, None], ids
+
+
+def loud_enough(
+    levels: NDArray[np.float64], recording: NDArray[np.int64], quiet_db: float
+) -> NDArray[np.bool_]:
+    """bool [n_clips]: which clips are at most `quiet_db` decibels below the loudest of their
+    recording; all where it is 0. A note's quiet end says little of what it is.
+
+    levels: decibels [n_clips]; recording: [n_clips].
+    """
+    if quiet_db == 0:
+        return np.ones(len(levels), bool)
+    ids, inverse = np.unique(recording, return_inverse=True)
+    loudest = np.full(len(ids), -np.inf)
+    np.maximum.at(loudest, inverse, levels)
+    found: NDArray[np.bool_] = levels >= loudest[inverse] - quiet_db
+    return found
 
 
 def _number(x: float) -> float | None:

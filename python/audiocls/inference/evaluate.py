@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from audiocls.description import UNKNOWN
 from audiocls.errors import AudioclsError, DataError, SettingError
 from audiocls.inference.clips import BATCH
 from audiocls.inference.predict import Classifier
+from audiocls.level import clip_levels
 
 if TYPE_CHECKING:
     from audiocls.data.recordings import Listing, Recording
@@ -23,8 +24,16 @@ if TYPE_CHECKING:
 
 DRAWS = 2000  # of groups, for the interval
 
-# A recording with the probabilities of its clips, [n_clips, n_classes], or why it has none.
-Judged = tuple["Recording", "NDArray[np.float64] | str"]
+
+class Clips(NamedTuple):
+    """What a model says of the clips of one recording."""
+
+    probabilities: NDArray[np.float64]  # [n_clips, n_classes]
+    counts: NDArray[np.bool_]  # [n_clips], which of them count in its answer
+
+
+# A recording with what is said of its clips, or why there are none.
+Judged = tuple["Recording", Clips | str]
 
 
 def of_store(classifier: Classifier, store: Store) -> Iterator[Judged]:
@@ -47,12 +56,14 @@ def of_store(classifier: Classifier, store: Store) -> Iterator[Judged]:
         if not len(clips):
             yield recording, recording.error
             continue
-        rows = []
+        rows, levels = [], []
         for start in range(0, len(clips), BATCH):
             x = store.features[clips[start : start + BATCH]]
             x = np.stack(x) if isinstance(x, list) else x
             rows.append(classifier.network(np.asarray(x, np.float32)))
-        yield recording, np.concatenate(rows).astype(np.float64)
+            levels.append(clip_levels(x, store.spec))
+        counts = classifier.counts(np.concatenate(levels))
+        yield recording, Clips(np.concatenate(rows).astype(np.float64), counts)
 
 
 def of_recordings(classifier: Classifier, listing: Listing) -> Iterator[Judged]:
@@ -74,7 +85,11 @@ def of_recordings(classifier: Classifier, listing: Listing) -> Iterator[Judged]:
                 answer = error
         else:
             _, answer = next(answers)
-        yield recording, str(answer) if isinstance(answer, Exception) else answer.probabilities
+        if isinstance(answer, Exception):
+            yield recording, str(answer)
+        else:
+            assert answer.counts is not None
+            yield recording, Clips(answer.probabilities, answer.counts)
 
 
 def evaluate(
@@ -106,7 +121,7 @@ def evaluate(
     strange = Counter(
         r.label for r, p in judged if not isinstance(p, str) and r.label not in classifier.classes_
     )
-    kept: list[tuple[Recording, NDArray[np.float64], int, str]] = []
+    kept: list[tuple[Recording, Clips, int, str]] = []
     for (recording, p), group in zip(judged, groups, strict=True):
         label = number.get(recording.label, number.get(UNKNOWN) if unknown else None)
         if not isinstance(p, str) and label is not None:
@@ -115,10 +130,11 @@ def evaluate(
         why = f"; the model does not know {', '.join(map(repr, strange))}" if strange else ""
         raise DataError(f"none of {len(judged)} recordings can be judged{why}")
 
-    n_clips = [len(p) for _, p, _, _ in kept]
+    n_clips = [len(p.counts) for _, p, _, _ in kept]
     labels = np.array([label for _, _, label, _ in kept])
-    clips = np.concatenate([p for _, p, _, _ in kept])
-    whole, _ = metrics.mean_by_recording(clips, np.repeat(np.arange(len(kept)), n_clips))
+    clips = np.concatenate([p.probabilities for _, p, _, _ in kept])
+    counts = np.concatenate([p.counts for _, p, _, _ in kept])
+    whole, _ = metrics.mean_by_recording(clips, np.repeat(np.arange(len(kept)), n_clips), counts)
     if unknown:
         assert limit is not None
         clips, whole = _with_unknown(clips, limit), _with_unknown(whole, limit)

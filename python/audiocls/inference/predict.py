@@ -24,6 +24,7 @@ from audiocls.errors import AudioclsError, DataError, SettingError
 from audiocls.features import Extractor
 from audiocls.inference.clips import Cut
 from audiocls.inference.network import Network, load_network
+from audiocls.level import clip_levels
 from audiocls.parallel import usable_cores
 
 # A path, or float or int16 samples [n] at the model's rate.
@@ -50,12 +51,14 @@ class Prediction:
     duration_s: float
     clip_s: float  # 0: the one clip is the recording
     hop_s: float
+    counts: NDArray[np.bool_] | None = None  # which clips count in the answer; None: all
 
     @cached_property
     def answer(self) -> NDArray[np.float64]:
         """[n_classes]: of the whole recording, as training judges recordings."""
         ids = np.zeros(len(self.probabilities), np.int64)
-        answer: NDArray[np.float64] = metrics.mean_by_recording(self.probabilities, ids)[0][0]
+        whole, _ = metrics.mean_by_recording(self.probabilities, ids, self.counts)
+        answer: NDArray[np.float64] = whole[0]
         return answer
 
     def top(self, k: int = 1, threshold: float | None = None) -> list[tuple[str, float]]:
@@ -227,7 +230,7 @@ class Classifier:
         self, source: Source, cut: Cut, extractor: Extractor, stop: threading.Event
     ) -> Prediction:
         recording = cut.begin(extractor)
-        starts, rows = [], []
+        starts, rows, levels = [], [], []
         pieces = _pieces(source, self.sample_rate, cut.block_len)
         batches = (batch for piece in pieces for batch in recording.push(piece))
         name = repr(os.fspath(source)) if not isinstance(source, np.ndarray) else "the recording"
@@ -237,6 +240,7 @@ class Classifier:
                     raise DataError("interrupted")
                 starts.append(at)
                 rows.append(np.asarray(self.network(features), np.float64))
+                levels.append(clip_levels(features, self.description.spec))
         except DataError as error:
             raise DataError(f"{name} {error}") from None
         return Prediction(
@@ -246,7 +250,13 @@ class Classifier:
             duration_s=recording.n_samples / self.sample_rate,
             clip_s=cut.clip_len / self.sample_rate,
             hop_s=cut.hop_len / self.sample_rate,
+            counts=self.counts(np.concatenate(levels)),
         )
+
+    def counts(self, levels: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which clips of one recording count in its answer, by their levels in dB."""
+        one = np.zeros(len(levels), np.int64)
+        return metrics.loud_enough(levels, one, self.description.quiet_db)
 
     def _label(self, row: NDArray[np.float64]) -> str:
         best = int(row.argmax())

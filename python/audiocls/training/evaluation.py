@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from audiocls import metrics
 from audiocls.classifier import Classifier
 from audiocls.description import UNKNOWN
-from audiocls.metrics import softmax
+from audiocls.level import clip_levels
+from audiocls.metrics import loud_enough, softmax
 from audiocls.models import count_parameters
 from audiocls.models.cost import cpu_ms, multiply_adds
 from audiocls.significance import bootstrap_intervals, counts_by_group
@@ -49,6 +50,17 @@ def logits_of(classifier: Classifier, examples: Examples, device: Device) -> NDA
     logits = np.empty((len(examples), mine.shape[1]))
     logits[ids.numpy()] = device.gathered(mine).numpy()
     return logits
+
+
+def levels_of(examples: Examples) -> NDArray[np.float64]:
+    """The level of each clip in dB, [n]; 0 where each recording is one clip."""
+    if examples.lengths is not None:
+        return np.zeros(len(examples))
+    order = torch.split(torch.arange(len(examples)), BATCH)
+    batches = examples.batches(order)
+    return np.concatenate(
+        [clip_levels(batch.x.float().cpu().numpy(), examples.store.spec) for batch in batches]
+    )
 
 
 def judge(
@@ -144,8 +156,12 @@ class Judged:
 def judged(
     logits: NDArray[np.float64], examples: Examples, split: Split, classifier: Classifier
 ) -> tuple[Judged, Judged]:
-    """What the classifier says of each clip, and of each recording: the mean of its clips."""
-    recordings = examples.store.recordings
+    """What the classifier says of each clip, and of each recording: the mean of its clips that are
+    loud enough."""
+    recordings, quiet_db = examples.store.recordings, classifier.description.quiet_db
+    counts = (
+        None if quiet_db == 0 else loud_enough(levels_of(examples), examples.recording, quiet_db)
+    )
     both = softmax(logits, float(classifier.temperature)), softmax(logits)
     ids, first = np.unique(examples.recording, return_index=True)
 
@@ -163,7 +179,7 @@ def judged(
         )
 
     starts = examples.store.clip_start_s[examples.clips].tolist()
-    calibrated, raw = (metrics.mean_by_recording(p, examples.recording)[0] for p in both)
+    calibrated, raw = (metrics.mean_by_recording(p, examples.recording, counts)[0] for p in both)
     return (
         of(examples.labels, examples.recording, *both, starts),
         of(examples.labels[first], ids, calibrated, raw, [None] * len(ids)),

@@ -156,12 +156,13 @@ def check_model(model: str, store: Store) -> None:
 def new_state(trial: Trial, store: Store, examples: Examples, device: Device) -> TrainState:
     """Fresh weights, with the statistics of the training part, and their optimiser."""
     torch.manual_seed(trial.seed)
-    level = trial.recipe.remove_level
-    description = Description.of(store, trial.model, versions(), level)
+    recipe = trial.recipe
+    level = recipe.remove_level
+    description = Description.of(store, trial.model, versions(), level, recipe.quiet_db)
     classifier = Classifier(description, *statistics(store, examples.clips, level))
     # Channels last: the wide convolutions of newcnn are nearly twice as fast so on a CPU; but the
     # deep, small maps of resnet are slower so in float32, by a seventh.
     deep = trial.model == "resnet" and device.torch.type == "cpu" and not device.bfloat16
     layout = torch.contiguous_format if deep else torch.channels_last
     classifier.to(device.torch, memory_format=layout)  # type: ignore[call-overload]
-    return TrainState.start(classifier, trial.recipe, device)
+    return TrainState.start(classifier, recipe, device)

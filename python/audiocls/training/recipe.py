@@ -77,6 +77,9 @@ class Recipe(Augmentation):
     (Freq-MixStyle, Schmid et al. 2022)."""
     remove_level: bool = False
     """Whether the level of a clip is taken out of its features, in training and in use."""
+    quiet_db: Annotated[float, Range(0)] = 15.0
+    """In the answer for a recording, clips that are more decibels below its loudest one do not
+    count; 0: all do."""
     ema: Annotated[float, Range(0, 0.99999)] = 0.998
     """Decay a step of the moving average of the weights that is evaluated and kept; 0: the weights
     themselves."""
@@ -136,6 +139,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "mixup": 0.0,
         "time_mask": 0.0,
         "freq_mask": 0.0,
+        "quiet_db": 0.0,
         "ema": 0.0,
         "patience": 0,
     },
