@@ -113,6 +113,23 @@ def test_every_group_is_tested_once_over_the_folds(
     assert "± " in done.report.read_text()
 
 
+def test_every_source_is_left_out_once(tmp_path: Path, stores: dict[str, TinyStore]) -> None:
+    for i, r in enumerate(stores["a"].recordings):
+        r.extra["source"] = ["studio", "hall", "phone"][i % 3]
+    done = run(tmp_path, "a", folds="logo", group_by="source")
+    tested = []
+    for row in done.rows:
+        with (tmp_path / row["run"] / "split.csv").open() as file:
+            tested.append({r["group"] for r in csv.DictReader(file) if r["part"] == "test"})
+    assert tested == [{"hall"}, {"phone"}, {"studio"}]
+    assert (
+        "leave one group out"
+        in json.loads((tmp_path / done.rows[0]["run"] / "metrics.json").read_text())["split"][
+            "method"
+        ]
+    )
+
+
 def test_finished_cells_are_not_done_again(
     tmp_path: Path, stores: dict[str, TinyStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,10 +181,12 @@ def test_what_cannot_be_compared_is_said_before_training(
         ("ab", ("lstm", "resnt"), {}, "did you mean 'resnet'"),
         ("aa", ("lstm",), {}, "named twice"),
         ("a", ("lstm", "lstm"), {}, "named twice"),
+        ("a", ("best", "compact"), {}, "named twice"),
         ("", ("lstm",), {}, "at least one"),
         ("a", (), {}, "at least one"),
         ("a", ("lstm",), {"seeds": 0}, "seeds"),
         ("a", ("lstm",), {"folds": 1}, "folds"),
+        ("a", ("lstm",), {"folds": "lgo"}, "folds"),
     ):
         with pytest.raises(SettingError, match=message):
             run(tmp_path / "out", features, models, **kwargs)

@@ -14,7 +14,7 @@ from audiocls import Store
 from audiocls.data.synth import write_dataset
 from audiocls.errors import SettingError
 from audiocls.training import Device, Recipe, Run, Trial, fit, make_split
-from audiocls.training.examples import Examples, split_examples, spread
+from audiocls.training.examples import Examples, source_of_clips, split_examples, spread
 from audiocls.training.splits import TRAIN, VAL
 
 torch.set_num_threads(1)
@@ -100,3 +100,13 @@ def test_only_training_clips_are_left_out() -> None:
     few = split_examples(store, split, Trial("lstm", Recipe(clips_per_recording=1)), CPU)
     assert len(few[TRAIN]) == len(np.unique(whole[TRAIN].recording)) < len(whole[TRAIN])
     assert np.array_equal(few[VAL].clips, whole[VAL].clips)
+
+
+def test_a_source_that_draws_nothing_is_refused() -> None:
+    store = tiny_store()
+    for r in store.recordings:
+        r.extra["source"] = "hall" if r.label == "drum" else "phone"
+    with pytest.raises(SettingError, match=r"source .*every class has one source only"):
+        source_of_clips(store, "source")
+    store.recordings[0].extra["source"] = "street"
+    assert len(set(source_of_clips(store, "source").tolist())) == 3

@@ -131,6 +131,21 @@ def test_headers_of_a_table_and_of_what_only_soundfile_reads(tmp_path: Path) -> 
     assert reason.startswith("no audio format")
 
 
+def test_whether_a_score_can_speak_for_other_sources(tmp_path: Path) -> None:
+    def notes(sources: list[str]) -> list[str]:
+        rows = [f"{i}.wav,{'ab'[i % 2]},{source}" for i, source in enumerate(sources)]
+        (tmp_path / "metadata.csv").write_text("\n".join(["file_name,label,source", *rows]))
+        return json.loads(info("--json", tmp_path).stdout)["notices"]
+
+    for i in range(4):
+        soundfile.write(tmp_path / f"{i}.wav", noise(0.1, i), RATE)
+    assert notes(["hall", "hall", "phone", "hall"]) == []
+    for one in (["hall"] * 4, ["hall", "phone", "hall", "phone"]):
+        (said,) = notes(one)
+        assert said.startswith("every class has one source: a score on this data says nothing")
+    assert notes([""] * 4)[0].startswith("no column `source`")
+
+
 def test_a_model(tmp_path: Path) -> None:
     store = tiny_store()
     trial = Trial("lstm", Recipe(epochs=1))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from audiocls.errors import DataError, SettingError
 from audiocls.files import write_csv
+from audiocls.models import architecture
 from audiocls.report.commands import compare_command
 from audiocls.report.differences import Difference, differences
 from audiocls.report.page import write_report
@@ -21,7 +22,7 @@ from audiocls.training.leakage import leak_warnings
 from audiocls.training.loop import check_model, fit
 from audiocls.training.recipe import Recipe
 from audiocls.training.run import Result, Run
-from audiocls.training.splits import Split, make_split, usable
+from audiocls.training.splits import LOGO, Split, groups_of, make_split, usable
 from audiocls.training.trial import Trial
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def compare(
     *,
     recipe: Recipe | None = None,
     seeds: int = 1,
-    folds: int | None = None,
+    folds: int | str | None = None,
     group_by: str | None = None,
     device: str = "auto",
     out: str | Path = "runs/compare",
@@ -88,7 +89,8 @@ def compare(
     announce: Announce | None = None,
     tell: Tell | None = None,
 ) -> Comparison:
-    """Train every model on every feature store, with `seeds` seeds and all of `folds` folds.
+    """Train every model on every feature store, with `seeds` seeds and all of `folds` folds; folds
+    `logo`: each group is left out once, with `group_by="source"` each source.
 
     All stores must come from one data set: a split is made once for a seed and fold, by the path
     of the recordings that every store has. Each cell is a run folder under `out`/cells; a finished
@@ -103,13 +105,16 @@ def compare(
     recipe = recipe or Recipe()
     chosen = Device.pick(device, recipe.precision)
     paths = {Path(f).resolve().name: Path(f) for f in features}
+    models = [architecture(model) for model in models]
     _refuse(features, models, seeds, folds, Path(out))
-    trials = list(_trials(list(paths), models, recipe, seeds, folds, group_by))
     stores = {name: open_features(path, recipe) for name, path in paths.items()}
     for store in stores.values():
         for model in models:
             check_model(model, store)
     recordings, left_out = common_recordings(stores)
+    trials = list(
+        _trials(list(paths), models, recipe, seeds, _folds(folds, recordings, group_by), group_by)
+    )
     splits: dict[tuple[int, str | None], Split] = {}
     for trial in trials:
         if (trial.seed, trial.fold) not in splits:
@@ -178,13 +183,17 @@ def time_left(done: Sequence[Cell], todo: Sequence[Trial]) -> float:
 
 
 def _refuse(
-    features: Sequence[str | Path], models: Sequence[str], seeds: int, folds: int | None, out: Path
+    features: Sequence[str | Path],
+    models: Sequence[str],
+    seeds: int,
+    folds: int | str | None,
+    out: Path,
 ) -> None:
     """Raises SettingError for what cannot be compared."""
     if seeds < 1:
         raise SettingError("seeds", seeds, "must be >= 1")
-    if folds is not None and folds < 2:
-        raise SettingError("folds", folds, "must be >= 2")
+    if folds is not None and folds != LOGO and (isinstance(folds, str) or folds < 2):
+        raise SettingError("folds", folds, f"must be a number >= 2, or {LOGO}: each group once")
     names = [Path(f).resolve().name for f in features]
     for what, values in (("features", names), ("models", list(models))):
         if not values:
@@ -196,16 +205,26 @@ def _refuse(
         raise SettingError("out", str(out), "is a file; a folder is needed")
 
 
+def _folds(
+    folds: int | str | None, recordings: Sequence[Recording], group_by: str | None
+) -> list[str | None]:
+    """What each trial's `fold` is."""
+    if folds is None:
+        return [None]
+    n = len(set(groups_of(recordings, group_by))) if folds == LOGO else int(folds)
+    return [f"{k}/{folds}" for k in range(1, n + 1)]
+
+
 def _trials(
     features: Sequence[str],
     models: Sequence[str],
     recipe: Recipe,
     seeds: int,
-    folds: int | None,
+    folds: Sequence[str | None],
     group_by: str | None,
 ) -> Iterator[Trial]:
     for seed in range(seeds):
-        for fold in [None] if folds is None else [f"{k}/{folds}" for k in range(1, folds + 1)]:
+        for fold in folds:
             for feature in features:
                 for model in models:
                     yield Trial(model, recipe, seed, group_by, fold, feature)

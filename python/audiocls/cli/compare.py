@@ -20,7 +20,12 @@ from audiocls.cli.options import recipe_of, recipe_options
 )
 @click.option("--models", default="all", show_default=True, metavar="all|A,B", help="Models.")
 @click.option("--seeds", default=1, show_default=True, help="How often, each with a new split.")
-@click.option("--folds", type=int, metavar="N", help="Cross-validate: test on each of N folds.")
+@click.option(
+    "--folds",
+    metavar="N|logo",
+    help="Cross-validate: test on each of N folds; logo: on each group alone, with `--group-by "
+    "source` on each source.",
+)
 @click.option(
     "--group-by",
     metavar="recording|COLUMN|REGEX",
@@ -42,7 +47,7 @@ def command(
     features: str | None,
     models: str,
     seeds: int,
-    folds: int | None,
+    folds: str | None,
     group_by: str | None,
     device: str,
     out: Path,
@@ -87,7 +92,7 @@ def command(
             stores,
             names,
             seeds=seeds,
-            folds=folds,
+            folds=int(folds) if folds and folds.isdecimal() else folds,
             recipe=recipe,
             group_by=group_by,
             device=device,

@@ -39,7 +39,7 @@ def compare_command(
     recipe: Recipe,
     *,
     seeds: int,
-    folds: int | None,
+    folds: int | str | None,
     group_by: str | None,
     device: str,
     out: str | Path,

@@ -229,11 +229,15 @@ def split_examples(
 def source_of_clips(store: Store, source: str | None) -> NDArray[np.int64]:
     """The number of each clip's source, int64 [n_clips]; 0 where no source is asked for.
 
-    Raises SettingError or DataError as `groups_of`.
+    Raises SettingError or DataError as `groups_of`, and SettingError where no class has two.
     """
     if source is None:
         return np.zeros(len(store), np.int64)
     names = groups_of(store.recordings, source, "source")
+    labels = [r.label for r in store.recordings]
+    if len(set(zip(labels, names, strict=True))) == len(set(labels)):
+        rule = "every class has one source only: there is nothing to draw equally"
+        raise SettingError("source", source, rule)
     _, number = np.unique(names, return_inverse=True)
     return number.astype(np.int64)[np.asarray(store.clip_recording)]
 

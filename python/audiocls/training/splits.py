@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 PARTS = ("train", "val", "test")
 TRAIN, VAL, TEST = range(3)
+LOGO = "logo"  # leave one group out
 SHARES = (0.70, 0.15, 0.15)
 GIVEN = {name: PARTS.index(part) for name, part in SPLIT_NAMES.items()}
 
@@ -270,14 +271,14 @@ def _fold(
     if match is None:
         raise SettingError("fold", fold, "must be K/N, e.g. 1/5, or K/logo, e.g. 1/logo")
     k = int(match[1])
-    n = len(names) if match[2] == "logo" else int(match[2])
+    n = len(names) if match[2] == LOGO else int(match[2])
     if n < 2:
         raise SettingError("fold", fold, "at least 2 folds are needed")
     if not 1 <= k <= n:
-        of = f"{n} groups" if match[2] == "logo" else f"{n} folds"
+        of = f"{n} groups" if match[2] == LOGO else f"{n} folds"
         raise SettingError("fold", fold, f"K must be 1 to {n}, there are {of}")
     _enough(names, max(n, 3), f"{n} folds and a validation part")
-    if match[2] == "logo":
+    if match[2] == LOGO:
         test = np.arange(n) == k - 1
         how["method"] = f"leave one group out: {names[k - 1]!r} ({k} of {n}) is tested"
     else:
