@@ -6,7 +6,7 @@ BIN := .venv/bin
 # One interpreter for every Rust build, so that cargo and maturin share their work.
 export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 
-.PHONY: help demo test lint bench bench-rust ablation parity sources docs lock clean
+.PHONY: help demo test lint bench bench-rust study ablation parity sources docs lock clean
 
 help:
 	@echo "make demo        synthetic data set -> features -> two models -> report page"
@@ -14,6 +14,7 @@ help:
 	@echo "make lint        rustfmt, clippy, ruff, mypy, stubtest, import-linter"
 	@echo "make bench       speed against the peers -> docs/performance.md"
 	@echo "make bench-rust  micro-benchmarks of the Rust stages, and their instruction counts"
+	@echo "make study       every architecture of the study x mel, mfcc -> docs/results.md"
 	@echo "make ablation    what each part of the training recipe does -> docs/results.md"
 	@echo "make parity      equality with the reference libraries -> docs/parity.md"
 	@echo "make sources     notes from soundfonts and unknown sounds -> build/sources (docs/sources.md)"
@@ -73,6 +74,12 @@ lint: build
 
 bench: build .venv/installed-bench
 	$(BIN)/python benches/report.py
+
+# On the stores features/mel and features/mfcc of the Philharmonia's recordings, see
+# docs/results.md; hours on a CPU, resumable in the middle of a run.
+study: build
+	$(BIN)/python benches/study.py --recipe study
+	$(BIN)/python benches/study.py --recipe modern
 
 # On a store that `audiocls extract … --feature mel` made; hours, and resumable.
 ablation: build
