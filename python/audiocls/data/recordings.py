@@ -105,6 +105,20 @@ def as_text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
+def reach(recordings: Sequence[Recording]) -> list[str]:
+    """A notice where a score on these recordings cannot speak for others: by the column `source`,
+    if there is one."""
+    nothing = "a score on this data says nothing about other microphones, rooms and players"
+    sources: dict[str, set[str]] = {}
+    for r in recordings:
+        sources.setdefault(r.label, set()).add(str(r.extra.get("source") or ""))
+    if not recordings or any(len(own) > 1 for own in sources.values()):
+        return []
+    if any(r.extra.get("source") for r in recordings):
+        return [f"every class has one source: {nothing}"]
+    return [f"no column `source` says where recordings come from; if from one place, {nothing}"]
+
+
 def similar_labels(labels: Iterable[str]) -> list[str]:
     """A notice for each set of labels that differ only in case, accents or Unicode form."""
     alike: dict[str, list[str]] = {}

@@ -12,7 +12,7 @@ from typing import Any
 
 from audiocls.audio import probe
 from audiocls.data.listing import list_recordings
-from audiocls.data.recordings import Listing, Recording, similar_labels
+from audiocls.data.recordings import Listing, Recording, reach, similar_labels
 from audiocls.data.store import open_store
 from audiocls.errors import DataError, SettingError
 from audiocls.files import escape
@@ -123,7 +123,7 @@ def _of(
     feature: str = "",
     shape: list[int] | None = None,
 ) -> Summary:
-    notices = notices + _of_sources([r for r in recordings if r.status != "failed"])
+    notices = notices + reach([r for r in recordings if r.status != "failed"])
     classes: dict[str, ClassSummary] = {}
     groups_of: dict[str, set[str]] = defaultdict(set)
     group_sizes: Counter[str] = Counter()
@@ -169,19 +169,6 @@ def _of(
         notices=notices,
         durations_s=[r.duration_s for r in good if r.duration_s is not None],
     )
-
-
-def _of_sources(recordings: list[Recording]) -> list[str]:
-    """Whether a score on these recordings can say anything about others."""
-    nothing = "a score on this data says nothing about other microphones, rooms and players"
-    sources: dict[str, set[str]] = defaultdict(set)
-    for r in recordings:
-        sources[r.label].add(str(r.extra.get("source") or ""))
-    if not recordings or any(len(own) > 1 for own in sources.values()):
-        return []
-    if any(r.extra.get("source") for r in recordings):
-        return [f"every class has one source: {nothing}"]
-    return [f"no column `source` says where recordings come from; if from one place, {nothing}"]
 
 
 def _counts(values: Any) -> dict[str, int]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import jinja2
 
+from audiocls.data.recordings import reach
 from audiocls.data.store import Store
 from audiocls.files import replace_file
 from audiocls.report import charts
@@ -24,6 +25,7 @@ from audiocls.report.confusion import (
 from audiocls.report.differences import Difference, answers
 from audiocls.report.mistakes import confident_mistakes
 from audiocls.report.ranking import MAIN, SCORES, Ranking
+from audiocls.training.splits import LOGO
 
 
 def write_report(
@@ -92,8 +94,16 @@ def write_report(
             shlex.join(["audiocls", "predict", str(best.cells[0].run.folder), "RECORDING"]),
         ],
         warnings=sorted({w for c in cells for w in c.result.warnings}),
+        reach=reach(next(iter(stores.values())).recordings) if stores else [],
+        left_out=_left_out(best),
     )
     replace_file(path, page.encode("utf-8", "replace"))
+
+
+def _left_out(best: Ranking) -> dict[str, str]:
+    """Where each group was left out once: the fold → its name."""
+    folds = [cell for cell in best.cells if (cell.trial.fold or "").endswith(LOGO)]
+    return {cell.trial.fold or "": min(g for _, g in cell.run.test_groups()) for cell in folds}
 
 
 def _curves(rankings: Sequence[Ranking]) -> dict[tuple[str, str], Any]:
