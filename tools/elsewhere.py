@@ -1,0 +1,146 @@
+"""How good a model of the orchestra is on what it has not heard: the test out of its domain.
+
+    python tools/elsewhere.py build/sources RUN [RUN ...]
+
+RUN: run folders that `audiocls train` made of the manifest of `orchestra.py`; several of them, one a
+seed, give mean ± deviation. Asked are its own held-out recordings; the notes of every soundfont
+that is for tests alone; the Philharmonia's held-out recordings, degraded (`degrade.py`); and
+whether sounds of kinds that did not train are told from the instruments. Prints a table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import statistics
+import tempfile
+import zlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import recall_score, roc_auc_score
+
+import audiocls
+from audiocls.description import UNKNOWN
+from degrade import CONDITIONS, degrade
+from orchestra import background, rendered
+
+# Of each class, at most so many held-out recordings are degraded.
+MOST = 12
+KEPT = 0.95  # of the known recordings, at the threshold where unknown ones are counted
+Answers = tuple[NDArray[np.str_], NDArray[np.float64], NDArray[np.str_], NDArray[np.float64]]
+
+
+def answers(model: audiocls.Classifier, rows: Sequence[tuple[str, str]]) -> Answers:
+    """Labels and probabilities of recordings, then of their clips. rows: path, label."""
+    labels, whole, clip_labels, clips = [], [], [], []
+    for (path, label), heard in zip(rows, model.recordings([p for p, _ in rows]), strict=True):
+        if isinstance(heard, Exception):
+            print(f"{path}: {heard}")
+            continue
+        labels.append(label)
+        whole.append(heard.answer)
+        clip_labels += [label] * len(heard.probabilities)
+        clips.append(heard.probabilities)
+    return np.array(labels), np.array(whole), np.array(clip_labels), np.concatenate(clips)
+
+
+def balanced(model: audiocls.Classifier, labels: NDArray, probabilities: NDArray) -> float:
+    """Mean recall of the classes that occur, in per cent; the answer `unknown` is wrong."""
+    said = np.array(model.classes_)[probabilities.argmax(axis=1)]
+    present = sorted(set(labels))
+    return 100 * float(recall_score(labels, said, labels=present, average="macro", zero_division=0))
+
+
+def surest(model: audiocls.Classifier, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The highest probability of an instrument."""
+    return probabilities[:, [name != UNKNOWN for name in model.classes_]].max(axis=1)
+
+
+def held_out(run: Path) -> list[tuple[str, str]]:
+    """Path and label of the instruments' recordings in a run's test part."""
+    with (run / "split.csv").open(newline="", encoding="utf-8") as file:
+        rows = [(r["path"], r["label"]) for r in csv.DictReader(file) if r["part"] == "test"]
+    return [(path, label) for path, label in rows if label != UNKNOWN]
+
+
+def degraded(rows: Iterable[tuple[str, str]], condition: str, out: Path) -> list[tuple[str, str]]:
+    """Copies of the first recordings of each class."""
+    made: list[tuple[str, str]] = []
+    count: dict[str, int] = {}
+    for path, label in rows:
+        count[label] = count.get(label, 0) + 1
+        if count[label] <= MOST:
+            name = f"{label}/{Path(path).name}"
+            target = (out / condition / name).with_suffix(".flac")
+            rng = np.random.default_rng([0, zlib.crc32(f"{condition} {name}".encode())])
+            degrade(Path(path), target, condition, rng)
+            made.append((str(target), label))
+    return made
+
+
+def scores(run: Path, sources: Path) -> dict[str, tuple[float, float | None]]:
+    """What is asked → balanced accuracy by recording and by clip, in per cent."""
+    model = audiocls.Classifier.load(run)
+    found: dict[str, tuple[float, float | None]] = {}
+
+    def judge(name: str, rows: Sequence[tuple[str, str]]) -> Answers:
+        given = answers(model, rows)
+        found[name] = balanced(model, *given[:2]), balanced(model, *given[2:])
+        print(f"{run}: {name}: {found[name][0]:.1f} {found[name][1]:.1f}", flush=True)
+        return given
+
+    own = held_out(run)
+    judge("pitches held out, all sources that trained", own)
+    orchestra = [row for row in own if row[0].endswith(".mp3")]
+    judge("pitches held out, Philharmonia", orchestra)
+    known = []
+    notes = list(rendered(sources, "test"))
+    for source in sorted({note["source"] for note in notes}):
+        rows = [(n["path"], n["label"]) for n in notes if n["source"] == source]
+        known.append(surest(model, judge(f"`{source}`, never heard", rows)[1]))
+    names = [name for name in found if name.endswith("never heard")]
+    found["mean of these sources"] = tuple(
+        statistics.mean(found[n][i] or 0 for n in names) for i in (0, 1)
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        for condition in CONDITIONS:
+            rows = degraded(orchestra, condition, Path(folder))
+            judge(f"Philharmonia, {condition}", rows)
+    home = surest(model, answers(model, orchestra)[1])
+    strange = surest(
+        model, answers(model, [(r["path"], UNKNOWN) for r in background(sources, "test")])[1]
+    )
+    for where, sure in (("held-out pitches", home), ("sources never heard", np.concatenate(known))):
+        is_known = np.arange(len(sure) + len(strange)) < len(sure)
+        area = float(roc_auc_score(is_known, np.concatenate([sure, strange])))
+        refused = float(np.mean(strange < np.quantile(sure, 1 - KEPT)))
+        found[f"unknown sounds told from {where}: AUROC"] = (100 * area, None)
+        found[f"of them refused, where {KEPT:.0%} of {where} are kept"] = (100 * refused, None)
+    return found
+
+
+def main() -> None:
+    """See the head of this file."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("sources", type=Path)
+    parser.add_argument("runs", type=Path, nargs="+")
+    given = parser.parse_args()
+    found = [scores(run, given.sources) for run in given.runs]
+    print("\n| asked | by recording | by half-second clip |\n|---|---:|---:|")
+    for name in found[0]:
+        cells = []
+        for i in (0, 1):
+            values = [f[name][i] for f in found]
+            if values[0] is None:
+                cells.append("")
+                continue
+            spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+            cells.append(f"{statistics.mean(values):.1f}{spread}")
+        print(f"| {name} | {cells[0]} | {cells[1]} |")
+
+
+if __name__ == "__main__":
+    main()
