@@ -2,10 +2,10 @@
 
     python tools/elsewhere.py build/sources RUN [RUN ...]
 
-RUN: run folders that `audiocls train` made of the manifest of `orchestra.py`; several of them, one a
+RUN: run folders that `audiocls train` made of the manifest of `orchestra.py`; several, one a
 seed, give mean ± deviation. Asked are its own held-out recordings; the notes of every soundfont
-that is for tests alone; the Philharmonia's held-out recordings, degraded (`degrade.py`); and
-whether sounds of kinds that did not train are told from the instruments. Prints a table.
+that is for tests alone; the Philharmonia's held-out recordings, degraded (`degrade.py`);
+and whether sounds of kinds that did not train are told from the instruments. Prints a table.
 """
 
 from __future__ import annotations
