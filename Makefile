@@ -6,7 +6,7 @@ BIN := .venv/bin
 # One interpreter for every Rust build, so that cargo and maturin share their work.
 export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 
-.PHONY: help demo test lint bench bench-rust study ablation parity sources docs lock clean
+.PHONY: help demo test lint bench bench-rust study ablation parity sources orchestra docs lock clean
 
 help:
 	@echo "make demo        synthetic data set -> features -> two models -> report page"
@@ -18,6 +18,7 @@ help:
 	@echo "make ablation    what each part of the training recipe does -> docs/results.md"
 	@echo "make parity      equality with the reference libraries -> docs/parity.md"
 	@echo "make sources     notes from soundfonts and unknown sounds -> build/sources (docs/sources.md)"
+	@echo "make orchestra   the model in the box -> python/audiocls/orchestra (docs/orchestra.md)"
 	@echo "make docs        the documents as pages with a search -> build/manual/site"
 	@echo "make lock        renew the pinned environment from pyproject.toml"
 
@@ -90,6 +91,19 @@ parity: build
 
 sources: .venv/installed
 	$(BIN)/python tools/render_sources.py build/sources
+
+# From the Philharmonia's recordings, a folder per class, and the sources; goes on where it was stopped.
+PHILHARMONIA ?= philharmonia
+
+orchestra: build sources
+	$(BIN)/python tools/orchestra.py $(PHILHARMONIA) build/sources build/orchestra.csv
+	$(BIN)/audiocls extract build/orchestra.csv --feature samples --set sample_rate=16000 \
+		--out features/orchestra
+	$(BIN)/audiocls train --model compact --features features/orchestra --feature mel-16k \
+		--source source --group-by group --remove-level --mixstyle 0.3 --epochs 90 --patience 0 \
+		--out runs/orchestra --resume
+	$(BIN)/python tools/pack_model.py runs/orchestra python/audiocls/orchestra
+	$(BIN)/python tools/elsewhere.py build/sources runs/orchestra
 
 # In an environment of its own: it needs nothing of the program.
 DOCS := build/manual

@@ -36,6 +36,10 @@ def by_loop(module: Module, files: list[str]) -> np.ndarray:
             librosa.power_to_db(librosa.feature.melspectrogram(y=c, sr=spec.sample_rate)).T
             for c in clips
         ]
+        if description.quiet_db:
+            levels = [librosa.power_to_db([librosa.db_to_power(f).mean()])[0] for f in features]
+            loud = max(levels) - description.quiet_db
+            features = [f for f, level in zip(features, levels, strict=True) if level >= loud]
         with torch.inference_mode():
             rows.append(module.probabilities(torch.from_numpy(np.stack(features))).mean(0).numpy())
     return np.stack(rows)

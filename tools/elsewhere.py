@@ -94,7 +94,7 @@ def scores(run: Path, sources: Path) -> dict[str, tuple[float, float | None]]:
 
     own = held_out(run)
     judge("pitches held out, all sources that trained", own)
-    orchestra = [row for row in own if row[0].endswith(".mp3")]
+    orchestra = [row for row in own if not Path(row[0]).is_relative_to(sources.resolve())]
     judge("pitches held out, Philharmonia", orchestra)
     known = []
     notes = list(rendered(sources, "test"))

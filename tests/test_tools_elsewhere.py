@@ -1,0 +1,59 @@
+"""The test out of the domain: what it counts, against counts by hand."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from saved_model import saved
+from sklearn.metrics import balanced_accuracy_score
+
+import audiocls
+import elsewhere
+from audiocls.data.synth import write_dataset
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A run of three classes, one of them `unknown`, its held-out recordings, and sources."""
+    write_dataset(tmp_path / "data", clips_per_class=4, n_classes=3)
+    store = audiocls.extract(tmp_path / "data", "mel-16k", tmp_path / "store")
+    names = [*store.classes[:2], "unknown"]
+    saved(tmp_path / "run", store, classes=names)
+    files = sorted((tmp_path / "data").rglob("*.wav"))
+    rows = [(f, f.parent.name) for f in files if f.parent.name in names]
+    write(tmp_path / "run/split.csv", ["path", "label", "group", "part"],
+          [[f, label, f.name, "test"] for f, label in rows])  # fmt: skip
+    columns = ["file_name", "label", "source", "family", "use", "group"]
+    for folder, source in (("sources", "font"), ("sources/unknown", "unknown")):
+        made = []
+        for i, (_, label) in enumerate(rows):
+            y = np.random.default_rng(i).standard_normal(16000) * 0.1
+            (tmp_path / folder).mkdir(exist_ok=True)
+            soundfile.write(tmp_path / folder / f"{i}.wav", y, 16000)
+            made.append([f"{i}.wav", label, source, source, "test", label])
+        write(tmp_path / folder / "metadata.csv", columns, made)
+    return tmp_path
+
+
+def write(path: Path, header: list[str], rows: list[list[object]]) -> None:
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+
+
+def test_every_row_of_the_table(place: Path) -> None:
+    found = elsewhere.scores(place / "run", place / "sources")
+    model = audiocls.Classifier.load(place / "run")
+    own = elsewhere.held_out(place / "run")
+    said = [model.classes_[i] for i in model.predict_proba([p for p, _ in own]).argmax(axis=1)]
+    expected = 100 * balanced_accuracy_score([label for _, label in own], said)
+    assert found["pitches held out, Philharmonia"][0] == pytest.approx(expected)
+    assert {name for name in found if name.endswith("never heard")} == {"`font`, never heard"}
+    assert found["mean of these sources"] == found["`font`, never heard"]
+    assert sum(name.startswith("Philharmonia, ") for name in found) == len(elsewhere.CONDITIONS)
+    # The unknown sounds are the notes themselves: nothing tells them apart.
+    assert found["unknown sounds told from sources never heard: AUROC"][0] == pytest.approx(50)
+    assert all(0 <= value <= 100 for pair in found.values() for value in pair if value is not None)
