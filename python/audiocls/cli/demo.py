@@ -6,17 +6,14 @@ import json
 import os
 import signal
 import sys
-import tempfile
-import webbrowser
 
 import click
 
 from audiocls.cli import Command
-from audiocls.description import ORCHESTRA
 
 
 @click.command("demo", cls=Command)
-@click.argument("model", metavar="[MODEL]", default=ORCHESTRA)
+@click.argument("model", metavar="[MODEL]", default="orchestra")
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
@@ -51,6 +48,9 @@ def command(
       audiocls demo runs/mel-resnet-0
       audiocls demo runs/mel-resnet-0 --hop-s 0.1 --port 0 --no-browser
     """
+    import tempfile
+    import webbrowser
+
     from audiocls.inference.clips import Cut
     from audiocls.inference.predict import Classifier
 
