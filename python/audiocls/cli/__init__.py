@@ -30,7 +30,6 @@ EXTRAS = {
     "onnxscript": "train",
     "psutil": "train",
     "safetensors": "train",
-    "sklearn": "train",
     "torch": "train",
     "gradio": "demo",
     "sounddevice": "mic",
