@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 # A shell that runs the tests in the background ignores Ctrl-C, and so would every child of theirs.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -27,3 +30,25 @@ def philharmonia() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real recordings at {folder}; set AUDIOCLS_TEST_DATA to a copy of them")
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium, whose microphone is one that beeps."""
+    found = subprocess.run(
+        [ROOT / ".ci/chromium"], capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
+    assert found.returncode == 0, f"{found.stderr} (`make browser` gets one)"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=found.stdout.strip(),
+            args=[
+                "--no-sandbox",
+                "--mute-audio",
+                "--autoplay-policy=no-user-gesture-required",
+                "--use-fake-device-for-media-stream",
+                "--use-fake-ui-for-media-stream",
+            ],
+        )
+        yield browser
+        browser.close()

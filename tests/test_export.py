@@ -100,14 +100,43 @@ def test_the_file_says_what_the_model_says(tmp_path: Path, architecture: str, pr
             expected = module.probabilities(torch.from_numpy(extractor.batch(clips))).numpy()
         (found,) = session.run(None, {"samples": clips})
         assert found.dtype == np.float32
-        np.testing.assert_allclose(found, expected, atol=exporting.TOLERANCE)
+        np.testing.assert_allclose(found, expected, atol=exporting.TOLERANCE["float32"])
+
+
+@pytest.mark.parametrize("architecture", ["compact", "crnn", "lstm", "resnet"])
+def test_weights_of_16_bits_are_those_of_the_model_rounded(
+    tmp_path: Path, architecture: str
+) -> None:
+    spec = FeatureSpec.preset("mfcc")
+    folder = model(tmp_path / "model", architecture, spec)
+    for weights in ("float32", "float16"):
+        out = tmp_path / f"{weights}.onnx"
+        run = CliRunner().invoke(
+            main, ["export", str(folder), "--out", str(out), "--weights", weights]
+        )
+        assert run.exit_code == 0, run.stderr
+    whole, half = ((tmp_path / f"{w}.onnx").stat().st_size for w in ("float32", "float16"))
+    n_weights = sum(p.numel() for p in Module.load(folder).network.parameters() if p.ndim >= 2)
+    assert whole - half == pytest.approx(2 * n_weights, rel=0.05, abs=8000)
+
+    module = Module.load(folder)
+    with torch.no_grad():
+        for parameter in module.network.parameters():
+            if parameter.ndim >= 2:
+                parameter.copy_(parameter.half().float())
+        clips = np.stack([clip(6000, spec.sample_rate, seed) for seed in range(3)])
+        features = audiocls.Extractor(spec, threads=1).batch(clips)
+        expected = module.probabilities(torch.from_numpy(features)).numpy()
+    session = onnxruntime.InferenceSession(out.read_bytes(), providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"samples": clips})
+    np.testing.assert_allclose(found, expected, atol=exporting.TOLERANCE["float32"])
 
 
 def test_what_differs_from_the_model_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = model(tmp_path / "model", "lstm", FeatureSpec.preset("mfcc"))
-    monkeypatch.setattr(exporting, "TOLERANCE", -1.0)
+    monkeypatch.setitem(exporting.TOLERANCE, "float32", -1.0)
     with pytest.raises(DataError, match="differs from the model by"):
         exporting.export(folder, tmp_path / "out.onnx")
     assert not (tmp_path / "out.onnx").exists()
@@ -117,6 +146,8 @@ def test_bad_input(tmp_path: Path) -> None:
     folder = model(tmp_path / "model", "lstm", FeatureSpec.preset("mfcc"))
     with pytest.raises(SettingError, match="is a folder"):
         exporting.export(folder, tmp_path)
+    with pytest.raises(SettingError, match="choose from float32, float16"):
+        exporting.export(folder, tmp_path / "out.onnx", "int8")
     with pytest.raises(SettingError, match="stft"):
         Features(FeatureSpec.preset("stft"))
     run = CliRunner().invoke(main, ["export", str(tmp_path / "none"), "--out", "x.onnx"])

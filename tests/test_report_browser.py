@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 import audiocls
 from audiocls.compare import compare
@@ -31,21 +29,6 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [folder / "mfcc"], ["lstm", "newcnn"], recipe=recipe, group_by=GROUPS, out=folder / "out"
     )
     return done.report
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    found = subprocess.run(
-        [ROOT / ".ci/chromium"], capture_output=True, text=True, stdin=subprocess.DEVNULL
-    )
-    assert found.returncode == 0, f"{found.stderr} (`make browser` gets one)"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=found.stdout.strip(),
-            args=["--no-sandbox", "--mute-audio", "--autoplay-policy=no-user-gesture-required"],
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(params=[(1280, "light"), (360, "dark")], ids=["desktop", "phone"])

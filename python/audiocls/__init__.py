@@ -6,6 +6,7 @@ The public names below load on first use, so that `import audiocls` and the comm
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from audiocls.spec import FeatureSpec as FeatureSpec
     from audiocls.spec import presets as presets
     from audiocls.training.augment import Augmenter as Augmenter
+
+# Before onnxruntime is imported, which from 1.29 on would report each use to its makers, keep a
+# number for this machine, and leave files in the home and temporary folders.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOME = {
     "Augmenter": "training.augment",

@@ -32,3 +32,10 @@ def unknown(name: str, value: str, choices: Iterable[str]) -> SettingError:
     near = difflib.get_close_matches(value.lower(), choices, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return SettingError(name, value, f"{hint}choose from {', '.join(choices)}")
+
+
+def reason(path: str, error: Exception) -> str:
+    """Why a recording gave nothing, without its path, which stands beside it."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error).removeprefix(f"{path}: ").removeprefix(f"{path!r} ")

@@ -19,7 +19,7 @@ from audiocls.errors import AudioclsError, SettingError
 # In the order of a first session; `audiocls --help` lists them so.
 COMMANDS = (
     "synth", "extract", "merge", "info", "train", "compare",
-    "predict", "stream", "evaluate", "export", "presets", "completion",
+    "predict", "demo", "stream", "evaluate", "export", "presets", "completion",
 )  # fmt: skip
 
 # Package → the extra that brings it: `pip install 'audiocls[EXTRA]'`.
@@ -30,8 +30,8 @@ EXTRAS = {
     "onnxscript": "train",
     "psutil": "train",
     "safetensors": "train",
-    "sklearn": "train",
     "torch": "train",
+    "gradio": "demo",
     "sounddevice": "mic",
     "datasets": "datasets",
     "pyarrow": "datasets",

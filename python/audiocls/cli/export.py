@@ -15,8 +15,15 @@ from audiocls.cli import Command, next_step
 @click.option(
     "--out", required=True, metavar="FILE.onnx", type=click.Path(path_type=Path), help="The file."
 )
+@click.option(
+    "--weights",
+    default="float32",
+    show_default=True,
+    metavar="float32|float16",
+    help="float16: half the bytes, computed in float32.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the file's metadata as JSON.")
-def command(model: str, out: Path, as_json: bool) -> None:
+def command(model: str, out: Path, weights: str, as_json: bool) -> None:
     """Write a model as one ONNX file: samples in, probabilities out, features inside.
 
     Classes, rate and threshold are in its metadata. The file is compared with the model before it
@@ -25,10 +32,11 @@ def command(model: str, out: Path, as_json: bool) -> None:
     \b
     Example:
       audiocls export runs/mel-resnet-0 --out instruments.onnx
+      audiocls export runs/mel-resnet-0 --out small.onnx --weights float16
     """
     from audiocls.inference.export import export
 
-    metadata = export(model, out)
+    metadata = export(model, out, weights)
     if as_json:
         click.echo(json.dumps({"file": str(out), **metadata}, ensure_ascii=True))
         return

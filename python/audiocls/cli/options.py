@@ -4,6 +4,7 @@ help."""
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import textwrap
 import types
@@ -22,11 +23,11 @@ def recipe_options(recipe: type[Recipe] = Recipe) -> Callable[[F], F]:
     """Adds `--recipe` and an option for every field of `recipe`. None stands for not given."""
 
     def add(command: F) -> F:
-        docs = field_docs(recipe)
+        # A class has a hash; that its instances have none confuses mypy.
+        docs = field_docs(recipe)  # type: ignore[arg-type]
+        kinds = field_types(recipe)
         for field in reversed(fields(recipe)):
-            command = _option(field.name, field_types(recipe)[field.name], field.default, docs)(
-                command
-            )
+            command = _option(field.name, kinds[field.name], field.default, docs)(command)
         return click.option(
             "--recipe",
             "preset",
@@ -44,6 +45,7 @@ def recipe_of(preset: str, options: dict[str, Any]) -> Recipe:
     return Recipe.preset(preset, **{k: v for k, v in options.items() if v is not None})
 
 
+@functools.cache
 def field_docs(cls: type) -> dict[str, str]:
     """The docstrings that stand under the fields of a dataclass and of those it extends."""
     docs: dict[str, str] = {}

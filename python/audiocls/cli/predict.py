@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audiocls.cli import Command, next_step
-from audiocls.errors import DataError, SettingError, unknown
+from audiocls.errors import DataError, SettingError, reason, unknown
 
 if TYPE_CHECKING:
     from audiocls.inference.predict import Prediction
@@ -118,13 +118,6 @@ def find(paths: tuple[str, ...]) -> list[str]:
     if not files:
         raise DataError(f"{', '.join(paths)}: no recordings there")
     return files
-
-
-def reason(path: str, error: Exception) -> str:
-    """Why a recording gave nothing, without its path, which stands beside it."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error).removeprefix(f"{path}: ").removeprefix(f"{path!r} ")
 
 
 def _printer(form: str, top: int, threshold: float | None) -> tuple[Show, Callable[[], None]]:

@@ -14,14 +14,14 @@ from torch import Tensor, nn
 
 from audiocls import _native
 from audiocls import classifier as trained
-from audiocls.errors import DataError, SettingError
+from audiocls.errors import DataError, SettingError, unknown
 from audiocls.files import replace_file
 from audiocls.graph import exportable, exported, takes_any_length
 from audiocls.inference.predict import Classifier
 from audiocls.inference.waveform import Features
 
-# The file may differ so much from `predict`, in any probability.
-TOLERANCE = 1e-4
+# How weights may lie in the file, and how far any probability may then be from that of `predict`.
+TOLERANCE = {"float32": 1e-4, "float16": 1e-2}
 
 
 class _Waveform(nn.Module):
@@ -36,8 +36,10 @@ class _Waveform(nn.Module):
         return self.classifier.probabilities(self.features(samples)).float()
 
 
-def export(model: str | Path, out: str | Path) -> dict[str, Any]:
+def export(model: str | Path, out: str | Path, weights: str = "float32") -> dict[str, Any]:
     """Writes a model as an ONNX file, and returns what its metadata say.
+
+    weights: `float32`, or `float16`: half the bytes, computed in float32.
 
     The file takes `samples`, float32 [batch, n] in [-1, 1] at `sample_rate`, each row one clip, and
     gives `probabilities`, float32 [batch, n_classes]. n is free where the network takes clips of
@@ -47,6 +49,8 @@ def export(model: str | Path, out: str | Path) -> dict[str, Any]:
     the network, or the file does not say what `predict` says; nothing is written then.
     """
     out = Path(out)
+    if weights not in TOLERANCE:
+        raise unknown("weights", weights, TOLERANCE)
     if out.is_dir():
         raise SettingError("out", str(out), "is a folder; the file to write is needed")
     classifier = Classifier.load(model)
@@ -69,13 +73,40 @@ def export(model: str | Path, out: str | Path) -> dict[str, Any]:
     }
     for key, value in metadata.items():
         graph.metadata_props.add(key=key, value=json.dumps(value))
+    if weights == "float16":
+        _halve(graph)
     document = graph.SerializeToString()
-    _check(document, classifier, n_samples, free)
+    _check(document, classifier, n_samples, free, TOLERANCE[weights])
     replace_file(out, document)
     return metadata
 
 
-def _check(document: bytes, classifier: Classifier, n_samples: int, free: bool) -> None:
+def _halve(graph: Any) -> None:
+    """Rounds the network's matrices and kernels of an onnx.ModelProto to float16, and casts them
+    where they are used. Means and deviations stay: they have few bytes, and may be tiny."""
+    import onnx
+
+    casts = []
+    for tensor in graph.graph.initializer:
+        name = tensor.name
+        if not name.startswith("classifier.") or len(tensor.dims) < 2:
+            continue
+        values = onnx.numpy_helper.to_array(tensor)
+        if values.dtype == np.float32:
+            with np.errstate(over="ignore"):  # the check finds it
+                half = values.astype(np.float16)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(half, f"{name}.float16"))
+            casts.append(
+                onnx.helper.make_node("Cast", [tensor.name], [name], to=onnx.TensorProto.FLOAT)
+            )
+    nodes = [*casts, *graph.graph.node]
+    del graph.graph.node[:]
+    graph.graph.node.extend(nodes)
+
+
+def _check(
+    document: bytes, classifier: Classifier, n_samples: int, free: bool, tolerance: float
+) -> None:
     """Raises DataError where the file says otherwise than the model."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
@@ -88,10 +119,10 @@ def _check(document: bytes, classifier: Classifier, n_samples: int, free: bool) 
             expected = classifier.network(extractor.batch(clip))
             (found,) = session.run(None, {"samples": clip})
             worst = float(np.abs(found - expected).max())
-            if not worst <= TOLERANCE:
+            if not worst <= tolerance:
                 raise DataError(
                     f"the exported file differs from the model by {worst:.2g} on {name} of {n} "
-                    f"samples, more than {TOLERANCE:g}: not written"
+                    f"samples, more than {tolerance:g}: not written"
                 )
 
 
