@@ -1,5 +1,5 @@
 """`extract --engine ray` on a real Ray cluster of two nodes: the store of one machine, though a
-worker is killed and a node goes away."""
+worker is killed with SIGKILL. (A node that goes away is not tried here.)"""
 
 from __future__ import annotations
 
