@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -365,3 +366,32 @@ def test_parts_made_at_the_same_time(data: Path, tmp_path: Path) -> None:
     merge(tmp_path / "store")
     whole = audiocls.extract(data, "mel-16k", tmp_path / "whole")
     assert contents(tmp_path / "store") == contents(whole.path)
+
+
+def test_a_part_that_is_killed_goes_on(data: Path, tmp_path: Path) -> None:
+    """SIGKILL when one of its two shards is there: the same command makes the other one."""
+    code = (
+        "import os, signal, sys; from audiocls.data import extraction\n"
+        "extraction.SHARD_RECORDINGS = 2\n"
+        "def kill(progress):\n"
+        "    shards = extraction.Path(sys.argv[2]) / 'parts/1-of-3/shards'\n"
+        "    if list(shards.glob('*.recordings.jsonl')):\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "extraction.extract_part(sys.argv[1], 'mel-16k', sys.argv[2], shard=(1, 3), threads=1,"
+        " progress=kill)"
+    )
+    copy, out = tmp_path / "data", tmp_path / "store"
+    shutil.copytree(data, copy)
+    # The second shard has a long recording, and is not there when the first is seen.
+    write(copy / "2.wav", 4_000)
+    whole = audiocls.extract(copy, "mel-16k", tmp_path / "whole")
+    killed = subprocess.run([sys.executable, "-c", code, copy, out], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    folder = out / "parts/1-of-3"
+    assert not (folder / "part.json").exists()
+    with pytest.raises(DataError, match="1-of-3: is unfinished"):
+        merge(out)
+    for number in (1, 2, 3):
+        part(copy, out, number, 3)
+    merge(out)
+    assert contents(out) == contents(whole.path)

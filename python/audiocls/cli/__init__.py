@@ -37,6 +37,7 @@ EXTRAS = {
     "pyarrow": "datasets",
     "fsspec": "remote",
     "s3fs": "remote",
+    "ray": "ray",
     "soundfile": "soundfile",
 }
 

@@ -6,12 +6,18 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from audiocls.cli import Command, next_step
-from audiocls.errors import SettingError
+from audiocls.errors import SettingError, unknown
+
+if TYPE_CHECKING:
+    from audiocls.data.parts import Part
+    from audiocls.data.store import Store
+
+ENGINES = ("local", "ray")
 
 
 @click.command("extract", cls=Command)
@@ -59,6 +65,18 @@ from audiocls.errors import SettingError
     metavar="I/N",
     help="Make part I of N only, in DIR/parts/I-of-N; `audiocls merge DIR` joins the parts.",
 )
+@click.option(
+    "--engine",
+    default="local",
+    show_default=True,
+    metavar="local|ray",
+    help="Where: on this machine, or on a Ray cluster of which it is a node.",
+)
+@click.option(
+    "--ray-address",
+    metavar="HOST:PORT",
+    help="Default: RAY_ADDRESS, else the cluster that runs here.",
+)
 @click.option("--strict", is_flag=True, help="Exit with 1 if any recording failed.")
 @click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON.")
 def command(
@@ -67,6 +85,8 @@ def command(
     overrides: tuple[str, ...],
     out: Path | None,
     shard: str | None,
+    engine: str,
+    ray_address: str | None,
     strict: bool,
     as_json: bool,
     **settings: Any,
@@ -78,7 +98,8 @@ def command(
     recording that cannot be used is named in failures.csv and skipped; but where all of a class or
     more than half of all fail, the store is left unfinished: the data may have gone away. An
     interrupted run is continued by the same command, which also makes again what is damaged in a
-    finished store. With --shard, many machines share the work: each makes parts, in any order.
+    finished store. With --shard, many machines share the work: each makes parts, in any order; with
+    --engine ray, a Ray cluster does.
 
     \b
     Example:
@@ -86,11 +107,18 @@ def command(
       audiocls extract recordings/ --feature mel --set n_mels=64 --out features/mel-64
       audiocls extract recordings/ --feature samples --set sample_rate=16000
       audiocls extract recordings/ --feature mel --shard 3/8
+      audiocls extract s3://bucket/recordings --feature mel --engine ray
     """
     from audiocls.cli.progress import extraction_progress
     from audiocls.data.extraction import extract, extract_part
     from audiocls.spec import FeatureSpec
 
+    if engine not in ENGINES:
+        raise unknown("engine", engine, ENGINES)
+    if ray_address and engine != "ray":
+        raise SettingError("ray_address", ray_address, "is for --engine ray")
+    if shard and engine == "ray":
+        raise SettingError("shard", shard, "--engine ray makes the parts itself")
     spec = FeatureSpec.preset(feature, **dict(map(_override, overrides)))
     out = out if out is not None else Path("features") / feature
     started = time.monotonic()
@@ -100,11 +128,15 @@ def command(
             "progress": progress,
             "notice": lambda text: click.echo(f"note: {text}", err=True),
         }
-        made = (
-            extract_part(data, spec, out, shard=_shard(shard), **settings)
-            if shard
-            else extract(data, spec, out, **settings)
-        )
+        made: Store | Part
+        if engine == "ray":
+            from audiocls.data.cluster import extract_on_cluster
+
+            made = extract_on_cluster(data, spec, out, address=ray_address, **settings)
+        elif shard:
+            made = extract_part(data, spec, out, shard=_shard(shard), **settings)
+        else:
+            made = extract(data, spec, out, **settings)
     about, failures = made.about, made.path / "failures.csv"
     if as_json:
         summary = {

@@ -21,15 +21,16 @@ def gather(
 ) -> list[dict[str, Any]]:
     """Tells the recordings what became of them; gives what store.json says of each shard.
 
-    A shard is its number, its first recording and one past its last, as indices into `recordings`.
+    A shard is its number, its first recording and one past its last, by their ids; `recordings` are
+    those of all `shards`, one after another.
     """
-    described = []
+    described, before = [], shards[0][1] if shards else 0
     for number, start, end in shards:
         found = made(out, number, range(start, end))
         if found is None:
             raise DataError(f"{shard_file(out, number, 'recordings.jsonl')}: is damaged; {AGAIN}")
         for outcome in found.outcomes:
-            recording = recordings[outcome.pop("id")]
+            recording = recordings[outcome.pop("id") - before]
             for name, value in outcome.items():
                 setattr(recording, name, value)
         own = _file(shard_file(out, number, "recordings.jsonl"))

@@ -9,12 +9,13 @@ with a part.json, and parts.py joins them. docs/store.md has the format.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from audiocls.data.completion import (
 from audiocls.data.listing import list_recordings
 from audiocls.data.listing.remote import is_url
 from audiocls.data.parts import Part, part_folder, read_part
-from audiocls.data.recordings import Listing
+from audiocls.data.recordings import Listing, Recording
 from audiocls.data.resume import known, missing_shards, opened
 from audiocls.data.store import FORMAT, VERSION, Store, open_store, shard_file
 from audiocls.errors import DataError, LimitError, SettingError, unknown
@@ -100,7 +101,7 @@ def extract(
     too many recordings, or all, cannot be used or the data has changed, OSError if the store cannot
     be written, KeyboardInterrupt when interrupted (finished shards are kept).
     """
-    work = _work(
+    work = plan(
         data,
         feature,
         name=name,
@@ -123,7 +124,7 @@ def extract(
             write_failures(out, recordings)
             check_some_clip(recordings, str(out / "failures.csv"))
             if not accept_failures and (lost := loss(recordings)):
-                _leave_unfinished(out, work, shards, at_listing, lost)
+                _leave_unfinished(out, recordings, shards, at_listing, lost)
             complete(out, "store.json", work.about, recordings, described, work.row_shape)
     return open_store(out)
 
@@ -147,38 +148,56 @@ def extract_part(
     than the number of shards, some parts are empty. The other parameters and errors are those of
     `extract`; but whether a class has lost all of its recordings is seen by `merge` only.
     """
-    number, of = shard
-    if not 1 <= number <= of:
-        raise SettingError("shard", f"{number}/{of}", "must be I/N with 1 <= I <= N")
-    work = _work(data, feature, **settings)
+    work = plan(data, feature, **settings)
     out = Path(out) if out is not None else Path("features") / work.about["feature"]
-    folder = part_folder(out, number, of)
-    every = work.shards
-    first = len(every) * (number - 1) // of
-    shards = every[first : len(every) * number // of]
-    own = work.listing.recordings[shards[0][1] : shards[-1][2]] if shards else []
-    part = {"number": number, "of": of, "first_shard": first, "listing": _digest(work.listing)}
-    about = {**work.about, "part": part}
+    return make_part(
+        work,
+        out,
+        shard,
+        restart=restart,
+        accept_failures=accept_failures,
+        progress=progress,
+        notice=notice,
+    )
+
+
+def make_part(
+    work: Work,
+    out: Path,
+    shard: tuple[int, int],
+    *,
+    restart: bool = False,
+    accept_failures: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+    notice: Callable[[str], None] | None = None,
+) -> Part:
+    """What `extract_part` makes, of data that are listed already."""
+    about, own, shards = work.part(shard)
+    folder = part_folder(out, *shard)
     notice = notice or (lambda text: None)
     with opened(folder, "part.json", about, own, restart, notice):
         if not (folder / "part.json").exists():
             _extract_missing(folder, work, shards, progress, notice)
             at_listing = {r.id for r in own if r.status == "failed"}
-            described = gather(folder, work.listing.recordings, shards)
+            described = gather(folder, own, shards)
             write_failures(folder, own)
             if not accept_failures and (lost := loss(own, classes=False)):
-                _leave_unfinished(folder, work, shards, at_listing, lost)
+                _leave_unfinished(folder, own, shards, at_listing, lost)
             complete(folder, "part.json", about, own, described, work.row_shape)
     return read_part(folder)
 
 
 def _leave_unfinished(
-    out: Path, work: _Work, shards: list[tuple[int, int, int]], at_listing: set[int], lost: str
+    out: Path,
+    recordings: list[Recording],
+    shards: list[tuple[int, int, int]],
+    at_listing: set[int],
+    lost: str,
 ) -> None:
     """Too much failed: what did is to be tried again, for the data may come back."""
+    again = {r.id for r in recordings if r.status == "failed"} - at_listing
     for number, start, end in shards:
-        recordings = work.listing.recordings[start:end]
-        if any(r.status == "failed" and r.id not in at_listing for r in recordings):
+        if not again.isdisjoint(range(start, end)):
             shard_file(out, number, "recordings.jsonl").unlink()
     raise DataError(
         f"{lost}; see {out / 'failures.csv'}. The store is left unfinished: {AGAIN}, or with "
@@ -190,7 +209,7 @@ def _leave_unfinished(
 
 
 @dataclass(frozen=True)
-class _Work:
+class Work:
     """Settings that are valid, and the recordings of a data set that has some."""
 
     about: dict[str, Any]  # how store.json begins
@@ -200,13 +219,34 @@ class _Work:
     listing: Listing
     threads: int
 
-    @property
+    @functools.cached_property
     def shards(self) -> list[tuple[int, int, int]]:
         """Of each shard its number, its first recording and one past its last."""
         return [(number, *shard) for number, shard in enumerate(_shards(self.listing))]
 
+    @functools.cached_property
+    def digest(self) -> str:
+        """Of all that is known of the recordings once they are listed."""
+        digest = hashlib.blake2b(digest_size=16)
+        for recording in self.listing.recordings:
+            digest.update(json.dumps([recording.path, *known(recording)]).encode() + b"\n")
+        return digest.hexdigest()
 
-def _work(
+    def part(
+        self, shard: tuple[int, int]
+    ) -> tuple[dict[str, Any], list[Recording], list[tuple[int, int, int]]]:
+        """Of part I of N: how its part.json begins, its recordings (copies) and its shards."""
+        number, of = shard
+        if not 1 <= number <= of:
+            raise SettingError("shard", f"{number}/{of}", "must be I/N with 1 <= I <= N")
+        first = len(self.shards) * (number - 1) // of
+        shards = self.shards[first : len(self.shards) * number // of]
+        own = self.listing.recordings[shards[0][1] : shards[-1][2]] if shards else []
+        part = {"number": number, "of": of, "first_shard": first, "listing": self.digest}
+        return {**self.about, "part": part}, [replace(r) for r in own], shards
+
+
+def plan(
     data: Any,
     feature: str | FeatureSpec,
     *,
@@ -218,7 +258,8 @@ def _work(
     dtype: str | None = None,
     threads: int | None = None,
     inside_only: bool = False,
-) -> _Work:
+) -> Work:
+    """Checks the settings, then lists the data. Parameters and errors are those of `extract`."""
     spec = FeatureSpec.preset(feature) if isinstance(feature, str) else feature
     samples = spec.kind == "samples"
     if clip_s is None:
@@ -249,7 +290,7 @@ def _work(
         if isinstance(data, (str, os.PathLike)) and not is_url(data)
         else listing.root,
     }
-    return _Work(about, spec, settings, row_shape, listing, threads or usable_cores())
+    return Work(about, spec, settings, row_shape, listing, threads or usable_cores())
 
 
 def _clip_shape(spec: FeatureSpec, settings: dict[str, Any]) -> list[int]:
@@ -272,20 +313,12 @@ def _shards(listing: Listing) -> list[tuple[int, int]]:
     return shards
 
 
-def _digest(listing: Listing) -> str:
-    """Of all that is known of the recordings once they are listed."""
-    digest = hashlib.blake2b(digest_size=16)
-    for recording in listing.recordings:
-        digest.update(json.dumps([recording.path, *known(recording)]).encode() + b"\n")
-    return digest.hexdigest()
-
-
 # --- what is missing ---
 
 
 def _extract_missing(
     out: Path,
-    work: _Work,
+    work: Work,
     shards: list[tuple[int, int, int]],
     progress: Callable[[Progress], None] | None,
     notice: Callable[[str], None],

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from audiocls.errors import DataError
 from audiocls.files import read_csv, write_csv
+
+# What a recording without further metadata has: one object for all, never changed.
+NO_COLUMNS: Mapping[str, str] = {}
 
 
 @dataclass(slots=True)
@@ -32,7 +36,8 @@ class Recording:
     audio_hash: str = ""  # of the decoded samples: equal for the same audio
     n_bytes: int = 0  # of the file
     mtime_ns: int = 0  # of the file, nanoseconds since 1970
-    extra: dict[str, str] = field(default_factory=dict)  # further metadata columns
+    # Further metadata columns; one object for all recordings without any.
+    extra: Mapping[str, str] = field(default_factory=lambda: NO_COLUMNS)
 
 
 @dataclass
@@ -85,9 +90,10 @@ RESULT_COLUMNS = (
 
 def recording_of_row(path: str, row: dict[str, str]) -> Recording:
     """The recording that a row of metadata describes; `row` is without the path column."""
-    label = row.pop("label", "")
+    # One object for each label, group and split: there may be millions of recordings.
+    label, group, split = (sys.intern(row.pop(name, "")) for name in ("label", "group", "split"))
     path = path.replace(os.sep, "/")
-    recording = Recording(0, path, label, row.pop("group", "") or path, row.pop("split", ""))
+    recording = Recording(0, path, label, group or path, split)
     if not label:
         recording.status, recording.error = "failed", "has no label"
     if row:
@@ -172,18 +178,18 @@ def _recording(cells: list[str], extra: list[str]) -> Recording:
     return Recording(
         id=int(i),
         path=path,
-        label=label,
-        group=path if group == path else group,  # one object: there may be many
-        split=split,
+        label=sys.intern(label),  # one object for all: there may be many
+        group=path if group == path else sys.intern(group),
+        split=sys.intern(split),
         duration_s=float(duration) if duration else None,
         sample_rate=int(rate) if rate else None,
         channels=int(channels) if channels else None,
         n_clips=int(clips),
         n_silent=int(silent),
-        status=status,
+        status=sys.intern(status),
         error=error,
         audio_hash=audio_hash,
         n_bytes=int(n_bytes),
         mtime_ns=int(mtime),
-        extra=dict(zip(extra, rest[5:], strict=True)),
+        extra=dict(zip(extra, rest[5:], strict=True)) or NO_COLUMNS,
     )

@@ -45,7 +45,7 @@ def opened(
     try:
         if restart:
             _remove(out)
-        _check_settings(out, done, about)
+        check_settings(out, done, about)
         _forget_damaged(out, done, notice)
         _check_data(out, done, about, recordings)
         if not (out / done).exists():
@@ -89,7 +89,7 @@ PARTS = "parts"
 _OTHERWISE = "extract with `restart` to make it anew, or into another `out`"
 
 
-def _check_settings(out: Path, done: str, about: dict[str, Any]) -> None:
+def check_settings(out: Path, done: str, about: dict[str, Any]) -> None:
     """Fails if what is in `out` was made with other settings, and says which."""
     file = _description(out, done)
     if file and (differences := differing_settings(read_about(file), about)):

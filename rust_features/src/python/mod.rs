@@ -45,6 +45,7 @@ fn setting_error(name: &str, value: &Value, rule: &str) -> PyErr {
 
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    crate::simd::Isa::check_environment()?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     audio::register(module)?;
     features::register(module)?;

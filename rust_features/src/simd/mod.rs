@@ -245,6 +245,10 @@ pub trait Kernel {
     fn run<S: Simd>(self, s: S) -> Self::Output;
 }
 
+/// The environment variable that names the most that is used: "sse2" for a machine as old as any,
+/// or what all machines of a cluster have, for results that are equal bit for bit.
+const MOST: &str = "AUDIOCLS_ISA";
+
 /// An instruction set of this machine: there is no value of one that it lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Isa(Set);
@@ -270,7 +274,8 @@ enum Set {
 }
 
 impl Isa {
-    /// What this machine can run, fastest first.
+    /// What this machine can run, fastest first; where the environment variable `AUDIOCLS_ISA` names
+    /// one of them, nothing before it.
     pub fn available() -> Vec<Self> {
         let mut all = Vec::new();
         #[cfg(target_arch = "x86_64")]
@@ -290,7 +295,23 @@ impl Isa {
         all.push(Self(Set::Neon));
         #[cfg(any(test, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
         all.push(Self(Set::Portable));
+        let most = std::env::var(MOST).ok();
+        let first = all.iter().position(|isa| Some(isa.name()) == most.as_deref());
+        all.drain(..first.unwrap_or(0));
         all
+    }
+
+    /// Whether the environment asks for nothing that this machine lacks.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if `AUDIOCLS_ISA` names no instruction set of this machine.
+    pub fn check_environment() -> Result<()> {
+        let Some(name) = std::env::var_os(MOST) else { return Ok(()) };
+        let name = name.to_string_lossy();
+        match Self::named(&name) {
+            Err(Error::Setting { value, rule, .. }) => Err(Error::setting(MOST, value, rule)),
+            _ => Ok(()),
+        }
     }
 
     /// The fastest of this machine.

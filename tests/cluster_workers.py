@@ -1,0 +1,59 @@
+"""What workers of a Ray cluster run in tests in place of `audiocls.data.cluster.made_part`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from audiocls.data import cluster, extraction
+
+
+def small(task: Any, number: int) -> Iterator[tuple[str, bytes]]:
+    extraction.SHARD_RECORDINGS = 2
+    yield from cluster.made_part(task, number)
+
+
+def stuck(task: Any, number: int) -> Iterator[tuple[str, bytes]]:
+    """Part 3 stops when half of its files are sent, the first time that it is made."""
+    files = small(task, number)
+    yield next(files)
+    yield next(files)
+    mark = Path(task.data).parent / "stuck"
+    if number == 3 and not mark.exists():
+        mark.with_suffix(".tmp").write_text(str(os.getpid()))
+        mark.with_suffix(".tmp").rename(mark)
+        time.sleep(600)
+    yield from files
+
+
+def lost(task: Any, number: int) -> Iterator[tuple[str, bytes]]:
+    if number == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    yield from small(task, number)
+
+
+def other_data(task: Any, number: int) -> Iterator[tuple[str, bytes]]:
+    """A machine where one recording is another."""
+    cluster._planned.cache_clear()
+    os.utime(Path(task.data) / "class 0/0.wav", ns=(1, time.time_ns()))
+    yield from small(task, number)
+
+
+def other_version(task: Any, number: int) -> Iterator[tuple[str, bytes]]:
+    cluster._native.__version__ = "0.0.1"
+    try:
+        yield from small(task, number)
+    finally:
+        cluster._native.__version__ = task.version
+
+
+def without_audiocls(task: Any, number: int) -> Iterator[tuple[str, bytes]]:
+    yield from small(task, number)
+
+
+# Ray sends a function by the name of its module, and workers have none of this name.
+without_audiocls.__module__ = "audiocls_of_the_driver"
