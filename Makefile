@@ -6,12 +6,14 @@ BIN := .venv/bin
 # One interpreter for every Rust build, so that cargo and maturin share their work.
 export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 
-.PHONY: help demo test lint bench bench-rust study ablation parity sources orchestra docs lock clean
+.PHONY: help demo test lint fuzz audit bench bench-rust study ablation parity sources orchestra docs lock clean
 
 help:
 	@echo "make demo        synthetic data set -> features -> two models -> report page"
 	@echo "make test        build, then all tests"
 	@echo "make lint        rustfmt, clippy, ruff, mypy, stubtest, import-linter"
+	@echo "make fuzz        what Rust reads, under libFuzzer, FUZZ_S=60 a target"
+	@echo "make audit       licences and known faults of the dependencies"
 	@echo "make bench       speed against the peers -> docs/performance.md"
 	@echo "make bench-rust  micro-benchmarks of the Rust stages, and their instruction counts"
 	@echo "make study       every architecture of the study x mel, mfcc -> docs/results.md"
@@ -72,6 +74,25 @@ lint: build
 	$(BIN)/stubtest audiocls._native --mypy-config-file pyproject.toml --ignore-disjoint-bases \
 		--allowlist .ci/stubtest-allow
 	$(BIN)/lint-imports
+
+# Inputs that lead further are kept in build/fuzz/corpus, what fails in build/fuzz. SANITIZER=address
+# adds the address sanitizer.
+FUZZ_S ?= 60
+SANITIZER ?=
+
+fuzz:
+	fuzz/build $(SANITIZER)
+	for target in decode resample spec features; do \
+		mkdir -p build/fuzz/corpus/$$target && FUZZ_TARGET=$$target build/fuzz/target \
+		-max_total_time=$(FUZZ_S) -timeout=20 -print_final_stats=1 -artifact_prefix=build/fuzz/$$target- \
+		build/fuzz/corpus/$$target fuzz/seeds/$$target || exit 1; done
+
+# Both ask the network for lists of known faults; --strict, or pip-audit would pass without them.
+audit: $(BIN)/uv
+	cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny
+	cargo deny check
+	for lock in requirements requirements-bench requirements-docs; do \
+		$(BIN)/uv tool run pip-audit==2.10.1 --strict --disable-pip --require-hashes -r $$lock.lock || exit 1; done
 
 bench: build .venv/installed-bench
 	$(BIN)/python benches/report.py
