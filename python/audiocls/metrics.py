@@ -26,19 +26,27 @@ def evaluate(probabilities: ArrayLike, labels: ArrayLike, classes: list[str]) ->
             f"probabilities {p.shape} must be [n, n_classes] with n = {len(y)} labels >= 1 "
             f"and n_classes = {len(classes)}"
         )
-    confusion = np.zeros((len(classes), len(classes)), np.int64)
-    np.add.at(confusion, (y, p.argmax(axis=1)), 1)
-    hits, n, named = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
-    with np.errstate(invalid="ignore"):  # 0/0 is NaN
-        recall, precision, f1 = hits / n, hits / named, 2 * hits / (n + named)
+    # Imported where it is needed: prediction uses this module without scikit-learn.
+    from sklearn.metrics import (
+        accuracy_score,
+        confusion_matrix,
+        precision_recall_fscore_support,
+    )
+
+    predicted, all_classes = p.argmax(axis=1), np.arange(len(classes))
+    precision, recall, f1, n = precision_recall_fscore_support(
+        y, predicted, labels=all_classes, zero_division=np.nan
+    )
     return {
-        "accuracy": float(hits.sum() / len(y)),
+        "accuracy": float(accuracy_score(y, predicted)),
+        # scikit-learn's balanced_accuracy_score is the same mean, but warns where a class is only
+        # predicted; its macro F1 would count a class that nobody saw or named as 0.
         "balanced_accuracy": float(np.nanmean(recall)),
         "macro_f1": float(np.nanmean(f1)),
         "ece": expected_calibration_error(p, y),
         "nll": negative_log_likelihood(p, y),
         "n": len(y),
-        "confusion": confusion.tolist(),
+        "confusion": confusion_matrix(y, predicted, labels=all_classes).tolist(),
         "per_class": {
             name: {
                 "precision": _number(precision[i]),

@@ -30,6 +30,7 @@ EXTRAS = {
     "onnxscript": "train",
     "psutil": "train",
     "safetensors": "train",
+    "sklearn": "train",
     "torch": "train",
     "gradio": "demo",
     "sounddevice": "mic",
