@@ -242,7 +242,5 @@ def test_damaged_models_are_refused(model: Path, tmp_path: Path) -> None:
     ]:
         with pytest.raises(DataError, match=message):
             audiocls.Classifier.load(tampered(change))
-    with pytest.raises(DataError, match="the model in the box"):
-        audiocls.Classifier.load("orchestra")
     with pytest.raises(DataError, match="holds no model"):
         audiocls.Classifier.load(tmp_path)
