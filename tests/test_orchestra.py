@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import unknown_sounds
 from click.testing import CliRunner
 
 import audiocls
+import unknown_sounds
 from audiocls.cli import main
 from audiocls.description import ORCHESTRA, UNKNOWN, model_folder
 
