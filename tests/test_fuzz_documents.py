@@ -235,5 +235,5 @@ def test_arguments(folder: Path, data: st.DataObject) -> None:
     words = st.sampled_from(["", "-", "-1", "nan", "1e400", "a,b", "n_fft=-1", "0", "\udcff"])
     absent = st.sampled_from([str(folder / "absent"), "/dev/null", str(folder / "table.parquet/x")])
     # Not --debug, whose traceback is asked for; no path that is there, so that nothing long begins.
-    piece = st.sampled_from(sorted({*flags} - {"--debug"})) | words | absent
+    piece = st.sampled_from(sorted({*flags, "--help"} - {"--debug"})) | words | absent
     run(name, data.draw(absent), *data.draw(st.lists(piece, max_size=6)))

@@ -536,5 +536,8 @@ mod tests {
         for (_, spec) in FeatureSpec::presets() {
             assert_eq!(FeatureSpec::from_json(&spec.to_json()).unwrap(), spec);
         }
+        // Found by fuzzing: the nearest double, not its neighbour.
+        let json = r#"{"kind":"mel","n_mels":80,"log":"db","log_floor":9.999999999999999e-31}"#;
+        assert_eq!(FeatureSpec::from_json(json).unwrap().log_floor, 9.999999999999999e-31);
     }
 }

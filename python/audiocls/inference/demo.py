@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from audiocls.audio import blocks
 from audiocls.description import UNKNOWN
@@ -30,10 +29,7 @@ from audiocls.spec import FeatureSpec
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # pydub warns where there is no ffmpeg; the page needs none
-    # Both are gradio's own.
-    import fastapi
     import gradio as gr
-    import uvicorn
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -190,6 +186,9 @@ def serve(page: gr.Blocks, listening: socket.socket, began: Callable[[str], None
     Args:
         began: called with its address.
     """
+    import fastapi  # this and uvicorn are gradio's own
+    import uvicorn
+
     port = listening.getsockname()[1]
     app = gr.mount_gradio_app(
         fastapi.FastAPI(openapi_url=None),
@@ -295,6 +294,8 @@ def _waveform(overview: Overview) -> str:
 
 
 def _spectrogram(overview: Overview) -> str:
+    from PIL import Image
+
     level = 1 + (overview.bands - overview.bands.max()) / _RANGE_DB
     at = np.clip(np.nan_to_num(level, neginf=0.0), 0, 1) * (len(_COLOURS) - 1)
     steps = np.arange(len(_COLOURS))
