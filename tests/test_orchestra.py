@@ -69,3 +69,5 @@ def test_a_stranger_asks_it_by_its_name(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     (row,) = json.loads(done.stdout)
     assert row["label"] == UNKNOWN
+    about = CliRunner().invoke(main, ["info", "orchestra", "--json"])
+    assert json.loads(about.stdout)["classes"] == audiocls.Classifier.load(ORCHESTRA).classes_

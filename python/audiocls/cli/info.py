@@ -39,7 +39,7 @@ def command(path: Path, as_json: bool, plot: Path | None, whole: bool) -> None:
     """Show what PATH contains: classes and their balance, failures, rates, groups, leaks.
 
     PATH is a data set, of which only the headers are read; a feature store, of which everything is
-    known; or a run folder or its model.
+    known; or a run folder or its model, or `orchestra`, the model in the box.
 
     \b
     Example:
@@ -50,11 +50,13 @@ def command(path: Path, as_json: bool, plot: Path | None, whole: bool) -> None:
     """
     from audiocls.cli.progress import header_progress
     from audiocls.data.summary import draw, summarise
+    from audiocls.description import ORCHESTRA
 
     if whole:
         _verify(path, as_json)
         return
-    if any((path / name).is_file() for name in ("model.json", "model/model.json")):
+    in_the_box = str(path) == ORCHESTRA and not path.exists()
+    if in_the_box or any((path / n).is_file() for n in ("model.json", "model/model.json")):
         if plot is not None:
             rule = "a model has none; its run folder holds curves.png and confusion.png"
             raise SettingError("--plot", str(plot), rule)
