@@ -16,7 +16,6 @@ from audiocls.description import UNKNOWN
 from audiocls.errors import AudioclsError, DataError, SettingError
 from audiocls.inference.clips import BATCH
 from audiocls.inference.predict import Classifier
-from audiocls.level import clip_levels
 
 if TYPE_CHECKING:
     from audiocls.data.recordings import Listing, Recording
@@ -61,7 +60,7 @@ def of_store(classifier: Classifier, store: Store) -> Iterator[Judged]:
             x = store.features[clips[start : start + BATCH]]
             x = np.stack(x) if isinstance(x, list) else x
             rows.append(classifier.network(np.asarray(x, np.float32)))
-            levels.append(clip_levels(x, store.spec))
+            levels.append(classifier.levels(x))
         counts = classifier.counts(np.concatenate(levels))
         yield recording, Clips(np.concatenate(rows).astype(np.float64), counts)
 

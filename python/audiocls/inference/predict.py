@@ -240,7 +240,7 @@ class Classifier:
                     raise DataError("interrupted")
                 starts.append(at)
                 rows.append(np.asarray(self.network(features), np.float64))
-                levels.append(clip_levels(features, self.description.spec))
+                levels.append(self.levels(features))
         except DataError as error:
             raise DataError(f"{name} {error}") from None
         return Prediction(
@@ -251,6 +251,15 @@ class Classifier:
             clip_s=cut.clip_len / self.sample_rate,
             hop_s=cut.hop_len / self.sample_rate,
             counts=self.counts(np.concatenate(levels)),
+        )
+
+    def levels(self, features: NDArray[Any]) -> NDArray[np.float64]:
+        """The levels of clips in dB, [n], from their features; 0 where none is left out for its."""
+        description = self.description
+        return (
+            clip_levels(features, description.spec)
+            if description.quiet_db
+            else np.zeros(len(features))
         )
 
     def counts(self, levels: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -78,15 +78,17 @@ def judge(
     test part, and of its recordings."""
     logits = {p: logits_of(classifier, examples, device) for p, examples in parts.items()}
     classifier.temperature.fill_(fit_temperature(logits[VAL], parts[VAL].labels))
-    sure = judged(logits[VAL], parts[VAL], split, classifier)[1]
+    said = {p: of_clips(logits[p], examples, split, classifier) for p, examples in parts.items()}
+    quiet_db = classifier.description.quiet_db
+    sure = of_recordings(said[VAL], parts[VAL], quiet_db)
     known = np.array([name != UNKNOWN for name in classifier.classes_])[sure.labels]
     threshold = fit_threshold(sure.probabilities[known], classifier.classes_)
     classifier.description = replace(classifier.description, threshold=threshold)
-    clips, recordings = judged(logits[TEST], parts[TEST], split, classifier)
+    clips, recordings = said[TEST], of_recordings(said[TEST], parts[TEST], quiet_db)
     counts = split.counts()
     result = Result(
-        train=judged(logits[TRAIN], parts[TRAIN], split, classifier)[0].scores(),
-        val=judged(logits[VAL], parts[VAL], split, classifier)[0].scores(),
+        train=said[TRAIN].scores(),
+        val=said[VAL].scores(),
         test=clips.scores() | {"interval_95": clips.intervals(trial.seed)},
         test_recording=recordings.scores() | {"interval_95": recordings.intervals(trial.seed)},
         seed=trial.seed,
@@ -153,36 +155,39 @@ class Judged:
             yield Prediction(path, group, label, start, name, *own)
 
 
-def judged(
+def of_clips(
     logits: NDArray[np.float64], examples: Examples, split: Split, classifier: Classifier
-) -> tuple[Judged, Judged]:
-    """What the classifier says of each clip, and of each recording: the mean of its clips that are
-    loud enough."""
-    recordings, quiet_db = examples.store.recordings, classifier.description.quiet_db
-    counts = (
-        None if quiet_db == 0 else loud_enough(levels_of(examples), examples.recording, quiet_db)
+) -> Judged:
+    """What the classifier says of each clip."""
+    paths = [examples.store.recordings[i].path for i in examples.recording]
+    return Judged(
+        classes=classifier.classes_,
+        labels=examples.labels,
+        probabilities=softmax(logits, float(classifier.temperature)),
+        uncalibrated=softmax(logits),
+        paths=paths,
+        groups=[split.group[path] for path in paths],
+        start_s=examples.store.clip_start_s[examples.clips].tolist(),
     )
-    both = softmax(logits, float(classifier.temperature)), softmax(logits)
+
+
+def of_recordings(clips: Judged, examples: Examples, quiet_db: float) -> Judged:
+    """What it says of each recording: the mean of its clips that are loud enough."""
     ids, first = np.unique(examples.recording, return_index=True)
-
-    def of(
-        labels: NDArray[np.int64],
-        recording: NDArray[np.int64],
-        probabilities: NDArray[np.float64],
-        uncalibrated: NDArray[np.float64],
-        start_s: list[float | None],
-    ) -> Judged:
-        paths = [recordings[i].path for i in recording]
-        groups = [split.group[path] for path in paths]
-        return Judged(
-            classifier.classes_, labels, probabilities, uncalibrated, paths, groups, start_s
-        )
-
-    starts = examples.store.clip_start_s[examples.clips].tolist()
-    calibrated, raw = (metrics.mean_by_recording(p, examples.recording, counts)[0] for p in both)
-    return (
-        of(examples.labels, examples.recording, *both, starts),
-        of(examples.labels[first], ids, calibrated, raw, [None] * len(ids)),
+    # Levels are told by the features, so they are read only where they decide something.
+    counts = loud_enough(levels_of(examples), examples.recording, quiet_db) if quiet_db else None
+    calibrated, raw = (
+        metrics.mean_by_recording(p, examples.recording, counts)[0]
+        for p in (clips.probabilities, clips.uncalibrated)
+    )
+    return Judged(
+        classes=clips.classes,
+        labels=clips.labels[first],
+        probabilities=calibrated,
+        uncalibrated=raw,
+        paths=[clips.paths[i] for i in first],
+        groups=[clips.groups[i] for i in first],
+        start_s=[None] * len(ids),
     )
 
 
