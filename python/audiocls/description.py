@@ -94,14 +94,20 @@ class Description:
 def model_folder(path: str | Path) -> Path:
     """The folder that holds the model of a run folder or model folder, or of `orchestra`, the
     model in the box. DataError if there is none."""
+    folder = find_model(path)
+    if folder is None:
+        raise DataError(f"{str(path)!r} holds no model: there is no {DESCRIPTION}")
+    return folder
+
+
+def find_model(path: str | Path) -> Path | None:
+    """What `model_folder` gives; None if there is none. DataError for a box without its model."""
     if str(path) == ORCHESTRA and not Path(path).exists():
         if not (_BOX / DESCRIPTION).is_file():
             raise DataError(f"{ORCHESTRA!r}, the model in the box, is not part of this version")
         return _BOX
-    for folder in (Path(path), Path(path) / "model"):
-        if (folder / DESCRIPTION).is_file():
-            return folder
-    raise DataError(f"{str(path)!r} holds no model: there is no {DESCRIPTION}")
+    folders = (Path(path), Path(path) / "model")
+    return next((folder for folder in folders if (folder / DESCRIPTION).is_file()), None)
 
 
 def read_description(path: str | Path) -> Description:

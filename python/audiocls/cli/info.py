@@ -50,13 +50,12 @@ def command(path: Path, as_json: bool, plot: Path | None, whole: bool) -> None:
     """
     from audiocls.cli.progress import header_progress
     from audiocls.data.summary import draw, summarise
-    from audiocls.description import ORCHESTRA
+    from audiocls.description import find_model
 
     if whole:
         _verify(path, as_json)
         return
-    in_the_box = str(path) == ORCHESTRA and not path.exists()
-    if in_the_box or any((path / n).is_file() for n in ("model.json", "model/model.json")):
+    if find_model(path):
         if plot is not None:
             rule = "a model has none; its run folder holds curves.png and confusion.png"
             raise SettingError("--plot", str(plot), rule)
