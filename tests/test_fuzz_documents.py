@@ -119,16 +119,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def read_store(path: Path) -> None:
+    """All that reads a store."""
+    run("info", path, "--json")
+    run("info", path, "--verify")
+    with contextlib.suppress(AudioclsError, OSError):
+        store = audiocls.open_store(path)
+        _ = store.numpy(), store.labels, store.groups, store[0]
+
+
 @settings(max_examples=60)
 @given(data=st.data())
 def test_a_store_description(folder: Path, data: st.DataObject) -> None:
     file = folder / "store/store.json"
     with replaced(file, data.draw(changed(json.loads(file.read_bytes())))):
-        run("info", folder / "store", "--json")
-        run("info", folder / "store", "--verify")
-        with contextlib.suppress(AudioclsError, OSError):
-            store = audiocls.open_store(folder / "store")
-            _ = store.numpy(), store.labels, store.groups, store[0]
+        read_store(folder / "store")
 
 
 @settings(max_examples=60)
@@ -138,11 +143,7 @@ def test_files_of_a_store(folder: Path, data: st.DataObject) -> None:
     assert len(files) >= 3
     file = data.draw(st.sampled_from(files))
     with replaced(file, data.draw(damaged(file.read_bytes(), 200))):
-        run("info", folder / "store", "--json")
-        run("info", folder / "store", "--verify")
-        with contextlib.suppress(AudioclsError, OSError):
-            store = audiocls.open_store(folder / "store")
-            _ = store.numpy(), store.labels, store.groups, store[0]
+        read_store(folder / "store")
 
 
 @settings(max_examples=50)

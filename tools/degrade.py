@@ -153,6 +153,11 @@ def degrade(source: Path, target: Path, condition: str, rng: np.random.Generator
     partial.rename(target)
 
 
+def draws(condition: str, name: str, seed: int = 0) -> np.random.Generator:
+    """What is drawn for a recording: by the seed and its path below the folder alone."""
+    return np.random.default_rng([seed, zlib.crc32(f"{condition} {name}".encode())])
+
+
 def main(arguments: list[str] | None = None) -> None:
     """See the head of this file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -171,9 +176,9 @@ def main(arguments: list[str] | None = None) -> None:
         target = (args.out / relative).with_suffix(".flac")
         if target.exists():
             continue
-        seed = [args.seed, zlib.crc32(f"{args.condition} {relative.as_posix()}".encode())]
+        rng = draws(args.condition, relative.as_posix(), args.seed)
         try:
-            degrade(path, target, args.condition, np.random.default_rng(seed))
+            degrade(path, target, args.condition, rng)
         except (soundfile.LibsndfileError, ValueError) as error:
             failed += 1
             print(f"{path}: {error}", file=sys.stderr)

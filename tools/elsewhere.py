@@ -14,7 +14,6 @@ import argparse
 import csv
 import statistics
 import tempfile
-import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from sklearn.metrics import recall_score, roc_auc_score
 
 import audiocls
 from audiocls.description import UNKNOWN
-from degrade import CONDITIONS, degrade
+from degrade import CONDITIONS, degrade, draws
 from orchestra import background, rendered
 
 # Of each class, at most so many held-out recordings are degraded.
@@ -75,8 +74,7 @@ def degraded(rows: Iterable[tuple[str, str]], condition: str, out: Path) -> list
         if count[label] <= MOST:
             name = f"{label}/{Path(path).name}"
             target = (out / condition / name).with_suffix(".flac")
-            rng = np.random.default_rng([0, zlib.crc32(f"{condition} {name}".encode())])
-            degrade(Path(path), target, condition, rng)
+            degrade(Path(path), target, condition, draws(condition, name))
             made.append((str(target), label))
     return made
 
