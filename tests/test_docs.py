@@ -29,7 +29,11 @@ DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
 FIRST_STEPS = ROOT / "docs" / "first-steps.md"
 # Pages whose Python runs after the first steps, in their folder.
 RUN = [FIRST_STEPS, ROOT / "README.md"]
-RUN += [ROOT / "docs" / f"{name}.md" for name in ("store", "training", "augmentation")]
+RUN += [
+    ROOT / "docs" / f"{name}.md"
+    for name in ("store", "training", "augmentation", "predicting", "deploying", "new-architecture")
+]
+API = ROOT / "docs" / "api.md"
 
 
 def blocks(document: Path, *languages: str) -> list[str]:
@@ -113,7 +117,8 @@ def first_steps(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for seed, name in enumerate(("recordings", "other-recordings")):
             write_dataset(name, clips_per_class=9, n_classes=3, seed=seed)
         shutil.copy(next(Path("other-recordings").rglob("synthetic-*_*.wav")), "new.wav")
-        for args in calls(FIRST_STEPS):
+        exports = [args for args in calls(ROOT / "docs" / "deploying.md") if args[0] == "export"]
+        for args in calls(FIRST_STEPS) + exports:
             short = ["--epochs", "2"] if args[0] == "train" else []
             done = runner.invoke(main, [*args, *short])
             assert done.exit_code == 0, f"{args}: {done.output}"
@@ -127,6 +132,14 @@ def test_python_runs_after_the_first_steps(
     monkeypatch.chdir(first_steps)
     for text in blocks(document, "python"):
         exec(compile(text, document.name, "exec"), {})
+
+
+def test_the_reference_has_every_public_name_with_a_docstring() -> None:
+    names = re.findall(r"^::: audiocls\.(\S+)$", API.read_text("utf-8"), re.M)
+    assert set(audiocls.__all__) <= set(names)
+    for name in names:
+        home, _, last = f"audiocls.{name}".rpartition(".")
+        assert getattr(importlib.import_module(home), last).__doc__, name
 
 
 @pytest.mark.parametrize("document", named([ROOT / "CONTRIBUTING.md"]))
