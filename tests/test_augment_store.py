@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from audiocls import Augmenter, Extractor, FeatureSpec, Store, extract, load, open_store
 from audiocls.errors import SettingError
+from audiocls.training.augmentation import NONE
+from audiocls.training.computed import open_features
 from audiocls.training.recipe import Recipe
 
 SPEC = FeatureSpec.preset("mel-16k")
@@ -143,3 +145,59 @@ def test_a_store_of_samples_is_opened_like_any_other(store: Store) -> None:
     assert opened.classes == ["a", "b"]
     assert len(opened.labels) == len(opened.groups) == 11
     assert opened.clip_shape == (None, 1)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A folder of sounds, some below it, at two rates, and what is no recording."""
+    folder = tmp_path / "own"
+    rng = np.random.default_rng(3)
+    for name, rate in (("b.wav", RATE), ("below/a.flac", 44_100), ("c.WAV", RATE)):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(folder / name, rng.standard_normal(rate // 3) / 8, rate)
+    (folder / "readme.txt").write_text("no sound")
+    (folder / ".hidden.wav").write_bytes(b"RIFF")
+    return folder
+
+
+@pytest.mark.parametrize(("field", "chance"), [("noises", "noise_p"), ("impulses", "reverb_p")])
+def test_sounds_of_a_folder_are_those_of_arrays(
+    store: Store, own: Path, field: str, chance: str
+) -> None:
+    chances = {**NONE, chance: 1.0}
+    sounds = [load(own / name, RATE)[0] for name in ("b.wav", "below/a.flac", "c.WAV")]
+    at = np.arange(11)
+    named = Augmenter(SPEC, Recipe(**{**chances, field: str(own)})).batch(store, at, 1)
+    given = Augmenter(SPEC, Recipe(**chances), **{field: sounds}).batch(store, at, 1)
+    computed = Augmenter(SPEC, Recipe(**chances)).batch(store, at, 1)
+    assert (named == given).all()
+    assert not (named == computed).all()
+
+
+@pytest.mark.parametrize("field", ["noises", "impulses"])
+def test_a_folder_that_gives_no_sound_is_refused(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, field: str
+) -> None:
+    def refused(folder: Path, rule: str) -> None:
+        with pytest.raises(SettingError, match=f"{field} '?{folder}.*{rule}"):
+            Augmenter(SPEC, Recipe(**{field: str(folder)}))
+
+    refused(tmp_path / "nowhere", "must be a folder")
+    refused(own / "b.wav", "must be a folder")
+    (tmp_path / "empty").mkdir()
+    refused(tmp_path / "empty", "holds none")
+    with monkeypatch.context() as patch:
+        patch.setattr("audiocls.training.augment.MOST_SAMPLES", 10_000)
+        refused(own, "holds more than")
+    soundfile.write(own / "d.wav", np.zeros(100), RATE)
+    refused(own, r"silent: .*d\.wav")
+    (own / "a.wav").write_bytes(b"RIFF")
+    refused(own, r"broken: .*a\.wav")
+    with pytest.raises(SettingError, match=f"{field} 3 is invalid: must be the path"):
+        Recipe(**{field: 3})
+
+
+def test_own_sounds_need_samples(data: Path, own: Path, tmp_path: Path) -> None:
+    extract(data, "mel-16k", tmp_path / "mel")
+    with pytest.raises(SettingError, match=r"noises .* needs a store of samples"):
+        open_features(tmp_path / "mel", Recipe(noises=str(own)))

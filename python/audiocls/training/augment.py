@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audiocls import _native
+from audiocls.audio import load
+from audiocls.data.listing.folder import AUDIO_SUFFIXES
 from audiocls.errors import SettingError
 from audiocls.parallel import usable_cores
 
@@ -24,18 +27,22 @@ if TYPE_CHECKING:
 
 # The number of a partner's draw: that of the clip it is mixed into, in a range of its own.
 _PARTNER = 1 << 62
+# In a folder of noises or impulse responses: 1 GiB in memory, an hour and a half at 44.1 kHz.
+MOST_SAMPLES = 1 << 28
 
 
 class Augmenter:
     """Augments clips of `clip_s` seconds as `recipe` says and extracts their features.
 
     impulses, noises: the user's impulse responses and background recordings, float32 [samples] at
-    the sample rate of `spec`; without them synthetic ones are made. short: pad or repeat, what
-    becomes of recordings shorter than a clip. threads: default all cores.
+    the sample rate of `spec`; default those in the folders of the recipe, and without such
+    synthetic ones. short: pad or repeat, what becomes of recordings shorter than a clip. threads:
+    default all cores.
 
     Raises:
         SettingError: an invalid field of the recipe, a clip too short for a frame, an impulse
-            response or noise that is silent or not finite.
+            response or noise that is silent or not finite, a folder of them that is empty, holds
+            a broken file or more than `MOST_SAMPLES`.
     """
 
     def __init__(
@@ -62,8 +69,8 @@ class Augmenter:
             self.clip_samples,
             short=short,
             threads=usable_cores() if threads is None else threads,
-            impulses=list(impulses),
-            noises=list(noises),
+            impulses=list(impulses) or _sounds("impulses", recipe.impulses, spec.sample_rate),
+            noises=list(noises) or _sounds("noises", recipe.noises, spec.sample_rate),
         )
 
     @property
@@ -148,3 +155,31 @@ class Augmenter:
             found = f"{out.dtype} {out.shape}"
             raise SettingError("out", found, f"must be C-contiguous float32 {shape}")
         return out
+
+
+def _sounds(field: str, folder: str | None, sample_rate: int) -> list[NDArray[np.float32]]:
+    """The recordings in a folder and those below it, in the order of their paths."""
+    if folder is None:
+        return []
+    if not Path(folder).is_dir():
+        raise SettingError(field, folder, "must be a folder of recordings")
+    files = (file for file in Path(folder).rglob("*") if not file.name.startswith("."))
+    found: list[NDArray[np.float32]] = []
+    room = MOST_SAMPLES
+    for file in sorted(f for f in files if f.suffix.lower().lstrip(".") in AUDIO_SUFFIXES):
+        try:
+            samples, _ = load(file, sample_rate)
+        except OSError as error:
+            raise SettingError(
+                field, folder, f"holds a recording that is broken: {error}"
+            ) from None
+        if not samples.any():
+            raise SettingError(field, folder, f"holds a recording that is silent: {str(file)!r}")
+        found.append(samples)
+        room -= len(samples)
+        if room < 0:
+            rule = f"holds more than {MOST_SAMPLES / sample_rate / 3600:.1f} hours of sound"
+            raise SettingError(field, folder, rule)
+    if not found:
+        raise SettingError(field, folder, "must be a folder of recordings, holds none")
+    return found

@@ -8,13 +8,14 @@ import json
 from dataclasses import dataclass
 
 from audiocls import _native
+from audiocls.errors import SettingError
 
 Pair = tuple[float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """How likely and how strongly the waveform of a training clip is changed."""
+    """How likely and how strongly the waveform of a training clip is changed, and by what."""
 
     pitch_p: float = 0.5
     """Probability of a change of pitch and speed, by resampling."""
@@ -30,6 +31,8 @@ class Augmentation:
     """Time in which reverberation decays by 60 dB."""
     reverb_direct_db: Pair = (-3.0, 20.0)
     """Power of the direct sound over that of the reverberation."""
+    impulses: str | None = None
+    """Folder of impulse responses that make the reverberation; without one they are computed."""
     band_limit_p: float = 0.2
     """Probability that what lies outside a band is cut off."""
     band_limit_low_hz: Pair = (20.0, 400.0)
@@ -42,6 +45,8 @@ class Augmentation:
     """Power of the clip over that of the noise."""
     noise_colour: Pair = (0.0, 2.0)
     """Slope of the noise: its power falls as 1/f to this; 0 white, 1 pink, 2 brown."""
+    noises: str | None = None
+    """Folder of recordings that are the noise; without one it is computed."""
     gain_p: float = 0.8
     """Probability of a gain."""
     gain_db: Pair = (-24.0, 6.0)
@@ -60,10 +65,16 @@ class Augmentation:
     def __post_init__(self) -> None:
         # The engine knows the rules, and names the field that breaks one.
         given = {f.name: getattr(self, f.name) for f in dataclasses.fields(Augmentation)}
+        for name in FOLDERS:
+            folder = given.pop(name)
+            if not isinstance(folder, str | None):
+                raise SettingError(name, folder, "must be the path of a folder")
         for name, value in json.loads(_native.check_augmentation(json.dumps(given))).items():
             if name in given:
                 object.__setattr__(self, name, tuple(value) if isinstance(value, list) else value)
 
 
+# Fields that the engine does not know: it takes the sounds themselves.
+FOLDERS = ("impulses", "noises")
 # No waveform is changed.
 NONE = {f.name: 0.0 for f in dataclasses.fields(Augmentation) if f.name.endswith("_p")}
