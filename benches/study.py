@@ -21,8 +21,9 @@ from audiocls.training.run import Result
 
 # From the cheapest to the dearest; a table that is broken off says something of many.
 ROUNDS = (
-    (("mfcc",), ("lstm", "crnn", "lstm-large", "cnn", "resnet"), 1),
-    (("mel",), ("lstm", "crnn", "lstm-large"), 1),
+    (("mel", "mfcc"), ("lstm", "crnn"), 1),
+    (("mfcc",), ("lstm", "crnn", "lstm-large", "resnet"), 1),
+    (("mel", "mfcc"), ("lstm", "crnn", "resnet"), 1),
     (("mel", "mfcc"), ("lstm", "lstm-large", "crnn", "resnet"), 1),
     (("mfcc",), ("lstm", "crnn", "lstm-large", "cnn", "resnet", "newcnn"), 1),
     (("mel", "mfcc"), ("lstm", "lstm-large", "crnn"), 3),
@@ -73,16 +74,19 @@ def main() -> None:
     out = options.out or Path("runs") / options.recipe
     recipe = Recipe.preset(options.recipe, epochs=50, clips_per_recording=1)
 
+    said = ""
+
     def tell(*_: object) -> None:
-        write(f"{options.recipe}-table", table(out / "cells"))
+        write(f"{options.recipe}-table", table(out / "cells") + said)
 
     for features, models, seeds in ROUNDS:
         done = compare(
             [options.features / name for name in features], models, seeds=seeds, recipe=recipe,
             group_by=GROUPS, device="cpu", out=out, tell=tell,
         )  # fmt: skip
-        for _, sentence in answers(done.rankings[0], done.differences):
-            print(f"{', '.join(features)} × {', '.join(models)}: {sentence}.", flush=True)
+        # Of all cells of a round, on the same recordings: a paired test by groups.
+        sentences = [text for _, text in answers(done.rankings[0], done.differences)]
+        said = f"\n\n{', '.join(features)} × {', '.join(models)}: {'. '.join(sentences)}."
         tell()
 
 
