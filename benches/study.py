@@ -84,9 +84,9 @@ def main() -> None:
             [options.features / name for name in features], models, seeds=seeds, recipe=recipe,
             group_by=GROUPS, device="cpu", out=out, tell=tell,
         )  # fmt: skip
-        # Of all cells of a round, on the same recordings: a paired test by groups.
+        # Of a round's cells, on the same recordings: a paired test by groups.
         sentences = [text for _, text in answers(done.rankings[0], done.differences)]
-        said = f"\n\n{', '.join(features)} × {', '.join(models)}: {'. '.join(sentences)}."
+        said += f"\n\n{', '.join(features)} × {', '.join(models)}: {'. '.join(sentences)}."
         tell()
 
 
