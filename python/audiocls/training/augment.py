@@ -7,6 +7,7 @@ on any thread and rank, in a run that was resumed.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from audiocls import _native
 from audiocls.audio import load
-from audiocls.data.listing.folder import AUDIO_SUFFIXES
+from audiocls.data.listing.folder import list_folder
 from audiocls.errors import SettingError
 from audiocls.parallel import usable_cores
 
@@ -163,10 +164,10 @@ def _sounds(field: str, folder: str | None, sample_rate: int) -> list[NDArray[np
         return []
     if not Path(folder).is_dir():
         raise SettingError(field, folder, "must be a folder of recordings")
-    files = (file for file in Path(folder).rglob("*") if not file.name.startswith("."))
+    files = map(str, list_folder(Path(folder)).files)
     found: list[NDArray[np.float32]] = []
     room = MOST_SAMPLES
-    for file in sorted(f for f in files if f.suffix.lower().lstrip(".") in AUDIO_SUFFIXES):
+    for file in sorted(files, key=os.fsencode):
         try:
             samples, _ = load(file, sample_rate)
         except OSError as error:
@@ -174,7 +175,7 @@ def _sounds(field: str, folder: str | None, sample_rate: int) -> list[NDArray[np
                 field, folder, f"holds a recording that is broken: {error}"
             ) from None
         if not samples.any():
-            raise SettingError(field, folder, f"holds a recording that is silent: {str(file)!r}")
+            raise SettingError(field, folder, f"holds a recording that is silent: {file!r}")
         found.append(samples)
         room -= len(samples)
         if room < 0:
