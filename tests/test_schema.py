@@ -117,7 +117,7 @@ def test_only_a_regular_file_of_some_size_is_read(
     for name in (tmp_path / "pipe", Path("/dev/zero")):
         with pytest.raises(OSError, match="is a pipe, socket or device, not a regular file"):
             read_json(name)
-    monkeypatch.setattr("audiocls.files._LARGEST_DOCUMENT", 4)
+    monkeypatch.setattr("audiocls.files.LARGEST_DOCUMENT", 4)
     (tmp_path / "d.json").write_text("[1, 2]")
     with pytest.raises(OSError, match=r"d\.json: is larger than 4 bytes"):
         read_json(tmp_path / "d.json")

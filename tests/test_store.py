@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 import audiocls
 from audiocls.data import extraction
 from audiocls.data.listing import list_recordings
-from audiocls.data.recordings import write_recordings
+from audiocls.data.recordings import Listing, Recording, write_recordings
 from audiocls.data.store import UNFINISHED, Store, open_store, verify
 from audiocls.errors import DataError, SettingError
-from audiocls.files import write_json
+from audiocls.files import LARGEST_DOCUMENT, write_json
 
 RATE = 16000
 SPEC = audiocls.FeatureSpec.preset("mel-16k")
@@ -333,6 +333,47 @@ def test_a_store_of_version_1_is_read(store: Store) -> None:
     assert verify(store.path) == {}
     (store.path / "shards/00001.npy").unlink()
     assert verify(store.path) == {"shards/00001.npy": "cannot be read: No such file or directory"}
+
+
+# --- size ---
+
+
+def work(listing: Listing) -> extraction.Work:
+    return extraction.Work({}, SPEC, {}, [], listing, threads=1)
+
+
+def described(n_recordings: int, n_bytes: int) -> Listing:
+    listing = Listing("data")
+    one = Recording(0, "a/x.wav", "a", "a/x.wav", n_bytes=n_bytes)
+    for _ in range(n_recordings):
+        listing.add(one, "data/a/x.wav")
+    return listing
+
+
+def test_a_shard_holds_1024_recordings_or_64_mib_of_files() -> None:
+    shards = work(described(3000, 1000)).shards
+    assert shards == [(0, 0, 1024), (1, 1024, 2048), (2, 2048, 3000)]
+    assert work(described(3, 64 << 20)).shards == [(0, 0, 1), (1, 1, 2), (2, 2, 3)]
+
+
+def test_of_more_data_shards_are_larger(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extraction, "MOST_SHARDS", 16)
+    for listing in (described(16 * 1024 + 1, 1), described(100, 1 << 30)):
+        shards = work(listing).shards
+        ends = [end for _, _, end in shards]
+        assert [start for _, start, _ in shards] == [0, *ends[:-1]]
+        assert ends[-1] == len(listing.recordings)
+        assert len(shards) <= 16
+
+
+def test_the_description_of_a_million_long_recordings_can_be_read(
+    data: Path, tmp_path: Path
+) -> None:
+    store = variable(data, tmp_path)  # every kind of file that a shard can have
+    n_shards = len(work(described(1_000_000, 96 << 20)).shards)  # 96 TB
+    shard = json.dumps([store.about["shards"][0]], indent=1)
+    # As many again for the rule of the recordings.
+    assert 2 * n_shards * len(shard) < LARGEST_DOCUMENT
 
 
 # --- damage ---

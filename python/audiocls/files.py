@@ -21,7 +21,7 @@ from audiocls.errors import DataError
 _LONGEST_CELL = 2**31 - 1
 
 # No description of a store or a model is longer.
-_LARGEST_DOCUMENT = 64 << 20
+LARGEST_DOCUMENT = 64 << 20
 
 # What ends a line somewhere, moves a terminal's cursor or has no UTF-8, and what escapes it.
 _UNSAFE = re.compile(r"[\\\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff]")
@@ -56,7 +56,7 @@ def link_file(source: Path, path: Path) -> None:
 def read_json(path: Path) -> Any:
     """The document of a JSON file. Raises DataError if it is none, OSError if it cannot be read."""
     try:
-        return json.loads(read_regular(path, _LARGEST_DOCUMENT))
+        return json.loads(read_regular(path, LARGEST_DOCUMENT))
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: is damaged, it is no JSON ({error})") from None
 

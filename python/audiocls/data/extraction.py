@@ -44,6 +44,9 @@ from audiocls.spec import FeatureSpec
 # that a shard has the same contents whichever run makes it; an interruption costs one at most.
 SHARD_RECORDINGS = 1024
 SHARD_BYTES = 64 << 20
+# Of a data set that would make more shards by either rule, shards are larger: store.json describes
+# every one, and no document is longer than 64 MiB.
+MOST_SHARDS = 1 << 15
 
 SHORT = ("pad", "repeat", "drop")
 DTYPES = ("float32", "float16", "int16")
@@ -302,12 +305,16 @@ def _clip_shape(spec: FeatureSpec, settings: dict[str, Any]) -> list[int]:
 
 def _shards(listing: Listing) -> list[tuple[int, int]]:
     """First and one past the last recording of each shard."""
+    sizes = [
+        recording.n_bytes if file else 0
+        for recording, file in zip(listing.recordings, listing.files, strict=True)
+    ]
+    most_recordings = max(SHARD_RECORDINGS, -(-len(sizes) // MOST_SHARDS))
+    most_bytes = max(SHARD_BYTES, -(-sum(sizes) // MOST_SHARDS))
     shards, start, size = [], 0, 0
-    for i, (recording, file) in enumerate(
-        zip(listing.recordings, listing.files, strict=True), start=1
-    ):
-        size += recording.n_bytes if file else 0
-        if i - start == SHARD_RECORDINGS or size >= SHARD_BYTES or i == len(listing.recordings):
+    for i, n_bytes in enumerate(sizes, start=1):
+        size += n_bytes
+        if i - start == most_recordings or size >= most_bytes or i == len(sizes):
             shards.append((start, i))
             start, size = i, 0
     return shards
