@@ -9,7 +9,17 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from audiocls import Augmenter, Extractor, FeatureSpec, Store, extract, load, open_store
+from audiocls import (
+    Augmenter,
+    Classifier,
+    Extractor,
+    FeatureSpec,
+    Store,
+    extract,
+    load,
+    open_store,
+)
+from audiocls.compare import compare
 from audiocls.errors import SettingError
 from audiocls.training.augmentation import NONE
 from audiocls.training.computed import open_features
@@ -201,3 +211,42 @@ def test_own_sounds_need_samples(data: Path, own: Path, tmp_path: Path) -> None:
     extract(data, "mel-16k", tmp_path / "mel")
     with pytest.raises(SettingError, match=r"noises .* needs a store of samples"):
         open_features(tmp_path / "mel", Recipe(noises=str(own)))
+
+
+def test_presets_of_one_store_of_samples_are_compared(store: Store, tmp_path: Path) -> None:
+    presets = ["mel-16k", "mfcc-kaldi"]
+    done = compare(
+        [store.path],
+        ["lstm"],
+        feature=presets,
+        recipe=Recipe(epochs=1, batch_size=4),
+        device="cpu",
+        out=tmp_path / "runs",
+    )
+    assert [row["feature"] for row in done.rows] == [f"samples-{preset}" for preset in presets]
+    splits = {(tmp_path / "runs" / row["run"] / "split.csv").read_bytes() for row in done.rows}
+    assert len(splits) == 1
+    for row, bands in zip(done.rows, (80, 13), strict=True):
+        model = Classifier.load(tmp_path / "runs" / row["run"])
+        assert model.description.input_shape[1] == bands
+    assert f"--features {store.path} --feature mel-16k,mfcc-kaldi" in done.report.read_text()
+
+
+def test_presets_are_of_samples_only(data: Path, tmp_path: Path) -> None:
+    extract(data, "mel-16k", tmp_path / "mel")
+    with pytest.raises(SettingError, match=r"feature .fbank. is invalid: needs a store of samples"):
+        compare([tmp_path / "mel"], ["lstm"], feature=["fbank"], out=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(("rate", "feature"), [(RATE, "mel-16k"), (44_100, "mel"), (8000, "mel")])
+def test_mel_bands_of_the_samples_rate_are_the_default(
+    data: Path, tmp_path: Path, rate: int, feature: str
+) -> None:
+    spec = FeatureSpec.preset("samples", sample_rate=rate)
+    extract(data, spec, tmp_path / "samples", name="samples")
+    if rate == 8000:  # no preset has that
+        with pytest.raises(SettingError, match="extract samples with `--set sample_rate=44100`"):
+            open_features(tmp_path / "samples", Recipe())
+        return
+    assert open_features(tmp_path / "samples", Recipe()).feature == feature

@@ -29,7 +29,7 @@ def stores(monkeypatch: pytest.MonkeyPatch) -> dict[str, TinyStore]:
     keep = b.clip_recording != 5
     b.features, b._clips = b.features[keep], b._clips[keep]
     made = {"a": a, "b": b}
-    monkeypatch.setattr("audiocls.compare.open_features", lambda path, _: made[Path(path).name])
+    monkeypatch.setattr("audiocls.compare.open_features", lambda path, *_: made[Path(path).name])
     return made
 
 

@@ -40,7 +40,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Cell]]:
     folder = tmp_path_factory.mktemp("comparison")
     stores = {"a": tiny_store(), "b": tiny_store(frames=8, features=6, seed=1)}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("audiocls.compare.open_features", lambda path, _: stores[Path(path).name])
+        patch.setattr("audiocls.compare.open_features", lambda path, *_: stores[Path(path).name])
         done = compare(
             ["features/a", "features/b"],
             ["lstm", "newcnn"],

@@ -19,7 +19,7 @@ from audiocls.training.computed import open_features
 from audiocls.training.device import Device
 from audiocls.training.epoch import Progress
 from audiocls.training.leakage import leak_warnings
-from audiocls.training.loop import check_model, fit
+from audiocls.training.loop import check_model, fit, run_name
 from audiocls.training.recipe import Recipe
 from audiocls.training.run import Result, Run
 from audiocls.training.splits import LOGO, Split, groups_of, make_split, usable
@@ -79,6 +79,7 @@ def compare(
     features: Sequence[str | Path],
     models: Sequence[str],
     *,
+    feature: Sequence[str] | None = None,
     recipe: Recipe | None = None,
     seeds: int = 1,
     folds: int | str | None = None,
@@ -92,6 +93,8 @@ def compare(
     """Train every model on every feature store, with `seeds` seeds and all of `folds` folds; folds
     `logo`: each group is left out once, with `group_by="source"` each source.
 
+    Of stores of samples the presets `feature` are compared, by default one of mel bands.
+
     All stores must come from one data set: a split is made once for a seed and fold, by the path
     of the recordings that every store has. Each cell is a run folder under `out`/cells; a finished
     one is taken as it is, and an unfinished one goes on from its last epoch, so an interrupted
@@ -104,16 +107,17 @@ def compare(
     """
     recipe = recipe or Recipe()
     chosen = Device.pick(device, recipe.precision)
-    paths = {Path(f).resolve().name: Path(f) for f in features}
+    presets: Sequence[str | None] = feature or [None]
+    given = [(run_name(store, preset), store, preset) for store in features for preset in presets]
     models = [architecture(model) for model in models]
-    _refuse(features, models, seeds, folds, Path(out))
-    stores = {name: open_features(path, recipe) for name, path in paths.items()}
+    _refuse([name for name, _, _ in given], models, seeds, folds, Path(out))
+    stores = {name: open_features(path, recipe, preset) for name, path, preset in given}
     for store in stores.values():
         for model in models:
             check_model(model, store)
     recordings, left_out = common_recordings(stores)
     trials = list(
-        _trials(list(paths), models, recipe, seeds, _folds(folds, recordings, group_by), group_by)
+        _trials(list(stores), models, recipe, seeds, _folds(folds, recordings, group_by), group_by)
     )
     splits: dict[tuple[int, str | None], Split] = {}
     for trial in trials:
@@ -153,6 +157,7 @@ def compare(
         features,
         models,
         recipe,
+        feature=feature,
         seeds=seeds,
         folds=folds,
         group_by=group_by,
@@ -183,7 +188,7 @@ def time_left(done: Sequence[Cell], todo: Sequence[Trial]) -> float:
 
 
 def _refuse(
-    features: Sequence[str | Path],
+    names: Sequence[str],
     models: Sequence[str],
     seeds: int,
     folds: int | str | None,
@@ -194,7 +199,6 @@ def _refuse(
         raise SettingError("seeds", seeds, "must be >= 1")
     if folds is not None and folds != LOGO and (isinstance(folds, str) or folds < 2):
         raise SettingError("folds", folds, f"must be a number >= 2, or {LOGO}: each group once")
-    names = [Path(f).resolve().name for f in features]
     for what, values in (("features", names), ("models", list(models))):
         if not values:
             raise SettingError(what, "", "at least one is needed")

@@ -141,8 +141,8 @@ def main(ctx: click.Context) -> None:
     \b
     From a folder of recordings, one folder per class, to an answer:
     audiocls extract recordings/ --feature mel   recordings → features
-    audiocls train --model resnet                features → model
-    audiocls predict runs/mel-resnet-0 new.mp3   model → what is heard, when, how sure
+    audiocls train --model best                  features → model
+    audiocls predict runs/mel-compact-0 new.mp3  model → what is heard, when, how sure
 
     \b
     audiocls synth data/                         a small built-in data set, to try things on

@@ -18,6 +18,12 @@ from audiocls.cli.options import recipe_of, recipe_options
     metavar="A,B",
     help="Feature stores, as paths or as names under features/.  [default: all under features/]",
 )
+@click.option(
+    "--feature",
+    metavar="A,B",
+    help="Of a store of samples: the presets that are computed from it.  "
+    "[default: mel, or mel-16k of samples at 16 kHz]",
+)
 @click.option("--models", default="all", show_default=True, metavar="all|A,B", help="Models.")
 @click.option("--seeds", default=1, show_default=True, help="How often, each with a new split.")
 @click.option(
@@ -45,6 +51,7 @@ from audiocls.cli.options import recipe_of, recipe_options
 @recipe_options()
 def command(
     features: str | None,
+    feature: str | None,
     models: str,
     seeds: int,
     folds: str | None,
@@ -64,6 +71,7 @@ def command(
     Example:
       audiocls compare
       audiocls compare --features mel,mfcc --models cnn,lstm --seeds 3 --epochs 10
+      audiocls compare --features samples-16k --feature mel-16k,mfcc-kaldi
       audiocls compare --folds 5 --group-by '([^/]+)/[^/]+?_([A-G]s?[0-9])_'
     """
     from rich.console import Console
@@ -82,15 +90,16 @@ def command(
         if not stores:
             raise DataError("no feature store under 'features': run `audiocls extract` first")
     else:
-        given = [Path(name.strip()) for name in features.split(",") if name.strip()]
+        given = [Path(name) for name in _names(features)]
         stores = [path if path.exists() else Path("features") / path for path in given]
-    names = list(MODELS) if models == "all" else [m.strip() for m in models.split(",") if m.strip()]
+    names = list(MODELS) if models == "all" else _names(models)
     recipe = recipe_of(preset, options)
 
     with CellLines(recipe.epochs) as lines:
         done = compare(
             stores,
             names,
+            feature=_names(feature) if feature else None,
             seeds=seeds,
             folds=int(folds) if folds and folds.isdecimal() else folds,
             recipe=recipe,
@@ -127,3 +136,7 @@ def command(
     click.echo(f"results: {done.results}")
     click.echo(f"report:  {done.report}")
     next_step(f"predict {out / 'cells' / 'RUN'} RECORDING   (RUN: one of {out / 'cells'})")
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]

@@ -160,7 +160,7 @@ def command(
             sys.exit(1)
     if not as_json:
         step = f"merge {out}, once all parts are there" if shard else None
-        next_step(step or f"train --model resnet --features {made.path}")
+        next_step(step or f"train --model best --features {made.path}")
 
 
 def _tell(path: Path, about: dict[str, Any]) -> None:

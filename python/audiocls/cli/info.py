@@ -74,7 +74,7 @@ def command(path: Path, as_json: bool, plot: Path | None, whole: bool) -> None:
         click.echo(json.dumps(summary.as_dict(), indent=1, ensure_ascii=True))
     else:
         _print(summary)
-        made = f"train --model resnet --features {path}"
+        made = f"train --model best --features {path}"
         next_step(made if summary.decoded else f"extract {path} --feature mel")
 
 

@@ -36,7 +36,8 @@ from audiocls.models import ALIASES, MODELS
 @click.option(
     "--feature",
     metavar="NAME",
-    help="Of a store of samples: the preset that is computed from it.  [default: mel]",
+    help="Of a store of samples: the preset that is computed from it.  "
+    "[default: mel, or mel-16k of samples at 16 kHz]",
 )
 @click.option(
     "--clip-s", default=0.5, show_default=True, help="Clip length, for a store of samples."

@@ -38,6 +38,7 @@ def compare_command(
     models: Sequence[str],
     recipe: Recipe,
     *,
+    feature: Sequence[str] | None = None,
     seeds: int,
     folds: int | str | None,
     group_by: str | None,
@@ -46,6 +47,7 @@ def compare_command(
 ) -> str:
     """What compares them."""
     words = ["audiocls", "compare", "--features", ",".join(map(str, features))]
+    words += ["--feature", ",".join(feature)] if feature else []
     words += ["--models", ",".join(models)]
     given = {"seeds": seeds, "folds": folds, "group_by": group_by, "device": device}
     words += _options(given, {"seeds": 1, "folds": None, "group_by": None, "device": "auto"})

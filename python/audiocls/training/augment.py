@@ -144,7 +144,8 @@ class Augmenter:
     ) -> tuple[list[NDArray[Any]], NDArray[np.int64]]:
         arrays, spans = store.samples(indices)
         if store.spec.sample_rate != self.spec.sample_rate:
-            rule = f"must be that of the features, {self.spec.sample_rate}"
+            rate = self.spec.sample_rate
+            rule = f"must be that of the features; extract samples with `--set sample_rate={rate}`"
             raise SettingError("sample_rate", store.spec.sample_rate, rule)
         return arrays, spans
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from audiocls.data.store import Store, open_store
 from audiocls.errors import SettingError
-from audiocls.spec import FeatureSpec
+from audiocls.spec import FeatureSpec, presets
 from audiocls.training.augment import Augmenter
 from audiocls.training.augmentation import NONE, Augmentation
 from audiocls.training.recipe import Recipe
@@ -26,14 +26,15 @@ def open_features(
     clip_s: float = 0.5,
     hop_s: float = 0.5,
 ) -> Store:
-    """A store of features, or of samples the features computed from it (by default `mel`).
+    """A store of features, or of samples the features computed from it: by default `mel`, or the
+    first preset of mel bands at the rate of the samples.
 
     Raises what `open_store` and `ComputedStore` raise, and SettingError where a feature, or a
     change of waveforms by the recipe, is asked of a store that holds features already.
     """
     store = open_store(path)
     if store.spec.kind == "samples":
-        feature = feature or "mel"
+        feature = feature or _mel_at(store.spec.sample_rate)
         name = feature if isinstance(feature, str) else "custom"
         spec = FeatureSpec.preset(feature) if isinstance(feature, str) else feature
         return ComputedStore(store, spec, name, clip_s, hop_s)
@@ -45,6 +46,11 @@ def open_features(
         if value not in (field.default, NONE.get(field.name)):
             raise SettingError(field.name, value, rule + store.feature)
     return store
+
+
+def _mel_at(sample_rate: int) -> str:
+    fitting = (n for n, s in presets().items() if (s.kind, s.sample_rate) == ("mel", sample_rate))
+    return next(fitting, "mel")
 
 
 class ComputedStore(Store):

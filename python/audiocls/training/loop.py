@@ -59,10 +59,10 @@ def train(
     out: the run folder, by default runs/FEATURE-MODEL-SEED. A folder that holds a run is refused
     unless `restart`, which replaces it, or `resume`, which goes on from its last finished epoch.
     recipe: a `Recipe` or the name of a preset, of which `overrides` replace fields. feature,
-    clip_s, hop_s: of a store of samples, what is computed from it, by default `mel`; every epoch
-    then sees new, augmented windows of the recordings. memory_gb: a
-    training and validation part larger than this is read from the store as it is needed; by
-    default half of the free memory of the device.
+    clip_s, hop_s: of a store of samples, what is computed from it, as `open_features` says; every
+    epoch then sees new, augmented windows of the recordings. memory_gb: a training and validation
+    part larger than this is read from the store as it is needed; by default half of the free memory
+    of the device.
 
     Returns the content of metrics.json. Raises SettingError or DataError before anything is
     written; on KeyboardInterrupt the best model so far is kept, and the error passed on.
