@@ -203,8 +203,6 @@ def test_a_folder_that_gives_no_sound_is_refused(
     refused(own, r"silent: .*d\.wav")
     (own / "a.wav").write_bytes(b"RIFF")
     refused(own, r"broken: .*a\.wav")
-    with pytest.raises(SettingError, match=f"{field} 3 is invalid: must be the path"):
-        Recipe(**{field: 3})
 
 
 def test_own_sounds_need_samples(data: Path, own: Path, tmp_path: Path) -> None:

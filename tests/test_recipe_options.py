@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Annotated
 
 import click
@@ -87,3 +88,11 @@ def test_the_command_line_says_the_option(args: str, message: str) -> None:
     assert done.exit_code == 2
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("field", ["source", "noises", "impulses"])
+def test_text_is_text(field: str) -> None:
+    for value in (3, Path("sounds"), ["a"]):
+        with pytest.raises(SettingError, match=f"{field} .* is invalid: must be text or none"):
+            Recipe(**{field: value})
+    assert getattr(Recipe(**{field: "sounds"}), field) == "sounds"

@@ -8,7 +8,6 @@ import json
 from dataclasses import dataclass
 
 from audiocls import _native
-from audiocls.errors import SettingError
 
 Pair = tuple[float, float]
 
@@ -66,9 +65,7 @@ class Augmentation:
         # The engine knows the rules, and names the field that breaks one.
         given = {f.name: getattr(self, f.name) for f in dataclasses.fields(Augmentation)}
         for name in FOLDERS:
-            folder = given.pop(name)
-            if not isinstance(folder, str | None):
-                raise SettingError(name, folder, "must be the path of a folder")
+            del given[name]
         for name, value in json.loads(_native.check_augmentation(json.dumps(given))).items():
             if name in given:
                 object.__setattr__(self, name, tuple(value) if isinstance(value, list) else value)

@@ -167,4 +167,6 @@ def _checked(name: str, value: Any, kind: Any) -> Any:
         value = kind(value)
     elif kind is bool and not isinstance(value, bool):
         raise SettingError(name, value, "must be true or false")
+    elif kind == str | None and not isinstance(value, kind):
+        raise SettingError(name, value, "must be text or none")
     return value
