@@ -34,7 +34,7 @@ SOURCES = (
     Source("generaluser", "minuet-data", "/usr/share/minuet/soundfonts/GeneralUser-v1.47.sf2",
            "GeneralUser GS License 2.0", "train"),
     Source("freepats", "freepats", "/etc/timidity/freepats.cfg",
-           "GPL-2+ with an exception for compositions", "train"),
+           "GPL-2+ with an exception for compositions", "test"),
     Source("timgm", "timgm6mb-soundfont", "/usr/share/sounds/sf2/TimGM6mb.sf2",
            "GPL-2", "test"),
     Source("csound", "csound-soundfont", "/usr/share/sounds/sf2/sf_GMbank.sf2",
