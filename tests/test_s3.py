@@ -80,7 +80,7 @@ def bucket(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     client.close()
 
 
-def run(url: str, out: Path, *options: str) -> tuple[int, str]:
+def run(url: str, out: Path | str, *options: str) -> tuple[int, str]:
     command = ["extract", url, "--feature", "mel-16k", "--out", str(out), *options]
     result = CliRunner().invoke(main, command)
     return result.exit_code, result.stderr
@@ -159,3 +159,105 @@ def test_a_server_that_is_not_there(
     code, text = run("s3://sounds/data", tmp_path / "store")
     assert (code, text.count("\n")) == (1, 1), text
     assert "cannot be listed: Could not connect to the endpoint" in text
+
+
+# --- stores in a bucket ---
+
+STORE = "s3://sounds/features/mel-16k"
+
+
+@pytest.fixture
+def cache(bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache, and no stores in the bucket."""
+    for name in keys(bucket):
+        bucket.delete_object(Bucket="sounds", Key=f"features/mel-16k/{name}")
+    monkeypatch.setenv("AUDIOCLS_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def keys(client: Any) -> list[str]:
+    found = client.list_objects_v2(Bucket="sounds", Prefix="features/").get("Contents", [])
+    return [entry["Key"].removeprefix("features/mel-16k/") for entry in found]
+
+
+def test_a_store_in_a_bucket(
+    bucket: Any, server: Server, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through failing and slow answers, there and back; the bytes are those on a disk."""
+    asked: dict[str, int] = {}
+
+    def fault(request: Request) -> Response | None:
+        name = request.path.rpartition("/")[2]
+        asked[name] = asked.get(name, 0) + 1
+        if name in ("00000.npy", "store.json") and asked[name] % 3:
+            return Response(SLOW_DOWN, 503, content_type="application/xml")
+        if name == "recordings.csv":
+            time.sleep(1)
+        return None
+
+    server.fault = fault
+    audiocls.extract(tmp_path / "data", "mel-16k", STORE)
+    local = audiocls.extract(tmp_path / "data", "mel-16k", tmp_path / "local")
+    for name in keys(bucket):
+        sent = bucket.get_object(Bucket="sounds", Key=f"features/mel-16k/{name}")["Body"].read()
+        assert sent == (local.path / name).read_bytes(), name
+    assert "store.json" in keys(bucket)
+    monkeypatch.setenv("AUDIOCLS_CACHE", str(tmp_path / "elsewhere"))
+    fetched = audiocls.open_store(STORE)
+    assert fetched.path.is_relative_to(tmp_path / "elsewhere")
+    assert equal(fetched, local)
+
+
+def test_parts_in_a_bucket(bucket: Any, cache: Path, tmp_path: Path) -> None:
+    data, local = "s3://sounds/data", tmp_path / "local"
+    for shard in ("2/2", "1/2"):
+        code, text = run(data, STORE, "--shard", shard)
+        assert code == 0, text
+        assert f"next: audiocls merge {STORE}, once" in text
+    done = CliRunner().invoke(main, ["merge", STORE])
+    assert done.exit_code == 0, done.output
+    assert done.stdout.startswith(f"{STORE}: ")
+    assert equal(audiocls.open_store(STORE), audiocls.extract(data, "mel-16k", local))
+
+
+def test_a_bucket_that_takes_no_store(
+    bucket: Any, server: Server, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said before anything is made."""
+    data = str(tmp_path / "data")
+
+    def told(url: str) -> str:
+        code, text = run(data, url)
+        assert code != 0
+        assert text.count("\n") == 1, text
+        assert not list(cache.rglob("*.npy"))
+        return text
+
+    assert "store 's3://no-such-bucket/mel' is invalid: " in told("s3://no-such-bucket/mel")
+    server.fault = lambda request: Response(REFUSED, 403, content_type="application/xml")
+    assert f"{STORE}: cannot be written: " in told(STORE)
+    server.fault = lambda request: None
+    for name in KEYS:
+        monkeypatch.delenv(name)
+    s3fs.S3FileSystem.clear_instance_cache()
+    assert "credentials" in told(STORE)
+
+
+def test_a_store_that_cannot_be_fetched(
+    bucket: Any, server: Server, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audiocls.extract(tmp_path / "data", "mel-16k", STORE)
+    monkeypatch.setenv("AUDIOCLS_CACHE", str(tmp_path / "elsewhere"))
+
+    def fault(request: Request) -> Response | None:
+        refused = request.path.endswith("00000.npy")
+        return Response(REFUSED, 403, content_type="application/xml") if refused else None
+
+    server.fault = fault
+    for command in (["info", STORE], ["train", "--model", "lstm", "--features", STORE]):
+        done = CliRunner().invoke(main, command)
+        assert done.exit_code == 1
+        assert f"{STORE}/shards/00000.npy: cannot be read: " in done.stderr
+        assert done.stderr.count("\n") == 1, done.stderr
+    server.fault = lambda request: None
+    assert CliRunner().invoke(main, ["info", STORE]).exit_code == 0

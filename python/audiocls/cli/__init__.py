@@ -9,6 +9,7 @@ import importlib
 import re
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -121,6 +122,17 @@ class _Commands(click.Group):
             ctx.fail(f"no such command {name!r}: {hint}")
         command: click.Command = importlib.import_module(f"audiocls.cli.{name}").command
         return command
+
+
+class StorePath(click.ParamType[str | Path]):
+    """A path, or a URL as it stands: a Path would take one of its slashes."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str | Path:
+        from audiocls.data.url import is_url
+
+        return value if is_url(value) else Path(value)
 
 
 def next_step(command: str) -> None:

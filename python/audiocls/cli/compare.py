@@ -16,7 +16,7 @@ from audiocls.cli.options import recipe_of, recipe_options
 @click.option(
     "--features",
     metavar="A,B",
-    help="Feature stores, as paths or as names under features/.  [default: all under features/]",
+    help="Feature stores, as paths, URLs or names under features/.  [default: all under features/]",
 )
 @click.option(
     "--feature",
@@ -80,18 +80,22 @@ def command(
     from audiocls.cli.progress import CellLines
     from audiocls.compare import compare
     from audiocls.data.store import stores_under
+    from audiocls.data.url import is_url
     from audiocls.errors import DataError
     from audiocls.models import MODELS
     from audiocls.report.differences import answers
     from audiocls.report.ranking import SCORES
 
+    stores: list[str | Path]
     if features is None:
-        stores = stores_under()
+        stores = [*stores_under()]
         if not stores:
             raise DataError("no feature store under 'features': run `audiocls extract` first")
     else:
-        given = [Path(name) for name in _names(features)]
-        stores = [path if path.exists() else Path("features") / path for path in given]
+        stores = [
+            name if is_url(name) or Path(name).exists() else Path("features") / name
+            for name in _names(features)
+        ]
     names = list(MODELS) if models == "all" else _names(models)
     recipe = recipe_of(preset, options)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiocls.cli import Command, next_step
+from audiocls.cli import Command, StorePath, next_step
 from audiocls.errors import SettingError, unknown
 
 if TYPE_CHECKING:
@@ -27,7 +27,10 @@ ENGINES = ("local", "ray")
     "--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Replace a field of the preset."
 )
 @click.option(
-    "--out", metavar="DIR", type=click.Path(path_type=Path), help="Default: features/FEATURE."
+    "--out",
+    metavar="DIR|URL",
+    type=StorePath(),
+    help="Default: features/FEATURE. At a URL, a copy is made here and sent.",
 )
 @click.option(
     "--clip-s",
@@ -83,7 +86,7 @@ def command(
     data: str,
     feature: str,
     overrides: tuple[str, ...],
-    out: Path | None,
+    out: str | Path | None,
     shard: str | None,
     engine: str,
     ray_address: str | None,
@@ -108,9 +111,12 @@ def command(
       audiocls extract recordings/ --feature samples --set sample_rate=16000
       audiocls extract recordings/ --feature mel --shard 3/8
       audiocls extract s3://bucket/recordings --feature mel --engine ray
+      audiocls extract recordings/ --feature mel --out s3://bucket/features/mel
     """
     from audiocls.cli.progress import extraction_progress
     from audiocls.data.extraction import extract, extract_part
+    from audiocls.data.parts import part_folder
+    from audiocls.data.url import is_url
     from audiocls.spec import FeatureSpec
 
     if engine not in ENGINES:
@@ -138,10 +144,13 @@ def command(
         else:
             made = extract(data, spec, out, **settings)
     about, failures = made.about, made.path / "failures.csv"
+    place: str | Path = made.path
+    if is_url(out):
+        place = part_folder(out, *_shard(shard)) if shard else out
     if as_json:
         summary = {
             "store": str(out),
-            "part": str(made.path) if shard else None,
+            "part": str(place) if shard else None,
             "feature": about["feature"],
             "shape": about["shape"],
             "classes": about["classes"],
@@ -151,7 +160,7 @@ def command(
         }
         click.echo(json.dumps(summary, ensure_ascii=True))
     else:
-        _tell(made.path, about)
+        _tell(place, about)
     if about["counts"]["failed"]:
         total = about["counts"]["recordings"]
         text = f"{about['counts']['failed']} of {total} recordings failed: {failures}"
@@ -160,10 +169,10 @@ def command(
             sys.exit(1)
     if not as_json:
         step = f"merge {out}, once all parts are there" if shard else None
-        next_step(step or f"train --model best --features {made.path}")
+        next_step(step or f"train --model best --features {place}")
 
 
-def _tell(path: Path, about: dict[str, Any]) -> None:
+def _tell(path: str | Path, about: dict[str, Any]) -> None:
     """What a store or a part of one holds, for people."""
     shape, counts = " × ".join(map(str, about["shape"])), about["counts"]
     click.echo(f"{path}: {shape} {about['dtype']}, {len(about['classes'])} classes")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiocls.cli import Command, next_step
+from audiocls.cli import Command, StorePath, next_step
 from audiocls.errors import SettingError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _SHOWN = 10
 
 
 @click.command("info", cls=Command)
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=StorePath())
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 @click.option(
     "--plot",
@@ -35,11 +35,11 @@ _SHOWN = 10
     is_flag=True,
     help="Of a store: read every byte, compare with its checksums, exit with 1 if any differs.",
 )
-def command(path: Path, as_json: bool, plot: Path | None, whole: bool) -> None:
+def command(path: str | Path, as_json: bool, plot: Path | None, whole: bool) -> None:
     """Show what PATH contains: classes and their balance, failures, rates, groups, leaks.
 
     PATH is a data set, of which only the headers are read; a feature store, of which everything is
-    known; or a run folder or its model, or `orchestra`, the model in the box.
+    known, also behind a URL; or a run folder or its model, or `orchestra`, the model in the box.
 
     \b
     Example:
@@ -49,9 +49,11 @@ def command(path: Path, as_json: bool, plot: Path | None, whole: bool) -> None:
       audiocls info runs/mel-resnet-0
     """
     from audiocls.cli.progress import header_progress
+    from audiocls.data.bucket import local
     from audiocls.data.summary import draw, summarise
     from audiocls.description import find_model
 
+    path = local(path)
     if whole:
         _verify(path, as_json)
         return

@@ -7,24 +7,27 @@ from pathlib import Path
 
 import click
 
-from audiocls.cli import Command
+from audiocls.cli import Command, StorePath
 
 
 @click.command("merge", cls=Command)
-@click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
-@click.argument("parts", metavar="[PART]...", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("out", metavar="OUT", type=StorePath())
+@click.argument("parts", metavar="[PART]...", nargs=-1, type=StorePath())
 @click.option(
     "--accept-failures",
     is_flag=True,
     help="Finish the store though a class lost all of its recordings, or most failed.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON.")
-def command(out: Path, parts: tuple[Path, ...], accept_failures: bool, as_json: bool) -> None:
+def command(
+    out: str | Path, parts: tuple[str | Path, ...], accept_failures: bool, as_json: bool
+) -> None:
     """Join the parts that `audiocls extract --shard I/N` made into the store OUT.
 
     All parts under OUT/parts are joined, or the folders given. The store is byte for byte that of
     one run. Everything is checked first: a part that is missing, unfinished, damaged or made
-    otherwise is named, and nothing is merged. Then OUT/parts can be removed.
+    otherwise is named, and nothing is merged. Then OUT/parts can be removed. OUT and parts may be
+    URLs, such as s3://bucket/features/mel.
 
     \b
     Example:
@@ -46,7 +49,7 @@ def command(out: Path, parts: tuple[Path, ...], accept_failures: bool, as_json: 
     counts, failures = store.counts, store.path / "failures.csv"
     if as_json:
         summary = {
-            "store": str(store.path),
+            "store": str(out),
             "feature": store.feature,
             "shape": store.about["shape"],
             "classes": store.classes,
@@ -56,6 +59,6 @@ def command(out: Path, parts: tuple[Path, ...], accept_failures: bool, as_json: 
         click.echo(json.dumps(summary, ensure_ascii=True))
         return
     shape = " × ".join(map(str, store.about["shape"]))
-    click.echo(f"{store.path}: {shape} {store.about['dtype']}, {len(store.classes)} classes")
+    click.echo(f"{out}: {shape} {store.about['dtype']}, {len(store.classes)} classes")
     if counts["failed"]:
         click.echo(f"{counts['failed']} of {counts['recordings']} recordings failed: {failures}")

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from audiocls.cli import Command, next_step
+from audiocls.cli import Command, StorePath, next_step
 from audiocls.cli.options import recipe_of, recipe_options
 from audiocls.models import ALIASES, MODELS
 
@@ -23,8 +23,8 @@ from audiocls.models import ALIASES, MODELS
 )
 @click.option(
     "--features",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
+    type=StorePath(),
+    metavar="DIR|URL",
     help="The feature store.  [default: the newest under features/]",
 )
 @click.option(
@@ -73,7 +73,7 @@ from audiocls.models import ALIASES, MODELS
 @recipe_options()
 def command(
     model: str,
-    features: Path | None,
+    features: str | Path | None,
     out: Path | None,
     feature: str | None,
     clip_s: float,
@@ -103,6 +103,7 @@ def command(
     """
     from audiocls import training
     from audiocls.cli.progress import EpochLines
+    from audiocls.data.bucket import name_of
     from audiocls.data.store import newest_store
     from audiocls.training.loop import run_name
 
@@ -140,7 +141,7 @@ def command(
         return
     test, whole = result["test"], result["test_recording"]
     click.echo(
-        f"{model} on {features.name}: {result['parameters']:,} parameters, "
+        f"{model} on {name_of(features)}: {result['parameters']:,} parameters, "
         f"{result['clips_per_s']:,.0f} clips/s in training, "
         f"best epoch {result['chosen']['epoch']}"
     )

@@ -24,13 +24,14 @@ from pathlib import Path
 from typing import Any
 
 from audiocls import _native
+from audiocls.data.bucket import placed
 from audiocls.data.completion import loss
 from audiocls.data.extraction import Progress, Work, extract, make_part, plan
-from audiocls.data.listing.remote import is_url
 from audiocls.data.parts import merge, part_folder, read_part
 from audiocls.data.recordings import read_recordings
 from audiocls.data.resume import check_settings, opened
 from audiocls.data.store import Store, files_of
+from audiocls.data.url import is_url
 from audiocls.errors import AudioclsError, DataError, SettingError
 from audiocls.files import replace_file
 from audiocls.spec import FeatureSpec
@@ -67,7 +68,22 @@ def extract_on_cluster(
     ray: Any = importlib.import_module("ray")  # its types are not strict ones
     data = str(data) if is_url(data) else str(Path(data).absolute())
     work = plan(data, feature, **settings)
-    out = Path(out) if out is not None else Path("features") / work.about["feature"]
+    out = out if out is not None else Path("features") / work.about["feature"]
+    if is_url(out):
+        # Made in the copy, and sent: workers need not reach the URL.
+        with placed(out, restart) as folder:
+            return extract_on_cluster(
+                data,
+                feature,
+                folder,
+                address=address,
+                restart=restart,
+                accept_failures=accept_failures,
+                progress=progress,
+                notice=notice,
+                **settings,
+            )
+    out = Path(out)
     if (out / "store.json").exists() and not restart:
         local: dict[str, Any] = {
             "accept_failures": accept_failures,

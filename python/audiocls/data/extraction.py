@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from audiocls import _native
+from audiocls.data.bucket import placed
 from audiocls.data.completion import (
     AGAIN,
     check_some_clip,
@@ -29,11 +30,11 @@ from audiocls.data.completion import (
     write_failures,
 )
 from audiocls.data.listing import list_recordings
-from audiocls.data.listing.remote import is_url
 from audiocls.data.parts import Part, part_folder, read_part
 from audiocls.data.recordings import Listing, Recording
 from audiocls.data.resume import known, missing_shards, opened
 from audiocls.data.store import FORMAT, VERSION, Store, open_store, shard_file
+from audiocls.data.url import is_url
 from audiocls.errors import DataError, LimitError, SettingError, unknown
 from audiocls.fallback import Decoding
 from audiocls.files import escape
@@ -81,7 +82,8 @@ def extract(
     progress: Callable[[Progress], None] | None = None,
     notice: Callable[[str], None] | None = None,
 ) -> Store:
-    """Extracts the features of all recordings of `data` into the store `out`, and opens it.
+    """Extracts the features of all recordings of `data` into the store `out`, and opens it; where
+    `out` is a URL, in a copy in `bucket.cache_folder`, which is sent at the end.
 
     `data` is anything that `data.listing.list_recordings` takes; `feature` a preset or a spec
     (called `name`, by default "custom"); `out` defaults to features/NAME. Clips of `clip_s` seconds
@@ -116,20 +118,23 @@ def extract(
         threads=threads,
         inside_only=inside_only,
     )
-    out = Path(out) if out is not None else Path("features") / work.about["feature"]
+    out = out if out is not None else Path("features") / work.about["feature"]
     recordings, shards = work.listing.recordings, work.shards
     notice = notice or (lambda text: None)
-    with opened(out, "store.json", work.about, recordings, restart, notice):
-        if not (out / "store.json").exists():
-            _extract_missing(out, work, shards, progress, notice)
+    with (
+        placed(out, restart) as folder,
+        opened(folder, "store.json", work.about, recordings, restart, notice),
+    ):
+        if not (folder / "store.json").exists():
+            _extract_missing(folder, work, shards, progress, notice)
             at_listing = {r.id for r in recordings if r.status == "failed"}
-            described = gather(out, recordings, shards)
-            write_failures(out, recordings)
-            check_some_clip(recordings, str(out / "failures.csv"))
+            described = gather(folder, recordings, shards)
+            write_failures(folder, recordings)
+            check_some_clip(recordings, str(folder / "failures.csv"))
             if not accept_failures and (lost := loss(recordings)):
-                _leave_unfinished(out, recordings, shards, at_listing, lost)
-            complete(out, "store.json", work.about, recordings, described, work.row_shape)
-    return open_store(out)
+                _leave_unfinished(folder, recordings, shards, at_listing, lost)
+            complete(folder, "store.json", work.about, recordings, described, work.row_shape)
+    return open_store(folder)
 
 
 def extract_part(
@@ -152,7 +157,7 @@ def extract_part(
     `extract`; but whether a class has lost all of its recordings is seen by `merge` only.
     """
     work = plan(data, feature, **settings)
-    out = Path(out) if out is not None else Path("features") / work.about["feature"]
+    out = out if out is not None else Path("features") / work.about["feature"]
     return make_part(
         work,
         out,
@@ -166,7 +171,7 @@ def extract_part(
 
 def make_part(
     work: Work,
-    out: Path,
+    out: str | Path,
     shard: tuple[int, int],
     *,
     restart: bool = False,
@@ -176,9 +181,12 @@ def make_part(
 ) -> Part:
     """What `extract_part` makes, of data that are listed already."""
     about, own, shards = work.part(shard)
-    folder = part_folder(out, *shard)
+    part = part_folder(out, *shard)
     notice = notice or (lambda text: None)
-    with opened(folder, "part.json", about, own, restart, notice):
+    with (
+        placed(part, restart, "part.json") as folder,
+        opened(folder, "part.json", about, own, restart, notice),
+    ):
         if not (folder / "part.json").exists():
             _extract_missing(folder, work, shards, progress, notice)
             at_listing = {r.id for r in own if r.status == "failed"}

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
+from audiocls.data.bucket import local, parts_at, placed
 from audiocls.data.completion import check_some_clip, complete, loss, write_failures
 from audiocls.data.recordings import Recording, iterate_recordings
 from audiocls.data.resume import PARTS, differing_settings, opened
@@ -22,6 +23,7 @@ from audiocls.data.store import (
     read_about,
     verify,
 )
+from audiocls.data.url import is_url
 from audiocls.errors import DataError, SettingError
 from audiocls.files import link_file, sync_folder
 
@@ -44,13 +46,19 @@ class Part:
         return int(self.about["part"]["of"])
 
 
-def part_folder(out: Path, number: int, of: int) -> Path:
-    """Where a part of the store `out` is made."""
-    return out / PARTS / f"{number}-of-{of}"
+@overload
+def part_folder(out: Path, number: int, of: int) -> Path: ...
+@overload
+def part_folder(out: str | Path, number: int, of: int) -> str | Path: ...
+def part_folder(out: str | Path, number: int, of: int) -> str | Path:
+    """Where a part of the store `out` is made: a path, or a URL where `out` is one."""
+    name = f"{number}-of-{of}"
+    return f"{str(out).rstrip('/')}/{PARTS}/{name}" if is_url(out) else Path(out) / PARTS / name
 
 
-def read_part(path: Path) -> Part:
-    """The part in a folder. Raises DataError if it is unfinished, damaged or none."""
+def read_part(path: str | Path) -> Part:
+    """The part in a folder, or at a URL. Raises DataError if it is unfinished, damaged or none."""
+    path = local(path, "part.json")
     if not (path / "part.json").is_file():
         unfinished = any((path / name).is_file() for name in ("unfinished.json", ".lock"))
         what = "is unfinished: run its `audiocls extract` again" if unfinished else (
@@ -78,7 +86,6 @@ def merge(
     or made with other settings or from other data, or if too many recordings failed (unless
     `accept_failures`), SettingError if something else is in `out`, OSError if it cannot be written.
     """
-    out = Path(out)
     joined = _that_fit([read_part(folder) for folder in _folders(out, parts)])
     _check_bytes(joined, progress)
     recordings = _recordings(joined)
@@ -92,23 +99,27 @@ def merge(
     first = joined[0].about
     about = {name: first[name] for name in UNFINISHED}
     shards = [shard for part in joined for shard in part.about["shards"]]
-    with opened(out, "store.json", about, recordings, False, notice or (lambda text: None)):
-        if (out / "store.json").exists():
-            if read_about(out / "store.json")["shards"] != shards:
+    with (
+        placed(out, restart=False) as folder,
+        opened(folder, "store.json", about, recordings, False, notice or (lambda text: None)),
+    ):
+        if (folder / "store.json").exists():
+            if read_about(folder / "store.json")["shards"] != shards:
                 raise DataError(f"{out}: holds other shards than the parts; remove its store.json")
         else:
             for part in joined:
                 for name in files_of(part.about):
                     if name != "recordings.csv":
-                        link_file(part.path / name, out / name)
-            sync_folder(out / "shards")
-            write_failures(out, recordings)
-            complete(out, "store.json", about, recordings, shards, first["shape"][1:])
-    return open_store(out)
+                        link_file(part.path / name, folder / name)
+            sync_folder(folder / "shards")
+            write_failures(folder, recordings)
+            complete(folder, "store.json", about, recordings, shards, first["shape"][1:])
+    return open_store(folder)
 
 
-def _folders(out: Path, parts: Sequence[str | Path]) -> list[Path]:
-    folders = [Path(part) for part in parts] or sorted((out / PARTS).glob("*-of-*"))
+def _folders(out: str | Path, parts: Sequence[str | Path]) -> list[str | Path]:
+    there = parts_at(str(out)) if is_url(out) else sorted((Path(out) / PARTS).glob("*-of-*"))
+    folders = list(parts or there)
     if not folders:
         rule = "has no parts: `audiocls extract DATA --shard I/N --out OUT` makes them"
         raise SettingError("OUT", str(out), rule)

@@ -378,12 +378,14 @@ def shard_file(store: Path, number: int, kind: str) -> Path:
 
 
 def open_store(path: str | Path) -> Store:
-    """Opens a finished feature store for reading.
+    """Opens a finished feature store for reading; of one at a URL a copy, in `bucket.cache_folder`.
 
-    Raises SettingError if there is none at `path`, DataError if it is damaged or of another version
-    of the format.
+    Raises SettingError if there is none at `path`, DataError if it is damaged, of another version
+    of the format, or cannot be fetched.
     """
-    path = Path(path)
+    from audiocls.data.bucket import local  # which is built on this module
+
+    path = local(path)
     if not path.is_dir():
         what = "is a file, not a feature store" if path.exists() else "there is no such folder"
         raise SettingError("store", str(path), what)

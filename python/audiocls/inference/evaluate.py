@@ -206,9 +206,10 @@ def _mistakes(
 
 def opened(data: str | Path) -> Store | Listing:
     """A feature store, or the recordings of a data set."""
+    from audiocls.data.bucket import is_store
     from audiocls.data.listing import list_recordings
     from audiocls.data.store import open_store
 
-    if (Path(data) / "store.json").is_file():
+    if is_store(data):
         return open_store(data)
     return list_recordings(data)

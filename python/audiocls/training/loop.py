@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from audiocls.classifier import Classifier, versions
+from audiocls.data.bucket import name_of
 from audiocls.description import Description
 from audiocls.errors import SettingError
 from audiocls.models import build_model
@@ -143,7 +144,7 @@ def fit(
 
 def run_name(features: str | Path, feature: str | FeatureSpec | None) -> str:
     """What a store is called in names of runs: its folder, and what is computed from samples."""
-    name = Path(features).resolve().name
+    name = name_of(features)
     return f"{name}-{feature}" if isinstance(feature, str) else name
 
 

@@ -16,8 +16,9 @@ from audiocls.data.listing.huggingface import list_dataset
 from audiocls.data.listing.manifest import METADATA_NAMES, list_manifest
 from audiocls.data.listing.on_disk import OUTSIDE, is_inside, set_file
 from audiocls.data.listing.parquet import list_parquet
-from audiocls.data.listing.remote import is_url, list_remote
+from audiocls.data.listing.remote import list_remote
 from audiocls.data.recordings import Listing, similar_labels
+from audiocls.data.url import is_url
 from audiocls.errors import SettingError
 
 
@@ -42,9 +43,8 @@ def list_recordings(data: Any, *, inside_only: bool = False) -> Listing:
         for recording, file in zip(listing.recordings, listing.files, strict=True):
             if file is not None and not recording.error and not is_inside(file, listing.root):
                 set_file(recording, None, OUTSIDE)
-    if listing.read is None or is_url(
-        data
-    ):  # Rows of a table keep their order: they may share a path.
+    # Rows of a table keep their order: they may share a path.
+    if listing.read is None or is_url(data):
         order = sorted(
             range(len(listing.recordings)),
             key=lambda i: _bytes(listing.recordings[i].path),

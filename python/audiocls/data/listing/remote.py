@@ -12,14 +12,10 @@ from audiocls.data.listing.manifest import METADATA_NAMES, list_rows
 from audiocls.data.listing.on_disk import Status, set_file
 from audiocls.data.listing.table import LARGEST_CELL, one_at_a_time
 from audiocls.data.recordings import Listing, Recording
-from audiocls.errors import AudioclsError, DataError, SettingError
+from audiocls.data.url import connect, failure, reason
 
 # What file systems call the time of a change.
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
-
-
-def is_url(data: object) -> bool:
-    return isinstance(data, str) and "://" in data
 
 
 def list_remote(url: str) -> Listing:
@@ -29,14 +25,10 @@ def list_remote(url: str) -> Listing:
     names what lies beside and below it. Raises SettingError if there is nothing at `url` or nothing
     that can reach it, DataError if it cannot be listed.
     """
+    fs, root = connect("DATA", url)
     try:
-        import fsspec
-    except ImportError:
-        raise SettingError("DATA", url, _needs("fsspec")) from None
-    try:
-        fs, root = fsspec.core.url_to_fs(url)
         is_manifest = url.endswith((".csv", ".jsonl"))
-        folder = root.rpartition("/")[0] if is_manifest else root.rstrip("/")
+        folder = root.rpartition("/")[0] if is_manifest else root
         found = {
             path.removeprefix(f"{folder}/"): info
             for path, info in fs.find(folder, detail=True).items()
@@ -48,7 +40,7 @@ def list_remote(url: str) -> Listing:
             raise FileNotFoundError
         table = fs.cat_file(f"{folder}/{manifest}") if manifest else b""
     except Exception as error:  # what a file system raises is its own affair
-        raise _failure(url, error) from None
+        raise failure("DATA", url, error, "listed") from None
 
     base = fs.unstrip_protocol(folder)
     if manifest:
@@ -65,7 +57,7 @@ def list_remote(url: str) -> Listing:
         try:
             data: bytes = fs.cat_file(f"{folder}/{recording.path}")
         except Exception as error:
-            raise OSError(f"cannot be read: {_reason(error)}") from None
+            raise OSError(f"cannot be read: {reason(error)}") from None
         if len(data) != recording.n_bytes:
             raise OSError("changed after it was listed")
         return data, recording.path.rpartition("/")[2]
@@ -104,22 +96,3 @@ def _status(info: dict[str, Any]) -> Status:
         since = (time - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
         return info["size"], 1000 * since
     return info["size"], int(time * 10**9)
-
-
-def _failure(url: str, error: Exception) -> AudioclsError:
-    if isinstance(error, ImportError):
-        return SettingError("DATA", url, _needs(_reason(error)))
-    if isinstance(error, FileNotFoundError):
-        return SettingError("DATA", url, "there is nothing")
-    if isinstance(error, ValueError) and "rotocol" in str(error):
-        return SettingError("DATA", url, _reason(error))
-    return DataError(f"{url}: cannot be listed: {_reason(error)}")
-
-
-def _needs(what: str) -> str:
-    return f"reading it needs more ({what}): pip install 'audiocls[remote]'"
-
-
-def _reason(error: Exception) -> str:
-    """What an error says, on one line."""
-    return " ".join(str(error).split()) or type(error).__name__
