@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import ray
+
 from audiocls.data import cluster, extraction
 
 
@@ -25,6 +27,19 @@ def stuck(task: Any, number: int) -> Iterator[tuple[str, bytes]]:
     mark = Path(task.data).parent / "stuck"
     if number == 3 and not mark.exists():
         mark.with_suffix(".tmp").write_text(str(os.getpid()))
+        mark.with_suffix(".tmp").rename(mark)
+        time.sleep(600)
+    yield from files
+
+
+def stuck_on_a_node(task: Any, number: int) -> Iterator[tuple[str, bytes]]:
+    """The first part that is made on another node than the head stops after a file."""
+    files = small(task, number)
+    yield next(files)
+    folder = Path(task.data).parent
+    here, mark = ray.get_runtime_context().get_node_id(), folder / "node"
+    if here != (folder / "head").read_text() and not mark.exists():
+        mark.with_suffix(".tmp").write_text(here)
         mark.with_suffix(".tmp").rename(mark)
         time.sleep(600)
     yield from files

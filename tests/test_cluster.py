@@ -1,5 +1,5 @@
 """`extract --engine ray` on a real Ray cluster of two nodes: the store of one machine, though a
-worker is killed with SIGKILL. (A node that goes away is not tried here.)"""
+worker is killed with SIGKILL, or a node goes away with all that runs on it."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ NODE = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": Fal
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Of a cluster with two nodes of one processor each, whose workers have this package."""
+def cluster() -> Iterator[Cluster]:
+    """Two nodes of one processor each, whose workers have this package."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")  # which would look for a network
         patch.setenv("PYTHONPATH", os.pathsep.join(map(str, (*PACKAGE, Path(__file__).parent))))
@@ -40,9 +40,15 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         cluster.add_node(**NODE)
         # Connected once, for then the workers of one test serve the next.
         ray.init(cluster.address, log_to_driver=False, configure_logging=False)
-        yield cluster.address
+        yield cluster
         ray.shutdown()
         cluster.shutdown()
+
+
+@pytest.fixture
+def address(cluster: Cluster) -> str:
+    address: str = cluster.address
+    return address
 
 
 PACKAGE = (Path(audiocls.__file__).parent.parent,)
@@ -202,3 +208,29 @@ def test_without_ray(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     expected = "audiocls extract needs ray: pip install 'audiocls[ray]'\n"
     assert (run.exit_code, run.stderr) == (2, expected)
     assert not (tmp_path / "store").exists()
+
+
+# --- last, for Ray goes on talking about the lost node on stdout ---
+
+
+def test_the_store_of_one_machine_though_a_node_goes_away(
+    data: Path, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = audiocls.extract(data, "mel-16k", tmp_path / "whole")
+    out, mark = tmp_path / "store", data.parent / "node"
+    (data.parent / "head").write_text(cluster.head_node.node_id)
+    monkeypatch.setattr(module, "made_part", cluster_workers.stuck_on_a_node)
+    removed = []
+
+    def remove(progress: extraction.Progress) -> None:
+        if mark.exists() and not removed:
+            removed.append(mark.read_text())
+            (node,) = (n for n in cluster.worker_nodes if n.node_id == removed[0])
+            cluster.remove_node(node, allow_graceful=False)
+
+    try:
+        extract_on_cluster(data, "mel-16k", out, address=cluster.address, progress=remove)
+    finally:
+        cluster.add_node(**NODE)
+    assert removed
+    assert contents(out) == contents(whole.path)
