@@ -23,6 +23,7 @@ OFF: dict[str, dict[str, Any]] = {
     "without label smoothing": {"label_smoothing": 0.0},
     "without mixup": {"mixup": 0.0},
     "without masks": {"time_mask": 0.0, "freq_mask": 0.0},
+    "without shifts": {"mel_shift": 0.0},
     "without averaged weights": {"ema": 0.0},
     "constant learning rate": {"schedule": "constant", "warm_up": 0.0},
     "without weight decay": {"weight_decay": 0.0},

@@ -24,7 +24,8 @@ MEAN = torch.arange(20.0)
 
 
 def draws_of(n: int = 400, **fields: float) -> Draws:
-    fields = {"mixup": 0.0, "time_mask": 0.0, "freq_mask": 0.0} | fields
+    off = dict.fromkeys(("mixup", "time_mask", "freq_mask", "mel_shift"), 0.0)
+    fields = off | fields
     return draw(Recipe(**fields), n, generator(0, 1, Purpose.AUGMENTATION))  # type: ignore[arg-type]
 
 
@@ -68,6 +69,53 @@ def test_frequency_masks_cover_whole_features_of_a_stripe() -> None:
             torch.testing.assert_close(masked[clip, 3, at], MEAN[at])
 
 
+def test_features_are_shifted_by_whole_bands() -> None:
+    x = torch.randn(400, 3, 20)
+    draws = draws_of(mel_shift=0.2)
+    shifted = augment(x, draws, MEAN)
+    by = np.round(20 * draws.shift.numpy()).astype(int)
+    assert set(by) == set(range(-4, 5))
+    for clip, up in enumerate(by):
+        expected = np.tile(MEAN.numpy(), (3, 1))
+        for band in range(20):
+            if 0 <= band - up < 20:
+                expected[:, band] = x[clip, :, band - up]
+        assert np.array_equal(shifted[clip].numpy(), expected)
+
+
+def test_only_mel_bands_are_shifted() -> None:
+    numbers = generator(0, 1, Purpose.AUGMENTATION)
+    assert not draw(Recipe(mel_shift=0.2), 9, numbers, bands=False).shift.any()
+
+
+def test_a_tilt_is_a_line_over_the_features() -> None:
+    x = torch.randn(400, 3, 20)
+    draws = draws_of(tilt=6.0)
+    slope = draws.tilt.numpy()[:, None, None] * (np.arange(20) / 19 - 0.5)
+    np.testing.assert_allclose(augment(x, draws, MEAN).numpy(), x.numpy() + slope, atol=1e-5)
+    assert np.abs(draws.tilt.numpy()).max() <= 6
+    assert float(draws.tilt.mean()) == pytest.approx(0, abs=0.5)
+
+
+@pytest.mark.parametrize("lengths", [None, torch.arange(401) % 25 + 6])
+def test_styles_are_mixed_in_pairs(lengths: Tensor | None) -> None:
+    """Mean and deviation of every band become those between the two of a pair."""
+    x = 5 * torch.randn(401, 30, 20) + 3
+    draws = draws_of(401, mixstyle=0.5)
+    styled = augment(x, draws, MEAN, lengths).numpy()
+    share = draws.style.numpy()
+    assert 0.4 < (share > 0).mean() < 0.6
+    for i in range(401):
+        j = min(i ^ 1, 400)
+        own, other = (x[k, : 30 if lengths is None else int(lengths[k])].numpy() for k in (i, j))
+        got = styled[i, : len(own)]
+        for what in (np.mean, np.std):
+            wanted = (1 - share[i]) * what(own, axis=0) + share[i] * what(other, axis=0)
+            np.testing.assert_allclose(what(got, axis=0), wanted, atol=1e-3)
+        if share[i] == 0:
+            np.testing.assert_allclose(got, own, atol=1e-4)
+
+
 def test_mixup_mixes_pairs() -> None:
     x = torch.randn(401, 3, 20)
     draws = draws_of(401, mixup=0.3)
@@ -88,7 +136,7 @@ def test_a_shorter_clip_is_mixed_as_silence_after_its_end() -> None:
     x, lengths = torch.randn(2, 6, 20), torch.tensor([6, 4])
     x[1, 4:] = 0  # as a batch is padded
     none = torch.zeros(2)
-    draws = Draws(none, none, none, none, none, none.long(), none, torch.full((2,), 0.25))
+    draws = Draws(none, none, none, none, none, none, none, torch.full((2,), 0.25))
     mixed = augment(x, draws, MEAN, lengths)
     torch.testing.assert_close(mixed[0, :4], 0.75 * x[0, :4] + 0.25 * x[1, :4])
     torch.testing.assert_close(mixed[0, 4:], 0.75 * x[0, 4:] + 0.25 * MEAN)

@@ -57,6 +57,7 @@ def train_epoch(
     sampler = Sampler(labels, recipe.sampler, trial.seed, sources if recipe.source else None)
     order = examples.by_length(sampler.draw(per_epoch * size, epoch), size)
     draws = generator(trial.seed, epoch, Purpose.AUGMENTATION)
+    bands = state.classifier.description.spec.kind == "mel"
     state.classifier.train()
     started = time.perf_counter()
     sums = _Sums(len(state.classifier.classes_), device)
@@ -66,7 +67,7 @@ def train_epoch(
         for batch in examples.drawn(order, epoch):
             ctrl_c.check()
             lr = learning_rate(recipe, step, steps)
-            own = Draws(*map(device.own, draw(recipe, size, draws)))
+            own = Draws(*map(device.own, draw(recipe, size, draws, bands=bands)))
             sums.add(batch.y, *_step(state, recipe, batch, own, lr, size, device))
             step += 1
             state.follow(recipe.ema, step)

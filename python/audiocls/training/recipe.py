@@ -70,8 +70,8 @@ class Recipe(Augmentation):
     tilt: Annotated[float, Range(0)] = 0.0
     """Greatest slope that is added over the features, from the lowest to the highest, in their own
     unit."""
-    mel_shift: Annotated[int, Range(0)] = 0
-    """Most bands by which the features are shifted up or down."""
+    mel_shift: Share = 0.05
+    """Largest share of the bands by which mel features are shifted up or down; others stay."""
     mixstyle: Share = 0.0
     """Probability that mean and deviation of every band are mixed with those of another clip
     (Freq-MixStyle, Schmid et al. 2022)."""
@@ -139,6 +139,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "mixup": 0.0,
         "time_mask": 0.0,
         "freq_mask": 0.0,
+        "mel_shift": 0.0,
         "quiet_db": 0.0,
         "ema": 0.0,
         "patience": 0,

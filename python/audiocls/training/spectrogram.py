@@ -25,13 +25,14 @@ class Draws(NamedTuple):
     freq_width: Tensor
     freq_start: Tensor
     tilt: Tensor  # slope over all features, in their unit
-    shift: Tensor  # int64, features upwards
+    shift: Tensor  # share of the features, upwards
     style: Tensor  # share of the neighbour's mean and deviation
     mix: Tensor  # share of the neighbour that is mixed in
 
 
-def draw(recipe: Recipe, n: int, numbers: torch.Generator) -> Draws:
-    """The draws for a batch of n clips."""
+def draw(recipe: Recipe, n: int, numbers: torch.Generator, *, bands: bool = True) -> Draws:
+    """The draws for a batch of n clips. bands: whether the features are mel bands, which may be
+    shifted: to a neighbouring pitch, or to a larger or smaller instrument."""
     uniform = torch.rand(7, n, generator=numbers)
     time, freq = recipe.time_mask, recipe.freq_mask
     style = _shares(MIXSTYLE_BETA, n, numbers) * (uniform[6] < recipe.mixstyle)
@@ -41,7 +42,7 @@ def draw(recipe: Recipe, n: int, numbers: torch.Generator) -> Draws:
         uniform[2] * freq,
         uniform[3],
         (2 * uniform[4] - 1) * recipe.tilt,
-        (uniform[5] * (2 * recipe.mel_shift + 1)).long() - recipe.mel_shift,
+        (2 * uniform[5] - 1) * (recipe.mel_shift if bands else 0.0),
         style,
         _shares(recipe.mixup, n, numbers) if recipe.mixup > 0 else torch.zeros(n),
     )
@@ -70,7 +71,7 @@ def augment(x: Tensor, draws: Draws, mean: Tensor, lengths: Tensor | None = None
     if draws.tilt.any():
         x = x + draws.tilt.to(x)[:, None, None] * torch.linspace(-0.5, 0.5, x.shape[2]).to(x)
     if draws.shift.any():
-        at = torch.arange(x.shape[2]) - draws.shift[:, None]
+        at = torch.arange(x.shape[2]) - (draws.shift * x.shape[2]).round().long()[:, None]
         inside = ((at >= 0) & (at < x.shape[2])).to(x.device)[:, None]
         at = at.clamp(0, x.shape[2] - 1).to(x.device)[:, None].expand_as(x)
         x = torch.where(inside, x.gather(2, at), mean)
