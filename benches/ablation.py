@@ -32,7 +32,7 @@ OFF: dict[str, dict[str, Any]] = {
 SCORES = ("val_balanced_accuracy", "balanced_accuracy", "recording_balanced_accuracy")
 
 
-def table(done: dict[str, list[dict[str, Any]]], epochs: int, model: str) -> str:
+def table(done: dict[str, list[dict[str, Any]]], epochs: int, model: str, feature: str) -> str:
     """Mean ± deviation over the seeds that are finished."""
     head = ["", "seeds", "validation", "test, clips", "test, recordings"]
     lines = [head, ["---"] * len(head)]
@@ -46,7 +46,8 @@ def table(done: dict[str, list[dict[str, Any]]], epochs: int, model: str) -> str
     text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     left = [what for what in OFF if what not in done]
     missing = f" Not run yet: {', '.join(left)}." if left else ""
-    return f"`{model}` on `mel`, {epochs} epochs, balanced accuracy in per cent.{missing}\n\n{text}"
+    about = f"`{model}` on `{feature}`, {epochs} epochs, balanced accuracy in per cent.{missing}"
+    return f"{about}\n\n{text}"
 
 
 def main() -> None:
@@ -70,7 +71,7 @@ def main() -> None:
                 group_by=GROUPS, device="cpu", out=folder,
             )  # fmt: skip
             done[what] = made.rows
-            text = table(done, options.epochs, options.model)
+            text = table(done, options.epochs, options.model, options.features.name)
             print(f"\n{text}", flush=True)
             write(f"ablation-{options.model}", text)
 

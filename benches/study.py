@@ -8,6 +8,7 @@ recording trains, in every cell alike, for all clips would keep a CPU busy for d
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 from pathlib import Path
 
@@ -74,19 +75,23 @@ def main() -> None:
     out = options.out or Path("runs") / options.recipe
     recipe = Recipe.preset(options.recipe, epochs=50, clips_per_recording=1)
 
-    said = ""
+    said: dict[frozenset[tuple[str, str]], str] = {}  # the cells of a round → its answers
 
     def tell(*_: object) -> None:
-        write(f"{options.recipe}-table", table(out / "cells") + said)
+        text = "\n\n".join([table(out / "cells"), *said.values()])
+        write(f"{options.recipe}-table", text)
 
     for features, models, seeds in ROUNDS:
         done = compare(
             [options.features / name for name in features], models, seeds=seeds, recipe=recipe,
             group_by=GROUPS, device="cpu", out=out, tell=tell,
         )  # fmt: skip
-        # Of a round's cells, on the same recordings: a paired test by groups.
+        # Of a round's cells, on the same recordings: a paired test by groups. What a later round
+        # says of more, or with more seeds, takes the place of what an earlier one said.
         sentences = [text for _, text in answers(done.rankings[0], done.differences)]
-        said += f"\n\n{', '.join(features)} × {', '.join(models)}: {'. '.join(sentences)}."
+        cells = frozenset(itertools.product(features, models))
+        said = {other: text for other, text in said.items() if not other <= cells}
+        said[cells] = f"{', '.join(features)} × {', '.join(models)}: {'. '.join(sentences)}."
         tell()
 
 
