@@ -24,7 +24,7 @@ MEAN = torch.arange(20.0)
 
 
 def draws_of(n: int = 400, **fields: float) -> Draws:
-    off = dict.fromkeys(("mixup", "time_mask", "freq_mask", "mel_shift"), 0.0)
+    off = dict.fromkeys(("mixup", "time_mask", "freq_mask", "mel_shift", "mel_noise"), 0.0)
     fields = off | fields
     return draw(Recipe(**fields), n, generator(0, 1, Purpose.AUGMENTATION))  # type: ignore[arg-type]
 
@@ -85,7 +85,7 @@ def test_features_are_shifted_by_whole_bands() -> None:
 
 def test_only_mel_bands_are_shifted() -> None:
     numbers = generator(0, 1, Purpose.AUGMENTATION)
-    assert not draw(Recipe(mel_shift=0.2), 9, numbers, bands=False).shift.any()
+    assert not draw(Recipe(mel_shift=0.2), 9, numbers, mel=False).shift.any()
 
 
 def test_a_tilt_is_a_line_over_the_features() -> None:
@@ -135,8 +135,7 @@ def test_mixup_mixes_pairs() -> None:
 def test_a_shorter_clip_is_mixed_as_silence_after_its_end() -> None:
     x, lengths = torch.randn(2, 6, 20), torch.tensor([6, 4])
     x[1, 4:] = 0  # as a batch is padded
-    none = torch.zeros(2)
-    draws = Draws(none, none, none, none, none, none, none, torch.full((2,), 0.25))
+    draws = draws_of(2)._replace(mix=torch.full((2,), 0.25))
     mixed = augment(x, draws, MEAN, lengths)
     torch.testing.assert_close(mixed[0, :4], 0.75 * x[0, :4] + 0.25 * x[1, :4])
     torch.testing.assert_close(mixed[0, 4:], 0.75 * x[0, 4:] + 0.25 * MEAN)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from audiocls.spec import FeatureSpec, presets
 from audiocls.training.augment import Augmenter
 from audiocls.training.augmentation import NONE, Augmentation
 from audiocls.training.recipe import Recipe
+from audiocls.training.spectrogram import holds_mel
 
 
 def open_features(
@@ -30,9 +32,13 @@ def open_features(
     first preset of mel bands at the rate of the samples.
 
     Raises what `open_store` and `ComputedStore` raise, and SettingError where a feature, or a
-    change of waveforms by the recipe, is asked of a store that holds features already.
+    change of waveforms by the recipe, is asked of a store that holds features already, or one of
+    mel features of another.
     """
     store = open_store(path)
+    if not holds_mel(store.spec):
+        rule = f"is for a store of logarithmic mel features, {store.path} holds {store.feature}"
+        _refuse(recipe, ("mel_shift", "mel_noise"), rule)
     if store.spec.kind == "samples":
         feature = feature or _mel_at(store.spec.sample_rate)
         name = feature if isinstance(feature, str) else "custom"
@@ -41,11 +47,17 @@ def open_features(
     rule = f"needs a store of samples (`audiocls extract --feature samples`), {store.path} holds "
     if feature is not None:
         raise SettingError("feature", str(feature), rule + store.feature)
-    for field in dataclasses.fields(Augmentation):
-        value = getattr(recipe, field.name)
-        if value not in (field.default, NONE.get(field.name)):
-            raise SettingError(field.name, value, rule + store.feature)
+    _refuse(recipe, [f.name for f in dataclasses.fields(Augmentation)], rule + store.feature)
     return store
+
+
+def _refuse(recipe: Recipe, fields: Iterable[str], rule: str) -> None:
+    """Raises SettingError where one of the fields was asked for: is neither its default nor off."""
+    defaults = Recipe()
+    for name in fields:
+        value = getattr(recipe, name)
+        if value not in (getattr(defaults, name), NONE.get(name, 0.0)):
+            raise SettingError(name, value, rule)
 
 
 def _mel_at(sample_rate: int) -> str:

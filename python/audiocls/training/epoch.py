@@ -20,7 +20,15 @@ from audiocls.training.randomness import Purpose, generator, seed_of
 from audiocls.training.recipe import Recipe
 from audiocls.training.sampling import Sampler
 from audiocls.training.schedule import learning_rate
-from audiocls.training.spectrogram import Draws, augment, draw, neighbours
+from audiocls.training.spectrogram import (
+    Draws,
+    add_noise,
+    augment,
+    draw,
+    holds_mel,
+    neighbours,
+    noise_frames,
+)
 from audiocls.training.state import Row, TrainState
 from audiocls.training.trial import Trial
 
@@ -57,7 +65,9 @@ def train_epoch(
     sampler = Sampler(labels, recipe.sampler, trial.seed, sources if recipe.source else None)
     order = examples.by_length(sampler.draw(per_epoch * size, epoch), size)
     draws = generator(trial.seed, epoch, Purpose.AUGMENTATION)
-    bands = state.classifier.description.spec.kind == "mel"
+    spec = state.classifier.description.spec
+    mel = examples.augmenter is None and holds_mel(spec)
+    noise = noise_frames(spec.n_mels, draws).to(device.torch) if mel and recipe.mel_noise else None
     state.classifier.train()
     started = time.perf_counter()
     sums = _Sums(len(state.classifier.classes_), device)
@@ -67,7 +77,11 @@ def train_epoch(
         for batch in examples.drawn(order, epoch):
             ctrl_c.check()
             lr = learning_rate(recipe, step, steps)
-            own = Draws(*map(device.own, draw(recipe, size, draws, bands=bands)))
+            own = Draws(*map(device.own, draw(recipe, size, draws, mel=mel)))
+            if noise is not None:
+                assert spec.decibel is not None
+                x = add_noise(batch.x.float(), own, noise, spec.decibel, batch.lengths)
+                batch = batch._replace(x=x)
             sums.add(batch.y, *_step(state, recipe, batch, own, lr, size, device))
             step += 1
             state.follow(recipe.ema, step)

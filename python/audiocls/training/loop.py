@@ -158,7 +158,7 @@ def new_state(trial: Trial, store: Store, examples: Examples, device: Device) ->
     """Fresh weights, with the statistics of the training part, and their optimiser."""
     torch.manual_seed(trial.seed)
     recipe = trial.recipe
-    level = recipe.remove_level
+    level = recipe.remove_level and (store.spec.kind == "mfcc" or store.spec.decibel is not None)
     description = Description.of(store, trial.model, versions(), level, recipe.quiet_db)
     classifier = Classifier(description, *statistics(store, examples.clips, level))
     # Channels last: the wide convolutions of newcnn are nearly twice as fast so on a CPU; but the

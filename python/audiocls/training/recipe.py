@@ -71,12 +71,15 @@ class Recipe(Augmentation):
     """Greatest slope that is added over the features, from the lowest to the highest, in their own
     unit."""
     mel_shift: Share = 0.05
-    """Largest share of the bands by which mel features are shifted up or down; others stay."""
+    """Largest share of the bands by which a store's mel features are shifted up or down."""
+    mel_noise: Share = 0.5
+    """Probability that noise of a drawn level and colour is added to a store's mel features."""
     mixstyle: Share = 0.0
     """Probability that mean and deviation of every band are mixed with those of another clip
     (Freq-MixStyle, Schmid et al. 2022)."""
-    remove_level: bool = False
-    """Whether the level of a clip is taken out of its features, in training and in use."""
+    remove_level: bool = True
+    """Whether the level of a clip is taken out of its features, in training and in use; of spectra
+    only where they are logarithmic."""
     quiet_db: Annotated[float, Range(0)] = 15.0
     """In the answer for a recording, clips that are more decibels below its loudest one do not
     count; 0: all do."""
@@ -140,6 +143,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "time_mask": 0.0,
         "freq_mask": 0.0,
         "mel_shift": 0.0,
+        "mel_noise": 0.0,
+        "remove_level": False,
         "quiet_db": 0.0,
         "ema": 0.0,
         "patience": 0,

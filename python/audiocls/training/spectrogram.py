@@ -6,15 +6,25 @@ many processes share the batch.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from audiocls.spec import FeatureSpec
 from audiocls.training.recipe import Recipe
 
 # As Freq-MixStyle draws its proportions.
 MIXSTYLE_BETA = 0.3
+
+# Noise in a band lies so many decibels below the loudest cell of a clip, from the loudest to the
+# quietest, and rises or falls by so many from the lowest band to the highest: white noise rises
+# over mel bands, which become wider, brown falls.
+NOISE_DB = (15.0, 75.0)
+NOISE_TILT_DB = (-24.0, 16.0)
+# Frames of noise that an epoch's clips take theirs from.
+NOISE_FRAMES = 4096
 
 
 class Draws(NamedTuple):
@@ -28,11 +38,19 @@ class Draws(NamedTuple):
     shift: Tensor  # share of the features, upwards
     style: Tensor  # share of the neighbour's mean and deviation
     mix: Tensor  # share of the neighbour that is mixed in
+    noise: Tensor  # decibels below the loudest cell; infinite where none is added
+    noise_tilt: Tensor  # decibels from the lowest feature to the highest
+    noise_start: Tensor  # where in the noise, as a share
 
 
-def draw(recipe: Recipe, n: int, numbers: torch.Generator, *, bands: bool = True) -> Draws:
-    """The draws for a batch of n clips. bands: whether the features are mel bands, which may be
-    shifted: to a neighbouring pitch, or to a larger or smaller instrument."""
+def holds_mel(spec: FeatureSpec) -> bool:
+    """Whether features are logarithmic mel bands, which `mel_shift` and `mel_noise` are for."""
+    return spec.kind == "mel" and spec.decibel is not None
+
+
+def draw(recipe: Recipe, n: int, numbers: torch.Generator, *, mel: bool = True) -> Draws:
+    """The draws for a batch of n clips. mel: whether the features are mel bands of a store, which
+    are shifted and made noisy; samples have the engine for that."""
     uniform = torch.rand(7, n, generator=numbers)
     time, freq = recipe.time_mask, recipe.freq_mask
     style = _shares(MIXSTYLE_BETA, n, numbers) * (uniform[6] < recipe.mixstyle)
@@ -42,10 +60,20 @@ def draw(recipe: Recipe, n: int, numbers: torch.Generator, *, bands: bool = True
         uniform[2] * freq,
         uniform[3],
         (2 * uniform[4] - 1) * recipe.tilt,
-        (2 * uniform[5] - 1) * (recipe.mel_shift if bands else 0.0),
+        (2 * uniform[5] - 1) * (recipe.mel_shift if mel else 0.0),
         style,
         _shares(recipe.mixup, n, numbers) if recipe.mixup > 0 else torch.zeros(n),
+        *_noise_draws(recipe.mel_noise if mel else 0.0, n, numbers),
     )
+
+
+def _noise_draws(probability: float, n: int, numbers: torch.Generator) -> tuple[Tensor, ...]:
+    uniform = torch.rand(4, n, generator=numbers)
+    level, tilt = (
+        low + (high - low) * share
+        for (low, high), share in zip((NOISE_DB, NOISE_TILT_DB), uniform, strict=False)
+    )
+    return level.masked_fill(uniform[2] >= probability, torch.inf), tilt, uniform[3]
 
 
 def _shares(beta: float, n: int, numbers: torch.Generator) -> Tensor:
@@ -56,6 +84,37 @@ def _shares(beta: float, n: int, numbers: torch.Generator) -> Tensor:
     shares = torch.minimum(share, 1 - share).repeat_interleave(2)[:n]
     shares[n - n % 2 :] = 0  # the last of an odd batch has no neighbour
     return shares
+
+
+def noise_frames(n_features: int, numbers: torch.Generator) -> Tensor:
+    """Stationary noise in decibels around its mean power, float32 [frames, features]. A band is the
+    mean of several bins, whose power is exponential: here of two."""
+    uniform = torch.rand(2, NOISE_FRAMES, n_features, generator=numbers)
+    return 10 * torch.log10(-(1 - uniform).log().mean(dim=0) + 1e-4)
+
+
+def add_noise(
+    x: Tensor, draws: Draws, noise: Tensor, decibel: float, lengths: Tensor | None = None
+) -> Tensor:
+    """Logarithmic features [batch, frames, features] with noise, as the powers of two sounds add.
+
+    noise: of `noise_frames`. decibel: how much one is in the features' unit. lengths, int64
+    [batch]: frames before padding, where clips differ.
+    """
+    if draws.noise.isinf().all():
+        return x
+    loudest = x
+    if lengths is not None:
+        ended = (torch.arange(x.shape[1]) >= lengths[:, None]).to(x.device)
+        loudest = x.masked_fill(ended[..., None], -torch.inf)
+    loudest = loudest.amax(dim=(1, 2), keepdim=True)
+    first = (draws.noise_start * len(noise)).long()
+    at = (first[:, None] + torch.arange(x.shape[1])) % len(noise)
+    slope = torch.linspace(-0.5, 0.5, x.shape[2]).to(x)
+    level = draws.noise_tilt.to(x)[:, None, None] * slope - draws.noise.to(x)[:, None, None]
+    neper = decibel * 10 / math.log(10)
+    level = loudest + decibel * (level + noise[at.to(x.device)])
+    return neper * torch.logaddexp(x / neper, level / neper)
 
 
 def augment(x: Tensor, draws: Draws, mean: Tensor, lengths: Tensor | None = None) -> Tensor:
