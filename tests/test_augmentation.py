@@ -10,12 +10,13 @@ import torch
 from tiny_store import tiny_store
 from torch import Tensor
 
+from audiocls.spec import FeatureSpec
 from audiocls.training import Device, Recipe, Trial
 from audiocls.training.epoch import _step
 from audiocls.training.examples import Batch, split_examples
 from audiocls.training.loop import new_state
 from audiocls.training.randomness import Purpose, generator
-from audiocls.training.spectrogram import Draws, augment, draw
+from audiocls.training.spectrogram import Draws, add_noise, augment, draw, noise_frames
 from audiocls.training.splits import TRAIN, make_split
 from audiocls.training.state import TrainState
 
@@ -114,6 +115,42 @@ def test_styles_are_mixed_in_pairs(lengths: Tensor | None) -> None:
             np.testing.assert_allclose(what(got, axis=0), wanted, atol=1e-3)
         if share[i] == 0:
             np.testing.assert_allclose(got, own, atol=1e-4)
+
+
+@pytest.mark.parametrize("lengths", [None, torch.arange(400) % 25 + 6])
+@pytest.mark.parametrize("name", ["mel", "fbank", "whisper"])
+def test_noise_is_added_as_power(name: str, lengths: Tensor | None) -> None:
+    """In decibels, natural logarithm, and a tenth's logarithm that is scaled."""
+    spec = FeatureSpec.preset(name)
+    unit = {"mel": 1, "fbank": np.log(10) / 10, "whisper": 0.1 / 4}[name]
+    x = 10 * unit * torch.randn(400, 30, 20)
+    draws = draws_of(mel_noise=0.5)
+    noise = noise_frames(20, generator(0, 1, Purpose.ORDER))
+    got = add_noise(x, draws, noise, spec, lengths).numpy() / unit
+    expected, at = x.numpy() / unit, noise.numpy()
+    for clip in range(400):
+        if draws.noise[clip].isinf():
+            np.testing.assert_allclose(got[clip], expected[clip], atol=1e-3)
+            continue
+        own = 30 if lengths is None else int(lengths[clip])
+        first = int(draws.noise_start[clip] * len(noise))
+        level = expected[clip, :own].max() - float(draws.noise[clip])
+        tilt = float(draws.noise_tilt[clip]) * (np.arange(20) / 19 - 0.5)
+        added = level + tilt + at[(first + np.arange(own)) % len(at)]
+        power = 10 ** (expected[clip, :own] / 10) + 10 ** (added / 10)
+        np.testing.assert_allclose(got[clip, :own], 10 * np.log10(power), rtol=1e-3, atol=1e-3)
+    assert 0.4 < np.isinf(draws.noise.numpy()).mean() < 0.6
+    assert 15 <= draws.noise.min() < 20
+
+
+def test_the_noise_is_that_of_white_noise_in_bands() -> None:
+    """Its mean power is one, and its spread that of the mean of two bins of a periodogram."""
+    noise = noise_frames(20, generator(0, 1, Purpose.ORDER)).numpy()
+    power = 10 ** (noise / 10)
+    assert power.mean() == pytest.approx(1, abs=0.01)
+    bins = np.abs(np.fft.rfft(np.random.default_rng(0).standard_normal((9000, 64)))[:, 1:31]) ** 2
+    pairs = bins.reshape(-1, 2).mean(axis=1)
+    assert power.std() == pytest.approx((pairs / pairs.mean()).std(), abs=0.02)
 
 
 def test_mixup_mixes_pairs() -> None:

@@ -13,7 +13,7 @@ import audiocls
 from audiocls.data.listing import list_recordings
 from audiocls.inference.evaluate import evaluate, of_recordings, of_store
 from audiocls.inference.predict import Classifier
-from audiocls.level import clip_levels
+from audiocls.level import clip_levels, decibel
 from audiocls.metrics import loud_enough, mean_by_recording
 from audiocls.training.recipe import Recipe
 
@@ -37,6 +37,18 @@ def test_a_gain_changes_the_level_by_as_many_decibels(name: str) -> None:
     clips = (0.1 * noise * 10 ** (gains[:, None] / 20)).astype(np.float32)
     levels = clip_levels(audiocls.Extractor(spec).batch(clips), spec)
     np.testing.assert_allclose(levels - levels[0], gains, atol=0.05)
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_a_decibel_raises_all_features_alike_or_is_none(name: str) -> None:
+    spec = SPECS[name]
+    noise = np.random.default_rng(0).standard_normal((1, spec.sample_rate)).astype(np.float32)
+    quiet, loud = audiocls.Extractor(spec).batch(np.concatenate([0.01 * noise, 0.1 * noise]))
+    unit = decibel(spec)
+    if unit is not None:
+        np.testing.assert_allclose(loud - quiet, 20 * unit, atol=0.01 * 20 * unit)
+    else:
+        assert np.ptp(loud - quiet) > 0.01
 
 
 def test_a_level_that_was_normalised_away_is_the_same_for_all() -> None:

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
 from audiocls.spec import FeatureSpec
 
-# What a logarithm is multiplied by to be decibels, of power.
-_DECIBELS = {"db": 1.0, "natural": 10 / np.log(10), "log10": 10.0}
+# A decibel of power in each logarithm.
+_DECIBEL = {"db": 1.0, "natural": math.log(10) / 10, "log10": 0.1}
+
+
+def decibel(spec: FeatureSpec) -> float | None:
+    """By how much all features of a sound that is a decibel louder are higher; None where that is
+    not so: without a logarithm, of cepstra, slopes and normalised features."""
+    spectrum = spec.kind in ("spectrogram", "mel") and spec.log != "none"
+    if not spectrum or spec.deltas or spec.normalize != "none":
+        return None
+    exponent = spec.power / 2 if spec.log != "db" else 1
+    return spec.scale * _DECIBEL[spec.log] * exponent
 
 
 def clip_levels(features: NDArray[np.generic], spec: FeatureSpec) -> NDArray[np.float64]:
@@ -29,6 +41,6 @@ def clip_levels(features: NDArray[np.generic], spec: FeatureSpec) -> NDArray[np.
         x = x[..., : x.shape[-1] // (1 + spec.deltas)]
     x = (x - spec.offset) / spec.scale
     exponent = 2 if spec.power == 1 and spec.log != "db" and not energy else 1
-    power = np.abs(x) if spec.log == "none" else 10 ** (x * _DECIBELS[spec.log] / 10)
+    power = np.abs(x) if spec.log == "none" else 10 ** (x / _DECIBEL[spec.log] / 10)
     mean: NDArray[np.float64] = (power**exponent).mean(axis=(1, 2))
     return 10 * np.log10(np.maximum(mean, 1e-30))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -107,16 +106,6 @@ class FeatureSpec:
         checked = json.loads(_native.check_spec(text))
         for name, value in checked.items():
             object.__setattr__(self, name, value)
-
-    @property
-    def decibel(self) -> float | None:
-        """By how much all features of a sound that is a decibel louder are higher; None where that
-        is not so: without a logarithm, of cepstra, slopes and normalised features."""
-        spectrum = self.kind in ("spectrogram", "mel") and self.log != "none"
-        if not spectrum or self.deltas or self.normalize != "none":
-            return None
-        of_power = {"db": 1.0, "natural": math.log(10) / 10, "log10": 0.1}[self.log]
-        return self.scale * of_power * (1 if self.log == "db" else self.power / 2)
 
     @classmethod
     def preset(cls, name: str, **overrides: Any) -> FeatureSpec:

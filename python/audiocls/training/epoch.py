@@ -79,8 +79,7 @@ def train_epoch(
             lr = learning_rate(recipe, step, steps)
             own = Draws(*map(device.own, draw(recipe, size, draws, mel=mel)))
             if noise is not None:
-                assert spec.decibel is not None
-                x = add_noise(batch.x.float(), own, noise, spec.decibel, batch.lengths)
+                x = add_noise(batch.x.float(), own, noise, spec, batch.lengths)
                 batch = batch._replace(x=x)
             sums.add(batch.y, *_step(state, recipe, batch, own, lr, size, device))
             step += 1

@@ -16,6 +16,7 @@ from audiocls.classifier import Classifier, versions
 from audiocls.data.bucket import name_of
 from audiocls.description import Description
 from audiocls.errors import SettingError
+from audiocls.level import decibel
 from audiocls.models import build_model
 from audiocls.training.computed import open_features
 from audiocls.training.device import Device
@@ -158,7 +159,7 @@ def new_state(trial: Trial, store: Store, examples: Examples, device: Device) ->
     """Fresh weights, with the statistics of the training part, and their optimiser."""
     torch.manual_seed(trial.seed)
     recipe = trial.recipe
-    level = recipe.remove_level and (store.spec.kind == "mfcc" or store.spec.decibel is not None)
+    level = recipe.remove_level and (store.spec.kind == "mfcc" or decibel(store.spec) is not None)
     description = Description.of(store, trial.model, versions(), level, recipe.quiet_db)
     classifier = Classifier(description, *statistics(store, examples.clips, level))
     # Channels last: the wide convolutions of newcnn are nearly twice as fast so on a CPU; but the

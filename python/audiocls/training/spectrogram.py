@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from audiocls.level import decibel
 from audiocls.spec import FeatureSpec
 from audiocls.training.recipe import Recipe
 
@@ -45,7 +46,7 @@ class Draws(NamedTuple):
 
 def holds_mel(spec: FeatureSpec) -> bool:
     """Whether features are logarithmic mel bands, which `mel_shift` and `mel_noise` are for."""
-    return spec.kind == "mel" and spec.decibel is not None
+    return spec.kind == "mel" and decibel(spec) is not None
 
 
 def draw(recipe: Recipe, n: int, numbers: torch.Generator, *, mel: bool = True) -> Draws:
@@ -94,13 +95,15 @@ def noise_frames(n_features: int, numbers: torch.Generator) -> Tensor:
 
 
 def add_noise(
-    x: Tensor, draws: Draws, noise: Tensor, decibel: float, lengths: Tensor | None = None
+    x: Tensor, draws: Draws, noise: Tensor, spec: FeatureSpec, lengths: Tensor | None = None
 ) -> Tensor:
     """Logarithmic features [batch, frames, features] with noise, as the powers of two sounds add.
 
-    noise: of `noise_frames`. decibel: how much one is in the features' unit. lengths, int64
-    [batch]: frames before padding, where clips differ.
+    noise: of `noise_frames`. spec: of the features. lengths, int64 [batch]: frames before padding,
+    where clips differ.
     """
+    unit = decibel(spec)
+    assert unit is not None
     if draws.noise.isinf().all():
         return x
     loudest = x
@@ -112,8 +115,8 @@ def add_noise(
     at = (first[:, None] + torch.arange(x.shape[1])) % len(noise)
     slope = torch.linspace(-0.5, 0.5, x.shape[2]).to(x)
     level = draws.noise_tilt.to(x)[:, None, None] * slope - draws.noise.to(x)[:, None, None]
-    neper = decibel * 10 / math.log(10)
-    level = loudest + decibel * (level + noise[at.to(x.device)])
+    neper = unit * 10 / math.log(10)
+    level = loudest + unit * (level + noise[at.to(x.device)])
     return neper * torch.logaddexp(x / neper, level / neper)
 
 
