@@ -115,9 +115,9 @@ def add_noise(
     at = (first[:, None] + torch.arange(x.shape[1])) % len(noise)
     slope = torch.linspace(-0.5, 0.5, x.shape[2]).to(x)
     level = draws.noise_tilt.to(x)[:, None, None] * slope - draws.noise.to(x)[:, None, None]
-    neper = unit * 10 / math.log(10)
+    folds = unit * 10 / math.log(10)  # a power e times as large
     level = loudest + unit * (level + noise[at.to(x.device)])
-    return neper * torch.logaddexp(x / neper, level / neper)
+    return folds * torch.logaddexp(x / folds, level / folds)
 
 
 def augment(x: Tensor, draws: Draws, mean: Tensor, lengths: Tensor | None = None) -> Tensor:
