@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
 
+use super::interruptible;
 use crate::decode::Decoder;
 use crate::load::Samples;
 use crate::{Error, Result};
@@ -32,7 +33,7 @@ fn load(
     path: PathBuf,
     sample_rate: Option<u32>,
 ) -> PyResult<(Bound<'_, PyArray1<f32>>, u32)> {
-    let (samples, rate) = py.detach(|| read(Samples::open(path, sample_rate)?))?;
+    let (samples, rate) = interruptible(py, |poll| read(Samples::open(path, sample_rate)?, poll))?;
     Ok((samples.into_pyarray(py), rate))
 }
 
@@ -46,7 +47,8 @@ fn load_bytes<'py>(
     sample_rate: Option<u32>,
 ) -> PyResult<(Bound<'py, PyArray1<f32>>, u32)> {
     let data = data.to_vec();
-    let (samples, rate) = py.detach(|| read(Samples::from_bytes(data, name, sample_rate)?))?;
+    let (samples, rate) =
+        interruptible(py, |poll| read(Samples::from_bytes(data, name, sample_rate)?, poll))?;
     Ok((samples.into_pyarray(py), rate))
 }
 
@@ -147,14 +149,14 @@ impl Resampler {
     }
 }
 
-fn read(mut samples: Samples) -> Result<(Vec<f32>, u32)> {
+fn read(mut samples: Samples, poll: &mut dyn FnMut() -> Result<()>) -> Result<(Vec<f32>, u32)> {
     let mut checked = Instant::now();
     let all = samples.read_all(|| {
         if checked.elapsed() < SIGNAL_PERIOD {
             return Ok(());
         }
         checked = Instant::now();
-        Python::attach(|py| py.check_signals()).map_err(|_| Error::Interrupted)
+        poll()
     })?;
     Ok((all, samples.sample_rate()))
 }

@@ -3,6 +3,7 @@
 use numpy::{PyReadonlyArray1, PyReadonlyArray2, PyReadwriteArrayDyn, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 
+use super::interruptible;
 use crate::augment::{self, Destination, Item, Samples, Settings, Treatment};
 use crate::dataset::Short;
 use crate::{Error, FeatureSpec, Result};
@@ -151,20 +152,11 @@ impl Augmenter {
     ) -> PyResult<()> {
         let waveforms = out.shape().len() == 2;
         let out = out.as_slice_mut()?;
-        let mut raised = None;
-        let result = py.detach(|| {
-            let mut poll = || {
-                Python::attach(|py| py.check_signals()).map_err(|error| {
-                    raised = Some(error);
-                    Error::Interrupted
-                })
-            };
+        interruptible(py, |poll| {
             let out =
                 if waveforms { Destination::Waveforms(out) } else { Destination::Features(out) };
-            self.plan.batch(self.threads, items, treatment, out, &mut poll)
-        });
-        // The handler's own exception, which need not be KeyboardInterrupt.
-        raised.map_or_else(|| Ok(result?), Err)
+            self.plan.batch(self.threads, items, treatment, out, poll)
+        })
     }
 }
 

@@ -8,6 +8,7 @@ use numpy::{
 };
 use pyo3::prelude::*;
 
+use super::interruptible;
 use crate::parallel::{ScratchPool, extract_batch};
 use crate::simd::Isa;
 use crate::{Error, FeatureSpec, Stream};
@@ -98,18 +99,9 @@ impl Extractor {
         let clip_len = clips.shape()[1];
         let clips = clips.as_slice()?;
         let out = out.as_slice_mut()?;
-        let mut raised = None;
-        let result = py.detach(|| {
-            let mut poll = || {
-                Python::attach(|py| py.check_signals()).map_err(|error| {
-                    raised = Some(error);
-                    Error::Interrupted
-                })
-            };
-            extract_batch(&self.plan, &self.pool, self.threads, clips, clip_len, out, &mut poll)
-        });
-        // The handler's own exception, which need not be KeyboardInterrupt.
-        raised.map_or_else(|| Ok(result?), Err)
+        interruptible(py, |poll| {
+            extract_batch(&self.plan, &self.pool, self.threads, clips, clip_len, out, poll)
+        })
     }
 
     /// A stream over the same plan.

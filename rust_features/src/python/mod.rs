@@ -12,6 +12,24 @@ use pyo3::prelude::*;
 use crate::Error;
 use crate::error::Value;
 
+/// Does `work` without the GIL. It calls `poll` now and then, and stops with the error of that:
+/// what a signal's handler raised, which need not be `KeyboardInterrupt`.
+fn interruptible<T: Send>(
+    py: Python<'_>,
+    work: impl FnOnce(&mut dyn FnMut() -> crate::Result<()>) -> crate::Result<T> + Send,
+) -> PyResult<T> {
+    let mut raised = None;
+    let result = py.detach(|| {
+        work(&mut || {
+            Python::attach(|py| py.check_signals()).map_err(|error| {
+                raised = Some(error);
+                Error::Interrupted
+            })
+        })
+    });
+    raised.map_or_else(|| Ok(result?), Err)
+}
+
 impl From<Error> for PyErr {
     fn from(error: Error) -> Self {
         match error {
