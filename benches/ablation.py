@@ -24,6 +24,7 @@ OFF: dict[str, dict[str, Any]] = {
     "without mixup": {"mixup": 0.0},
     "without masks": {"time_mask": 0.0, "freq_mask": 0.0},
     "without shifts of bands": {"mel_shift": 0.0},
+    "without bands": {"mel_band": 0.0},
     "without noise": {"mel_noise": 0.0},
     "with the level": {"remove_level": False},
     "without averaged weights": {"ema": 0.0},

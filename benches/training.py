@@ -35,8 +35,8 @@ STEPS = {"newcnn": 3, "resnet": 6, "cnn": 6, "lstm": 60}
 # As plain as the loop by hand: what differs is how it is computed.
 RECIPE = Recipe(
     batch_size=BATCH, lr=LR, schedule="constant", warm_up=0.0, sampler="natural",
-    label_smoothing=0.0, mixup=0.0, time_mask=0.0, freq_mask=0.0, mel_shift=0.0, mel_noise=0.0,
-    remove_level=False, ema=0.0, epochs=1000,
+    label_smoothing=0.0, mixup=0.0, time_mask=0.0, freq_mask=0.0, mel_shift=0.0,
+    mel_band=0.0, mel_noise=0.0, remove_level=False, ema=0.0, epochs=1000,
 )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from audiocls.training.epoch import _step
 from audiocls.training.examples import Batch, split_examples
 from audiocls.training.loop import new_state
 from audiocls.training.randomness import Purpose, generator
-from audiocls.training.spectrogram import Draws, add_noise, augment, draw, noise_frames
+from audiocls.training.spectrogram import Draws, augment, draw, noise_frames, transmitted
 from audiocls.training.splits import TRAIN, make_split
 from audiocls.training.state import TrainState
 
@@ -25,9 +25,9 @@ MEAN = torch.arange(20.0)
 
 
 def draws_of(n: int = 400, **fields: float) -> Draws:
-    off = dict.fromkeys(("mixup", "time_mask", "freq_mask", "mel_shift", "mel_noise"), 0.0)
-    fields = off | fields
-    return draw(Recipe(**fields), n, generator(0, 1, Purpose.AUGMENTATION))  # type: ignore[arg-type]
+    names = ("mixup", "time_mask", "freq_mask", "mel_shift", "mel_band", "mel_noise")
+    recipe = Recipe(**(dict.fromkeys(names, 0.0) | fields))  # type: ignore[arg-type]
+    return draw(recipe, n, generator(0, 1, Purpose.AUGMENTATION))
 
 
 def changed(x: Tensor, y: Tensor) -> np.ndarray:
@@ -84,9 +84,30 @@ def test_features_are_shifted_by_whole_bands() -> None:
         assert np.array_equal(shifted[clip].numpy(), expected)
 
 
-def test_only_mel_bands_are_shifted() -> None:
+def test_only_mel_bands_of_a_store_are_shifted() -> None:
     numbers = generator(0, 1, Purpose.AUGMENTATION)
     assert not draw(Recipe(mel_shift=0.2), 9, numbers, mel=False).shift.any()
+
+
+@pytest.mark.parametrize("lengths", [None, torch.arange(400) % 25 + 6])
+def test_a_band_is_left_of_the_features(lengths: Tensor | None) -> None:
+    spec = FeatureSpec.preset("fbank")
+    unit = np.log(10) / 10
+    x = 40 * unit * torch.rand(400, 30, 20) - 50
+    draws = draws_of(mel_band=0.5)
+    got = transmitted(x, draws, torch.zeros(9, 20), spec, lengths).numpy()
+    for clip in range(400):
+        own = slice(0, 30 if lengths is None else int(lengths[clip]))
+        low, high, less = (float(d[clip]) for d in draws[8:11])
+        band = np.arange(20) / 20
+        outside = (band < low) | (band >= high)
+        expected = x[clip, own].numpy().copy()
+        quietest = expected.min()
+        expected[:, outside] = np.maximum(expected[:, outside] - unit * less, quietest)
+        np.testing.assert_allclose(got[clip, own], expected, atol=1e-4)
+    limited = draws.band_db.numpy() > 0
+    assert 0.4 < limited.mean() < 0.6
+    assert draws.band_db[limited].min() > 20
 
 
 def test_a_tilt_is_a_line_over_the_features() -> None:
@@ -126,21 +147,21 @@ def test_noise_is_added_as_power(name: str, lengths: Tensor | None) -> None:
     x = 10 * unit * torch.randn(400, 30, 20)
     draws = draws_of(mel_noise=0.5)
     noise = noise_frames(20, generator(0, 1, Purpose.ORDER))
-    got = add_noise(x, draws, noise, spec, lengths).numpy() / unit
+    got = transmitted(x, draws, noise, spec, lengths).numpy() / unit
     expected, at = x.numpy() / unit, noise.numpy()
     for clip in range(400):
-        if draws.noise[clip].isinf():
+        if draws.noise_db[clip].isinf():
             np.testing.assert_allclose(got[clip], expected[clip], atol=1e-3)
             continue
         own = 30 if lengths is None else int(lengths[clip])
         first = int(draws.noise_start[clip] * len(noise))
-        level = expected[clip, :own].max() - float(draws.noise[clip])
+        level = expected[clip, :own].max() - float(draws.noise_db[clip])
         tilt = float(draws.noise_tilt[clip]) * (np.arange(20) / 19 - 0.5)
         added = level + tilt + at[(first + np.arange(own)) % len(at)]
         power = 10 ** (expected[clip, :own] / 10) + 10 ** (added / 10)
         np.testing.assert_allclose(got[clip, :own], 10 * np.log10(power), rtol=1e-3, atol=1e-3)
-    assert 0.4 < np.isinf(draws.noise.numpy()).mean() < 0.6
-    assert 15 <= draws.noise.min() < 20
+    assert 0.4 < np.isinf(draws.noise_db.numpy()).mean() < 0.6
+    assert 15 <= draws.noise_db.min() < 20
 
 
 def test_the_noise_is_that_of_white_noise_in_bands() -> None:

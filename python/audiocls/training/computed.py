@@ -38,7 +38,7 @@ def open_features(
     store = open_store(path)
     if not holds_mel(store.spec):
         rule = f"is for a store of logarithmic mel features, {store.path} holds {store.feature}"
-        _refuse(recipe, ("mel_shift", "mel_noise"), rule)
+        _refuse(recipe, ("mel_shift", "mel_band", "mel_noise"), rule)
     if store.spec.kind == "samples":
         feature = feature or _mel_at(store.spec.sample_rate)
         name = feature if isinstance(feature, str) else "custom"

@@ -22,12 +22,12 @@ from audiocls.training.sampling import Sampler
 from audiocls.training.schedule import learning_rate
 from audiocls.training.spectrogram import (
     Draws,
-    add_noise,
     augment,
     draw,
     holds_mel,
     neighbours,
     noise_frames,
+    transmitted,
 )
 from audiocls.training.state import Row, TrainState
 from audiocls.training.trial import Trial
@@ -67,7 +67,7 @@ def train_epoch(
     draws = generator(trial.seed, epoch, Purpose.AUGMENTATION)
     spec = state.classifier.description.spec
     mel = examples.augmenter is None and holds_mel(spec)
-    noise = noise_frames(spec.n_mels, draws).to(device.torch) if mel and recipe.mel_noise else None
+    noise = noise_frames(spec.n_mels, draws).to(device.torch) if mel else None
     state.classifier.train()
     started = time.perf_counter()
     sums = _Sums(len(state.classifier.classes_), device)
@@ -79,7 +79,7 @@ def train_epoch(
             lr = learning_rate(recipe, step, steps)
             own = Draws(*map(device.own, draw(recipe, size, draws, mel=mel)))
             if noise is not None:
-                x = add_noise(batch.x.float(), own, noise, spec, batch.lengths)
+                x = transmitted(batch.x.float(), own, noise, spec, batch.lengths)
                 batch = batch._replace(x=x)
             sums.add(batch.y, *_step(state, recipe, batch, own, lr, size, device))
             step += 1

@@ -72,6 +72,8 @@ class Recipe(Augmentation):
     unit."""
     mel_shift: Share = 0.05
     """Largest share of the bands by which a store's mel features are shifted up or down."""
+    mel_band: Share = 0.3
+    """Probability that what lies outside a drawn band is taken out of a store's mel features."""
     mel_noise: Share = 0.5
     """Probability that noise of a drawn level and colour is added to a store's mel features."""
     mixstyle: Share = 0.0
@@ -143,6 +145,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "time_mask": 0.0,
         "freq_mask": 0.0,
         "mel_shift": 0.0,
+        "mel_band": 0.0,
         "mel_noise": 0.0,
         "remove_level": False,
         "quiet_db": 0.0,

@@ -19,9 +19,12 @@ from audiocls.training.recipe import Recipe
 # As Freq-MixStyle draws its proportions.
 MIXSTYLE_BETA = 0.3
 
-# Noise in a band lies so many decibels below the loudest cell of a clip, from the loudest to the
-# quietest, and rises or falls by so many from the lowest band to the highest: white noise rises
-# over mel bands, which become wider, brown falls.
+# A band ends at a share of all mel bands; outside it is so many decibels less.
+BAND_LOW = (0.0, 0.2)
+BAND_HIGH = (0.55, 1.0)
+BAND_DB = (20.0, 80.0)
+# Noise lies so many decibels below the loudest cell of a clip, and rises or falls by so many from
+# the lowest band to the highest: white noise rises over mel bands, which become wider, brown falls.
 NOISE_DB = (15.0, 75.0)
 NOISE_TILT_DB = (-24.0, 16.0)
 # Frames of noise that an epoch's clips take theirs from.
@@ -39,19 +42,22 @@ class Draws(NamedTuple):
     shift: Tensor  # share of the features, upwards
     style: Tensor  # share of the neighbour's mean and deviation
     mix: Tensor  # share of the neighbour that is mixed in
-    noise: Tensor  # decibels below the loudest cell; infinite where none is added
+    band_low: Tensor  # share of the features below which, and from which on, a sound is
+    band_high: Tensor
+    band_db: Tensor  # less by so many decibels; 0 where it is not
+    noise_db: Tensor  # decibels below the loudest cell; infinite where none is added
     noise_tilt: Tensor  # decibels from the lowest feature to the highest
     noise_start: Tensor  # where in the noise, as a share
 
 
 def holds_mel(spec: FeatureSpec) -> bool:
-    """Whether features are logarithmic mel bands, which `mel_shift` and `mel_noise` are for."""
+    """Whether features are logarithmic mel bands, which the fields `mel_…` are for."""
     return spec.kind == "mel" and decibel(spec) is not None
 
 
 def draw(recipe: Recipe, n: int, numbers: torch.Generator, *, mel: bool = True) -> Draws:
     """The draws for a batch of n clips. mel: whether the features are mel bands of a store, which
-    are shifted and made noisy; samples have the engine for that."""
+    are shifted and transmitted; samples have the engine for that."""
     uniform = torch.rand(7, n, generator=numbers)
     time, freq = recipe.time_mask, recipe.freq_mask
     style = _shares(MIXSTYLE_BETA, n, numbers) * (uniform[6] < recipe.mixstyle)
@@ -64,17 +70,18 @@ def draw(recipe: Recipe, n: int, numbers: torch.Generator, *, mel: bool = True) 
         (2 * uniform[5] - 1) * (recipe.mel_shift if mel else 0.0),
         style,
         _shares(recipe.mixup, n, numbers) if recipe.mixup > 0 else torch.zeros(n),
-        *_noise_draws(recipe.mel_noise if mel else 0.0, n, numbers),
+        *_channel(recipe, n, numbers),
     )
 
 
-def _noise_draws(probability: float, n: int, numbers: torch.Generator) -> tuple[Tensor, ...]:
-    uniform = torch.rand(4, n, generator=numbers)
-    level, tilt = (
-        low + (high - low) * share
-        for (low, high), share in zip((NOISE_DB, NOISE_TILT_DB), uniform, strict=False)
-    )
-    return level.masked_fill(uniform[2] >= probability, torch.inf), tilt, uniform[3]
+def _channel(recipe: Recipe, n: int, numbers: torch.Generator) -> tuple[Tensor, ...]:
+    ranges = torch.tensor((BAND_LOW, BAND_HIGH, BAND_DB, NOISE_DB, NOISE_TILT_DB, (0.0, 1.0)))
+    low, high = ranges.T[:, :, None]
+    draws = low + (high - low) * torch.rand(6, n, generator=numbers)
+    limited, noisy = torch.rand(2, n, generator=numbers)
+    draws[2].masked_fill_(limited >= recipe.mel_band, 0.0)
+    draws[3].masked_fill_(noisy >= recipe.mel_noise, torch.inf)
+    return tuple(draws)
 
 
 def _shares(beta: float, n: int, numbers: torch.Generator) -> Tensor:
@@ -94,30 +101,36 @@ def noise_frames(n_features: int, numbers: torch.Generator) -> Tensor:
     return 10 * torch.log10(-(1 - uniform).log().mean(dim=0) + 1e-4)
 
 
-def add_noise(
+def transmitted(
     x: Tensor, draws: Draws, noise: Tensor, spec: FeatureSpec, lengths: Tensor | None = None
 ) -> Tensor:
-    """Logarithmic features [batch, frames, features] with noise, as the powers of two sounds add.
+    """Logarithmic mel features [batch, frames, features] as a channel passes them on: a band of
+    them, no cell below the clip's quietest, and noise, as the powers of two sounds add.
 
     noise: of `noise_frames`. spec: of the features. lengths, int64 [batch]: frames before padding,
     where clips differ.
     """
     unit = decibel(spec)
     assert unit is not None
-    if draws.noise.isinf().all():
-        return x
-    loudest = x
-    if lengths is not None:
-        ended = (torch.arange(x.shape[1]) >= lengths[:, None]).to(x.device)
-        loudest = x.masked_fill(ended[..., None], -torch.inf)
-    loudest = loudest.amax(dim=(1, 2), keepdim=True)
-    first = (draws.noise_start * len(noise)).long()
-    at = (first[:, None] + torch.arange(x.shape[1])) % len(noise)
-    slope = torch.linspace(-0.5, 0.5, x.shape[2]).to(x)
-    level = draws.noise_tilt.to(x)[:, None, None] * slope - draws.noise.to(x)[:, None, None]
-    folds = unit * 10 / math.log(10)  # a power e times as large
-    level = loudest + unit * (level + noise[at.to(x.device)])
-    return folds * torch.logaddexp(x / folds, level / folds)
+    n_frames, n_features = x.shape[1:]
+    ended = torch.arange(n_frames) >= (n_frames if lengths is None else lengths[:, None])
+    ended = ended.to(x.device).expand(x.shape[:2])[..., None]
+    if draws.band_db.any():
+        band = torch.arange(n_features) / n_features
+        outside = (band < draws.band_low[:, None]) | (band >= draws.band_high[:, None])
+        less = (unit * draws.band_db[:, None] * outside).to(x)[:, None]
+        quietest = x.masked_fill(ended, torch.inf).amin(dim=(1, 2), keepdim=True)
+        x = torch.maximum(x - less, quietest)
+    if not draws.noise_db.isinf().all():
+        first = (draws.noise_start * len(noise)).long()[:, None]
+        at = ((first + torch.arange(n_frames)) % len(noise)).to(x.device)
+        slope = torch.linspace(-0.5, 0.5, n_features)
+        level = draws.noise_tilt[:, None] * slope - draws.noise_db[:, None]
+        loudest = x.masked_fill(ended, -torch.inf).amax(dim=(1, 2), keepdim=True)
+        noise = loudest + unit * (level.to(x)[:, None] + noise[at])
+        folds = unit * 10 / math.log(10)  # a power e times as large
+        x = folds * torch.logaddexp(x / folds, noise / folds)
+    return x
 
 
 def augment(x: Tensor, draws: Draws, mean: Tensor, lengths: Tensor | None = None) -> Tensor:
