@@ -211,6 +211,22 @@ def test_own_sounds_need_samples(data: Path, own: Path, tmp_path: Path) -> None:
         open_features(tmp_path / "mel", Recipe(noises=str(own)))
 
 
+def test_variations_of_mel_features_need_a_store_of_them(
+    data: Path, store: Store, tmp_path: Path
+) -> None:
+    extract(data, "mel-16k", tmp_path / "mel")
+    extract(data, "mfcc-kaldi", tmp_path / "mfcc")
+    extract(data, FeatureSpec.preset("mel-16k", deltas=1), tmp_path / "slopes", name="slopes")
+    for field in ("mel_shift", "mel_band", "mel_noise"):
+        asked, off = Recipe(**{field: 0.01}), Recipe(**{field: 0.0})
+        assert len(open_features(tmp_path / "mel", asked)) > 0
+        for other in (store.path, tmp_path / "mfcc", tmp_path / "slopes"):
+            rule = "is for a store of logarithmic mel features"
+            with pytest.raises(SettingError, match=f"{field} 0.01 is invalid: {rule}, .* holds"):
+                open_features(other, asked)
+            open_features(other, off)
+
+
 def test_presets_of_one_store_of_samples_are_compared(store: Store, tmp_path: Path) -> None:
     presets = ["mel-16k", "mfcc-kaldi"]
     done = compare(
