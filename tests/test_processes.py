@@ -19,11 +19,12 @@ from audiocls.training import Run, train
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("processes")
     write_dataset(folder / "data", clips_per_class=9, n_classes=3)
-    audiocls.extract(folder / "data", feature="mfcc", out=folder / "mfcc")
-    return folder / "mfcc"
+    for feature in ("mfcc", "mel-16k"):
+        audiocls.extract(folder / "data", feature, folder / feature)
+    return folder
 
 
 # An odd batch size: the processes get 8 and 7 clips of each batch.
@@ -38,8 +39,9 @@ RECIPE: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("model", ["lstm", "compact"])
-def test_two_processes_train_as_one(store: Path, tmp_path: Path, model: str) -> None:
+@pytest.mark.parametrize(("model", "feature"), [("lstm", "mfcc"), ("compact", "mel-16k")])
+def test_two_processes_train_as_one(stores: Path, tmp_path: Path, model: str, feature: str) -> None:
+    store = stores / feature
     one, two = Run(tmp_path / "one"), Run(tmp_path / "two")
     alone = train(store, model, one.folder, device="cpu", **RECIPE)
     options = [f"--{k.replace('_', '-')}={v}" for k, v in RECIPE.items()]

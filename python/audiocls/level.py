@@ -23,6 +23,11 @@ def decibel(spec: FeatureSpec) -> float | None:
     return spec.scale * _DECIBEL[spec.log] * exponent
 
 
+def holds_mel(spec: FeatureSpec) -> bool:
+    """Whether features are logarithmic mel bands, which the fields `mel_…` of a recipe are for."""
+    return spec.kind == "mel" and decibel(spec) is not None
+
+
 def clip_levels(features: NDArray[np.generic], spec: FeatureSpec) -> NDArray[np.float64]:
     """The level of each clip in decibels, [n]; only differences between clips mean something.
 

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from audiocls.data.store import Store, open_store
 from audiocls.errors import SettingError
+from audiocls.level import holds_mel
 from audiocls.spec import FeatureSpec, presets
 from audiocls.training.augment import Augmenter
 from audiocls.training.augmentation import NONE, Augmentation
 from audiocls.training.recipe import Recipe
-from audiocls.training.spectrogram import holds_mel
 
 
 def open_features(

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from audiocls.errors import DataError
+from audiocls.level import holds_mel
 from audiocls.metrics import evaluate, negative_log_likelihood, softmax
 from audiocls.training.device import Device
 from audiocls.training.evaluation import logits_of
@@ -24,7 +25,6 @@ from audiocls.training.spectrogram import (
     Draws,
     augment,
     draw,
-    holds_mel,
     neighbours,
     noise_frames,
     transmitted,

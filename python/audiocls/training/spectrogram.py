@@ -50,11 +50,6 @@ class Draws(NamedTuple):
     noise_start: Tensor  # where in the noise, as a share
 
 
-def holds_mel(spec: FeatureSpec) -> bool:
-    """Whether features are logarithmic mel bands, which the fields `mel_…` are for."""
-    return spec.kind == "mel" and decibel(spec) is not None
-
-
 def draw(recipe: Recipe, n: int, numbers: torch.Generator, *, mel: bool = True) -> Draws:
     """The draws for a batch of n clips. mel: whether the features are mel bands of a store, which
     are shifted and transmitted; samples have the engine for that."""
