@@ -164,6 +164,20 @@ def test_noise_is_added_as_power(name: str, lengths: Tensor | None) -> None:
     assert 15 <= draws.noise_db.min() < 20
 
 
+def test_a_part_of_a_batch_is_changed_as_in_the_whole() -> None:
+    """As it is where several processes share a batch."""
+    spec, x = FeatureSpec.preset("mel"), torch.randn(15, 30, 20)
+    draws = draws_of(15, mel_band=0.5, mel_noise=0.5, mel_shift=0.2)
+    noise = noise_frames(20, generator(0, 1, Purpose.ORDER))
+
+    def changed_part(rows: slice) -> Tensor:
+        own = Draws(*(d[rows] for d in draws))
+        return augment(transmitted(x[rows], own, noise, spec), own, MEAN)
+
+    parts = torch.cat([changed_part(slice(0, 8)), changed_part(slice(8, 15))])
+    torch.testing.assert_close(parts, changed_part(slice(0, 15)))
+
+
 def test_the_noise_is_that_of_white_noise_in_bands() -> None:
     """Its mean power is one, and its spread that of the mean of two bins of a periodogram."""
     noise = noise_frames(20, generator(0, 1, Purpose.ORDER)).numpy()
