@@ -19,6 +19,13 @@ def small(task: Any, number: int) -> Iterator[tuple[str, bytes]]:
     yield from cluster.made_part(task, number)
 
 
+def _stop(mark: Path, where: str) -> None:
+    """Tells the test where, in one piece, and goes on only when all is over."""
+    mark.with_suffix(".tmp").write_text(where)
+    mark.with_suffix(".tmp").rename(mark)
+    time.sleep(600)
+
+
 def stuck(task: Any, number: int) -> Iterator[tuple[str, bytes]]:
     """Part 3 stops when half of its files are sent, the first time that it is made."""
     files = small(task, number)
@@ -26,9 +33,7 @@ def stuck(task: Any, number: int) -> Iterator[tuple[str, bytes]]:
     yield next(files)
     mark = Path(task.data).parent / "stuck"
     if number == 3 and not mark.exists():
-        mark.with_suffix(".tmp").write_text(str(os.getpid()))
-        mark.with_suffix(".tmp").rename(mark)
-        time.sleep(600)
+        _stop(mark, str(os.getpid()))
     yield from files
 
 
@@ -39,9 +44,7 @@ def stuck_on_a_node(task: Any, number: int) -> Iterator[tuple[str, bytes]]:
     folder = Path(task.data).parent
     here, mark = ray.get_runtime_context().get_node_id(), folder / "node"
     if here != (folder / "head").read_text() and not mark.exists():
-        mark.with_suffix(".tmp").write_text(here)
-        mark.with_suffix(".tmp").rename(mark)
-        time.sleep(600)
+        _stop(mark, here)
     yield from files
 
 

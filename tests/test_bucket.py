@@ -119,18 +119,18 @@ def test_what_the_copy_has_is_not_fetched_again(
     assert "shards/00002.npy" not in fetched
 
 
+def gone_at_the_third_shard(name: str) -> None:
+    if name == "shards/00002.npy":
+        raise OSError("the network is gone")
+
+
 def test_a_fetch_that_was_interrupted_goes_on(
     memory: MemoryFileSystem, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     audiocls.extract(data, "mel-16k", URL)
     another_machine(monkeypatch, tmp_path, "elsewhere")
     with monkeypatch.context() as patch:
-
-        def fail(name: str) -> None:
-            if name == "shards/00002.npy":
-                raise OSError("the network is gone")
-
-        before = counted(patch, "get_file", fail)
+        before = counted(patch, "get_file", gone_at_the_third_shard)
         with pytest.raises(DataError, match=rf"{URL}/shards/00002.npy: cannot be read: the netw"):
             audiocls.open_store(URL)
     after = counted(monkeypatch, "get_file")
@@ -164,12 +164,7 @@ def test_a_store_is_whole_at_the_url_or_not_there(
 ) -> None:
     expected = on_disk(audiocls.extract(data, "mel-16k", tmp_path / "store").path)
     with monkeypatch.context() as patch:
-
-        def fail(name: str) -> None:
-            if name == "shards/00002.npy":
-                raise OSError("the network is gone")
-
-        before = counted(patch, "put_file", fail)
+        before = counted(patch, "put_file", gone_at_the_third_shard)
         with pytest.raises(DataError, match=rf"{URL}: cannot be written: the network is gone"):
             audiocls.extract(data, "mel-16k", URL)
     assert "store.json" not in at(memory)
