@@ -69,21 +69,37 @@ def extract_on_cluster(
     data = str(data) if is_url(data) else str(Path(data).absolute())
     work = plan(data, feature, **settings)
     out = out if out is not None else Path("features") / work.about["feature"]
-    if is_url(out):
-        # Made in the copy, and sent: workers need not reach the URL.
-        with placed(out, restart) as folder:
-            return extract_on_cluster(
-                data,
-                feature,
-                folder,
-                address=address,
-                restart=restart,
-                accept_failures=accept_failures,
-                progress=progress,
-                notice=notice,
-                **settings,
-            )
-    out = Path(out)
+    # At a URL it is made in the copy, and sent: workers need not reach it.
+    with placed(out, restart) as folder:
+        return _extract_into(
+            folder,
+            ray,
+            work,
+            data,
+            feature,
+            address=address,
+            restart=restart,
+            accept_failures=accept_failures,
+            progress=progress,
+            notice=notice,
+            settings=settings,
+        )
+
+
+def _extract_into(
+    out: Path,
+    ray: Any,
+    work: Work,
+    data: Any,
+    feature: str | FeatureSpec,
+    *,
+    address: str | None,
+    restart: bool,
+    accept_failures: bool,
+    progress: Callable[[Progress], None] | None,
+    notice: Callable[[str], None] | None,
+    settings: dict[str, Any],
+) -> Store:
     if (out / "store.json").exists() and not restart:
         local: dict[str, Any] = {
             "accept_failures": accept_failures,
