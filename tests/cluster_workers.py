@@ -38,12 +38,19 @@ def stuck(task: Any, number: int) -> Iterator[tuple[str, bytes]]:
 
 
 def stuck_on_a_node(task: Any, number: int) -> Iterator[tuple[str, bytes]]:
-    """The first part that is made on another node than the head stops after a file."""
+    """The first part that is made on another node than the head stops after a file.
+
+    Those on the head wait for it, for the head alone may be done before the other has a worker.
+    """
     files = small(task, number)
     yield next(files)
     folder = Path(task.data).parent
     here, mark = ray.get_runtime_context().get_node_id(), folder / "node"
-    if here != (folder / "head").read_text() and not mark.exists():
+    if here == (folder / "head").read_text():
+        waited_until = time.monotonic() + 120
+        while not mark.exists() and time.monotonic() < waited_until:
+            time.sleep(0.05)
+    elif not mark.exists():
         _stop(mark, here)
     yield from files
 
