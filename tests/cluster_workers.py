@@ -47,8 +47,8 @@ def stuck_on_a_node(task: Any, number: int) -> Iterator[tuple[str, bytes]]:
     folder = Path(task.data).parent
     here, mark = ray.get_runtime_context().get_node_id(), folder / "node"
     if here == (folder / "head").read_text():
-        waited_until = time.monotonic() + 120
-        while not mark.exists() and time.monotonic() < waited_until:
+        deadline = time.monotonic() + 120
+        while not mark.exists() and time.monotonic() < deadline:
             time.sleep(0.05)
     elif not mark.exists():
         _stop(mark, here)

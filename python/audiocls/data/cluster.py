@@ -69,83 +69,41 @@ def extract_on_cluster(
     data = str(data) if is_url(data) else str(Path(data).absolute())
     work = plan(data, feature, **settings)
     out = out if out is not None else Path("features") / work.about["feature"]
+    notice = notice or _ignore
     # At a URL it is made in the copy, and sent: workers need not reach it.
     with placed(out, restart) as folder:
-        return _extract_into(
-            folder,
-            ray,
-            work,
-            data,
-            feature,
-            address=address,
-            restart=restart,
-            accept_failures=accept_failures,
-            progress=progress,
-            notice=notice,
-            settings=settings,
-        )
-
-
-def _extract_into(
-    out: Path,
-    ray: Any,
-    work: Work,
-    data: Any,
-    feature: str | FeatureSpec,
-    *,
-    address: str | None,
-    restart: bool,
-    accept_failures: bool,
-    progress: Callable[[Progress], None] | None,
-    notice: Callable[[str], None] | None,
-    settings: dict[str, Any],
-) -> Store:
-    if (out / "store.json").exists() and not restart:
-        local: dict[str, Any] = {
-            "accept_failures": accept_failures,
-            "progress": progress,
-            "notice": notice,
-        }
-        return extract(data, feature, out, **settings, **local)
-    of = min(len(work.shards), MOST_PARTS)
-    notice = notice or _ignore
-    descriptions = {number: work.part((number, of)) for number in range(1, of + 1)}
-    folders = {number: part_folder(out, number, of) for number in descriptions}
-    if not restart:
-        check_settings(out, "store.json", work.about)
-        for folder in folders.values():
-            check_settings(folder, "part.json", work.about)
-    # What is there is gone on with as a run on this machine would.
-    with opened(out, "store.json", work.about, work.listing.recordings, restart, notice):
-        pass
-    parts = {}
-    for number, (about, own, _) in descriptions.items():
-        with opened(folders[number], "part.json", about, own, restart, notice):
-            parts[number] = _Part(folders[number], len(own))
-    for text in work.listing.notices:
-        notice(text)
-    with _connected(ray, address):
-        nodes = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
-        threads = settings.get("threads") or min(filter(None, nodes), default=1)
-        if threads > max(nodes, default=0):
-            raise SettingError("threads", threads, f"the largest node has {max(nodes, default=0)}")
-        given = settings | {"threads": threads, "name": work.about["feature"]}
-        task = _Task(
-            data, work.spec, tuple(sorted(given.items())), of, accept_failures, work.digest
-        )
-        # One part for each task that runs and for one that waits: more would fill Ray's memory.
-        at_once = 2 * sum(count // threads for count in nodes)
-        running: dict[Any, int] = {}  # the files of a part as they come → its number
-        try:
-            _make(ray, task, parts, at_once, running, progress)
-        finally:
-            for files in running:
-                ray.cancel(files)
-    store = merge(out, list(folders.values()), accept_failures=accept_failures, notice=notice)
-    for folder in folders.values():
-        shutil.rmtree(folder)
-    with contextlib.suppress(OSError):  # parts that others made
-        (out / "parts").rmdir()
+        if (folder / "store.json").exists() and not restart:
+            return extract(
+                data,
+                feature,
+                folder,
+                accept_failures=accept_failures,
+                progress=progress,
+                notice=notice,
+                **settings,
+            )
+        of = min(len(work.shards), MOST_PARTS)
+        parts = _opened_parts(folder, work, of, restart, notice)
+        for text in work.listing.notices:
+            notice(text)
+        with _connected(ray, address):
+            nodes = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+            threads = settings.get("threads") or min(filter(None, nodes), default=1)
+            if threads > max(nodes, default=0):
+                rule = f"the largest node has {max(nodes, default=0)}"
+                raise SettingError("threads", threads, rule)
+            given = settings | {"threads": threads, "name": work.about["feature"]}
+            task = _Task(
+                data, work.spec, tuple(sorted(given.items())), of, accept_failures, work.digest
+            )
+            # One part for each task that runs and for one that waits: more would fill Ray's memory.
+            _make(ray, task, parts, 2 * sum(count // threads for count in nodes), progress)
+        made = [part.folder for part in parts.values()]
+        store = merge(folder, made, accept_failures=accept_failures, notice=notice)
+        for part in made:
+            shutil.rmtree(part)
+        with contextlib.suppress(OSError):  # parts that others made
+            (folder / "parts").rmdir()
     return store
 
 
@@ -198,40 +156,63 @@ class _Part:
         return (self.folder / "part.json").exists()
 
 
+def _opened_parts(
+    out: Path, work: Work, of: int, restart: bool, notice: Callable[[str], None]
+) -> dict[int, _Part]:
+    """The parts by number; what is there of them is gone on with as a run on this machine would."""
+    descriptions = {number: work.part((number, of)) for number in range(1, of + 1)}
+    folders = {number: part_folder(out, number, of) for number in descriptions}
+    if not restart:
+        check_settings(out, "store.json", work.about)
+        for folder in folders.values():
+            check_settings(folder, "part.json", work.about)
+    with opened(out, "store.json", work.about, work.listing.recordings, restart, notice):
+        pass
+    parts = {}
+    for number, (about, own, _) in descriptions.items():
+        with opened(folders[number], "part.json", about, own, restart, notice):
+            parts[number] = _Part(folders[number], len(own))
+    return parts
+
+
 def _make(
     ray: Any,
     task: _Task,
     parts: dict[int, _Part],
     at_once: int,
-    running: dict[Any, int],
     progress: Callable[[Progress], None] | None,
 ) -> None:
-    """Has all parts made that are missing."""
+    """Has all parts made that are missing; if that fails, what still runs is cancelled."""
     total = sum(part.n_recordings for part in parts.values())
     told = Progress(sum(p.n_recordings for p in parts.values() if p.is_there), total, 0, 0, 0.0)
     missing = [number for number, part in parts.items() if not part.is_there]
     threads = dict(task.settings)["threads"]
     remote = ray.remote(num_cpus=threads, max_retries=RETRIES)(made_part)
-    while missing or running:
-        while missing and len(running) < at_once:
-            number = missing.pop(0)
-            running[remote.remote(task, number)] = number
-        if progress is not None:
-            progress(told)
-        # Between two waits Python runs its signal handlers: here Ctrl-C takes effect.
-        ready, _ = ray.wait(list(running), timeout=0.1)
-        for files in ready:
-            try:
-                name, contents = ray.get(next(files))
-            except StopIteration:
-                del running[files]
-                continue
-            except Exception as error:
-                raise _failure(ray, error, running[files], task.of) from None
-            part = parts[running[files]]
-            replace_file(part.folder / name, contents)
-            if name == "part.json":
-                told = _received(part, told)
+    running: dict[Any, int] = {}  # the files of a part as they come → its number
+    try:
+        while missing or running:
+            while missing and len(running) < at_once:
+                number = missing.pop(0)
+                running[remote.remote(task, number)] = number
+            if progress is not None:
+                progress(told)
+            # Between two waits Python runs its signal handlers: here Ctrl-C takes effect.
+            ready, _ = ray.wait(list(running), timeout=0.1)
+            for files in ready:
+                try:
+                    name, contents = ray.get(next(files))
+                except StopIteration:
+                    del running[files]
+                    continue
+                except Exception as error:
+                    raise _failure(ray, error, running[files], task.of) from None
+                part = parts[running[files]]
+                replace_file(part.folder / name, contents)
+                if name == "part.json":
+                    told = _received(part, told)
+    finally:
+        for files in running:
+            ray.cancel(files)
 
 
 def _received(part: _Part, told: Progress) -> Progress:
