@@ -238,6 +238,53 @@ def test_classes_are_matched_by_name(place: Path, tmp_path: Path) -> None:
     assert refused["recording"]["accuracy"] == pytest.approx(1 / (n + 1))
 
 
+def test_a_class_named_unknown_answers_no_question_about_the_others(
+    place: Path, tmp_path: Path
+) -> None:
+    store = audiocls.open_store(place / "store")
+    first, second, third = store.classes
+    classes = [first, second, "unknown"]  # `third` is a label that it does not know
+    saved(tmp_path / "model", store, classes=classes, threshold=0.37)
+    model = audiocls.Classifier.load(tmp_path / "model")
+    paths = [p for p in sorted((place / "data").rglob("*.wav")) if "broken" not in p.name]
+    labels = np.array([p.parent.name for p in paths])
+    p = model.predict_proba(paths)
+    known = np.isin(labels, classes)
+
+    closed: dict[str, Any] = json.loads(
+        call("evaluate", tmp_path / "model", place / "data", "--json").stdout
+    )
+    said = np.array([first, second])[p[known][:, :2].argmax(axis=1)]
+    assert closed["classes"] == [first, second]
+    assert closed["unknown_labels"] == {third: (~known).sum()}
+    assert closed["recording"]["accuracy"] == np.mean(said == labels[known])
+    given = p[known][:, :2] / p[known][:, :2].sum(axis=1, keepdims=True)
+    right = given[np.arange(len(given)), (labels[known] == second).astype(int)]
+    assert closed["recording"]["nll"] == pytest.approx(-np.log(right).mean())
+
+    sure = (p.max(axis=1) >= 0.37) & (p.argmax(axis=1) != 2)
+    assert 0 < sure[known].mean() < 1
+    assert (p[known].argmax(axis=1) == 2).any()
+    best = np.array(classes)[p.argmax(axis=1)]
+    expected = {
+        "threshold": 0.37,
+        "share": sure[known].mean(),
+        "accuracy": np.mean((best == labels)[known & sure]),
+    }
+    assert closed["answered"] == pytest.approx(expected)
+    text = call("evaluate", tmp_path / "model", place / "data").stdout
+    assert f"at the threshold 0.37 {expected['share']:.1%} of the recordings" in text
+
+    opened = json.loads(
+        call("evaluate", tmp_path / "model", place / "data", "--unknown", "--json").stdout
+    )
+    assert opened["classes"] == [first, second, "unknown"]
+    answers = np.where(sure, best, "unknown")
+    expected_right = answers == np.where(known, labels, "unknown")
+    assert opened["recording"]["accuracy"] == pytest.approx(expected_right.mean())
+    assert opened["answered"] == pytest.approx(expected)
+
+
 def test_a_store_of_other_features_is_refused(place: Path, tmp_path: Path) -> None:
     audiocls.extract(place / "data", "mel", tmp_path / "mel")
     run = call("evaluate", place / "model", tmp_path / "mel")

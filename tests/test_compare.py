@@ -174,6 +174,25 @@ def test_what_changed_since_is_noticed(tmp_path: Path, stores: dict[str, TinySto
     assert (before["epochs"], after["epochs"]) == (2, 3)
 
 
+def test_a_run_of_an_earlier_version_counts_where_what_is_new_is_off(
+    tmp_path: Path, stores: dict[str, TinyStore]
+) -> None:
+    def forget(field: str) -> None:
+        document = json.loads(metrics.read_text())
+        del document["settings"][field]
+        metrics.write_text(json.dumps(document))
+
+    metrics = tmp_path / "cells/a-lstm-0/metrics.json"
+    recipe = training.Recipe(epochs=2, batch_size=16, mel_band=0)
+    run(tmp_path, recipe=recipe)
+    forget("mel_band")
+    run(tmp_path, recipe=recipe)
+    assert "mel_band" not in json.loads(metrics.read_text())["settings"]
+    forget("mixup")
+    with pytest.raises(SettingError, match=r"`mixup` was None, is 0.2 now"):
+        run(tmp_path, recipe=recipe)
+
+
 def test_what_cannot_be_compared_is_said_before_training(
     tmp_path: Path, stores: dict[str, TinyStore]
 ) -> None:

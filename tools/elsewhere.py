@@ -17,6 +17,7 @@ import statistics
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from sklearn.metrics import recall_score, roc_auc_score
 
 import audiocls
 from audiocls.description import UNKNOWN
+from audiocls.metrics import expected_calibration_error
 from degrade import CONDITIONS, degrade, draws
 from orchestra import background, rendered
 
@@ -47,11 +49,38 @@ def answers(model: audiocls.Classifier, rows: Sequence[tuple[str, str]]) -> Answ
     return np.array(labels), np.array(whole), np.array(clip_labels), np.concatenate(clips)
 
 
-def balanced(model: audiocls.Classifier, labels: NDArray, probabilities: NDArray) -> float:
-    """Mean recall of the classes that occur, in per cent; the answer `unknown` is wrong."""
-    said = np.array(model.classes_)[probabilities.argmax(axis=1)]
+class Row(NamedTuple):
+    """What one question gave, in per cent. Balanced accuracy is the mean recall of the classes
+    that occur."""
+
+    recording: float | None  # balanced accuracy: which instrument is it?
+    clip: float | None = None  # the same of half-second clips
+    unknown: float | None = None  # by recording, where `unknown` may be the answer, and is wrong
+    ece: float | None = None  # expected calibration error of the first
+
+
+COLUMNS = ("by recording", "by half-second clip", "by recording, or `unknown`", "ECE")
+
+
+def balanced(labels: NDArray[np.str_], said: NDArray[np.str_]) -> float:
+    """Mean recall of the classes that occur, in per cent."""
     present = sorted(set(labels))
     return 100 * float(recall_score(labels, said, labels=present, average="macro", zero_division=0))
+
+
+def judged(model: audiocls.Classifier, given: Answers) -> Row:
+    """The scores of answers to recordings of instruments."""
+    classes = np.array(model.classes_)
+    asked = classes != UNKNOWN
+    labels, whole, clip_labels, clips = given
+    known = whole[:, asked] / whole[:, asked].sum(axis=1, keepdims=True)
+    number = {name: i for i, name in enumerate(classes[asked])}
+    return Row(
+        balanced(labels, classes[asked][known.argmax(axis=1)]),
+        balanced(clip_labels, classes[asked][clips[:, asked].argmax(axis=1)]),
+        balanced(labels, classes[whole.argmax(axis=1)]),
+        100 * expected_calibration_error(known, [number[label] for label in labels]),
+    )
 
 
 def surest(model: audiocls.Classifier, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -87,15 +116,15 @@ def degraded(rows: Iterable[tuple[str, str]], condition: str, out: Path) -> list
     return made
 
 
-def scores(run: Path, sources: Path) -> dict[str, tuple[float, float | None]]:
-    """What is asked → balanced accuracy by recording and by clip, in per cent."""
+def scores(run: Path, sources: Path) -> dict[str, Row]:
+    """What is asked → what came of it."""
     model = audiocls.Classifier.load(run)
-    found: dict[str, tuple[float, float | None]] = {}
+    found: dict[str, Row] = {}
 
     def judge(name: str, rows: Sequence[tuple[str, str]]) -> Answers:
         given = answers(model, rows)
-        found[name] = balanced(model, *given[:2]), balanced(model, *given[2:])
-        print(f"{run}: {name}: {found[name][0]:.1f} {found[name][1]:.1f}", flush=True)
+        found[name] = judged(model, given)
+        print(f"{run}: {name}: " + " ".join(f"{v:.1f}" for v in found[name] if v), flush=True)
         return given
 
     own = held_out(run)
@@ -109,8 +138,8 @@ def scores(run: Path, sources: Path) -> dict[str, tuple[float, float | None]]:
         what = f"`{source}`, never heard, {len({label for _, label in rows})} classes"
         known.append(surest(model, judge(what, rows)[1]))
     names = [name for name in found if "never heard" in name]
-    found["mean of these sources"] = tuple(
-        statistics.mean(found[n][i] or 0 for n in names) for i in (0, 1)
+    found["mean of these sources"] = Row(
+        *map(statistics.mean, zip(*(found[n] for n in names), strict=True))
     )
     with tempfile.TemporaryDirectory() as folder:
         for condition in CONDITIONS:
@@ -124,8 +153,8 @@ def scores(run: Path, sources: Path) -> dict[str, tuple[float, float | None]]:
         is_known = np.arange(len(sure) + len(strange)) < len(sure)
         area = float(roc_auc_score(is_known, np.concatenate([sure, strange])))
         refused = float(np.mean(strange < np.quantile(sure, 1 - KEPT)))
-        found[f"unknown sounds told from {where}: AUROC"] = (100 * area, None)
-        found[f"of them refused, where {KEPT:.0%} of {where} are kept"] = (100 * refused, None)
+        found[f"unknown sounds told from {where}: AUROC"] = Row(100 * area)
+        found[f"of them refused, where {KEPT:.0%} of {where} are kept"] = Row(100 * refused)
     return found
 
 
@@ -136,17 +165,14 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+")
     given = parser.parse_args()
     found = [scores(run, given.sources) for run in given.runs]
-    print("\n| asked | by recording | by half-second clip |\n|---|---:|---:|")
+    print(f"\n| asked | {' | '.join(COLUMNS)} |\n|---|---:|---:|---:|---:|")
     for name in found[0]:
         cells = []
-        for i in (0, 1):
-            values = [f[name][i] for f in found]
-            if values[0] is None:
-                cells.append("")
-                continue
-            spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-            cells.append(f"{statistics.mean(values):.1f}{spread}")
-        print(f"| {name} | {cells[0]} | {cells[1]} |")
+        for values in zip(*(f[name] for f in found), strict=True):
+            numbers = [value for value in values if value is not None]
+            spread = f" ± {statistics.stdev(numbers):.1f}" if len(numbers) > 1 else ""
+            cells.append(f"{statistics.mean(numbers):.1f}{spread}" if numbers else "")
+        print(f"| {name} | {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":

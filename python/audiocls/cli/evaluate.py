@@ -25,8 +25,7 @@ from audiocls.errors import DataError, SettingError
 @click.option(
     "--threshold",
     type=float,
-    help="With --unknown: the probability below which an answer is `unknown`.  "
-    "[default: the model's own]",
+    help="The probability below which an answer is `unknown`.  [default: the model's own]",
 )
 @click.option(
     "--group-by",
@@ -55,8 +54,9 @@ def command(
     """Measure a model on new recordings, or on a feature store.
 
     DATA is a data set as for `audiocls extract`, or a feature store. Classes are matched by name;
-    labels that the model does not know are named and left out. The interval holds the score of 95
-    in 100 draws of the groups.
+    labels that the model does not know are named and left out, and `unknown` is no answer: the
+    scores say how well it tells its classes apart, a line how often it would rather not say. With
+    --unknown the scores count both. The interval holds the score of 95 in 100 draws of the groups.
 
     \b
     Example:
@@ -117,6 +117,8 @@ def _print(result: dict[str, Any]) -> None:
     click.echo(f"{whole['n']} recordings in {result['groups']} groups: {_line(whole)}")
     click.echo(f"  95 % interval of the balanced accuracy over groups: {low:.3f} to {high:.3f}")
     click.echo(f"{clips['n']} clips: {_line(clips)}")
+    if answered := result["answered"]:
+        click.echo(_answered(answered))
     click.echo(f"\n{'class':24} {'recordings':>10} {'recall':>7} {'precision':>9}  taken for")
     for i, (name, scores) in enumerate(whole["per_class"].items()):
         if not scores["n"]:
@@ -131,6 +133,16 @@ def _print(result: dict[str, Any]) -> None:
         click.echo("\nsurest mistakes:")
     for m in result["mistakes"]:
         click.echo(f"  {m['path']}: {m['predicted']} {m['probability']:.3f}, is {m['label']}")
+
+
+def _answered(answered: dict[str, float | None]) -> str:
+    line = f"at the threshold {answered['threshold']:.2f} "
+    if answered["share"] is None:
+        return line + "there is no recording of a known class"
+    line += f"{answered['share']:.1%} of the recordings of known classes are answered"
+    if answered["accuracy"] is None:
+        return line
+    return line + f", {answered['accuracy']:.1%} of these right"
 
 
 def _line(scores: dict[str, Any]) -> str:

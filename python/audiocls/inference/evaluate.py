@@ -102,8 +102,12 @@ def evaluate(
 ) -> dict[str, Any]:
     """All measures of a model, by clip and by recording, ready for JSON.
 
-    Classes are matched by name. Labels that the model does not know are left out; with `unknown`
-    they are right where the model's probability is below `threshold` (by default its own).
+    Classes are matched by name. The question is which class it is (closed set): labels that the
+    model does not know are left out, and a class of its own named `unknown` is no answer. With
+    `unknown` they count (open set): the right answer to them is `unknown`, which is given where it
+    is the most probable class, or no class reaches `threshold` (by default the model's own).
+    Either way `answered` says how many of the known recordings get another answer than `unknown`,
+    and how many of these are right.
 
     groups: of each recording; the interval of a score is over them (percentile bootstrap, Efron
     1979, 95 %): recordings of one group are no independent evidence.
@@ -114,12 +118,12 @@ def evaluate(
     if unknown and limit is None:
         rule = "needs a probability below which an answer counts as unknown: give `threshold`"
         raise SettingError("unknown", True, rule)
-    classes = [*classifier.classes_, UNKNOWN] if unknown else list(classifier.classes_)
+    is_known = np.array([name != UNKNOWN for name in classifier.classes_])
+    known = [name for name in classifier.classes_ if name != UNKNOWN]
+    classes = [*known, UNKNOWN] if unknown else known
     number = {name: i for i, name in enumerate(classes)}
     failed = [(r.path, p) for r, p in judged if isinstance(p, str)]
-    strange = Counter(
-        r.label for r, p in judged if not isinstance(p, str) and r.label not in classifier.classes_
-    )
+    strange = Counter(r.label for r, p in judged if not isinstance(p, str) and r.label not in known)
     kept: list[tuple[Recording, Clips, int, str]] = []
     for (recording, p), group in zip(judged, groups, strict=True):
         label = number.get(recording.label, number.get(UNKNOWN) if unknown else None)
@@ -134,9 +138,11 @@ def evaluate(
     clips = np.concatenate([p.probabilities for _, p, _, _ in kept])
     counts = np.concatenate([p.counts for _, p, _, _ in kept])
     whole, _ = metrics.mean_by_recording(clips, np.repeat(np.arange(len(kept)), n_clips), counts)
+    open_set = _open_set(whole, is_known, limit or 0.0)
     if unknown:
-        assert limit is not None
-        clips, whole = _with_unknown(clips, limit), _with_unknown(whole, limit)
+        whole, clips = open_set, _open_set(clips, is_known, limit or 0.0)
+    else:
+        whole, clips = _closed_set(whole, is_known), _closed_set(clips, is_known)
     scores = metrics.evaluate(whole, labels, classes)
     by_group = [group for _, _, _, group in kept]
     scores["interval"] = interval(whole.argmax(axis=1) == labels, labels, by_group)
@@ -150,6 +156,7 @@ def evaluate(
         "recording": scores,
         "clip": by_clip,
         "groups": len(set(by_group)),
+        "answered": None if limit is None else _answered(open_set, labels, limit),
         "unknown_labels": dict(strange),
         "failed": [{"path": path, "error": error} for path, error in failed],
         "mistakes": _mistakes(whole, labels, classes, [r.path for r, _, _, _ in kept], mistakes),
@@ -177,10 +184,35 @@ def interval(
     return {name: np.percentile(v, [2.5, 97.5]).tolist() for name, v in found.items()}
 
 
-def _with_unknown(p: NDArray[np.float64], threshold: float) -> NDArray[np.float64]:
-    """[n, n_classes + 1]: a last column, the greatest where nothing reaches the threshold."""
-    refused = p.max(axis=1, keepdims=True) < threshold
-    return np.hstack([np.where(refused, 0.0, p), refused.astype(np.float64)])
+def _closed_set(p: NDArray[np.float64], is_known: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """[n, known classes]: their probabilities, given that it is one of them."""
+    total = p[:, is_known].sum(axis=1, keepdims=True)
+    given: NDArray[np.float64] = p[:, is_known] / np.maximum(total, np.finfo(np.float64).tiny)
+    return given
+
+
+def _open_set(
+    p: NDArray[np.float64], is_known: NDArray[np.bool_], threshold: float
+) -> NDArray[np.float64]:
+    """[n, known classes + 1]: a last column, the greatest where the answer is `unknown`."""
+    refused = (p.max(axis=1) < threshold) | ~is_known[p.argmax(axis=1)]
+    refused = refused[:, np.newaxis]
+    return np.hstack([np.where(refused, 0.0, p[:, is_known]), refused.astype(np.float64)])
+
+
+def _answered(
+    open_set: NDArray[np.float64], labels: NDArray[np.int64], threshold: float
+) -> dict[str, float | None]:
+    """Of the recordings of known classes: the share that is answered, and of these the right."""
+    n_known = open_set.shape[1] - 1
+    said = open_set[labels < n_known].argmax(axis=1)
+    labels = labels[labels < n_known]
+    answered = said < n_known
+    return {
+        "threshold": threshold,
+        "share": float(answered.mean()) if len(said) else None,
+        "accuracy": float((said == labels)[answered].mean()) if answered.any() else None,
+    }
 
 
 def _mistakes(

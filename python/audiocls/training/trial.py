@@ -45,7 +45,9 @@ class Trial:
     def differences(self, settings: dict[str, Any], store: str) -> Iterator[str]:
         """In what a run of other `settings` on a store of identity `store` differs."""
         for key, value in self.settings().items():
-            if settings.get(key) != value:  # what an earlier version did not know was None
+            if key not in settings and not value:
+                continue  # an earlier version did not know it, and here it is off
+            if settings.get(key) != value:
                 yield f"`{key}` was {settings.get(key)}, is {value} now"
         if store != self.store:
             yield "the feature store has changed"
