@@ -1,4 +1,4 @@
-"""The temperature: fitted where the likelihood is greatest."""
+"""The temperature, fitted where the likelihood is greatest; the threshold, and what it refuses."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
+from audiocls.answers import answers
 from audiocls.metrics import negative_log_likelihood, softmax
 from audiocls.training.calibration import COLDEST, HOTTEST, fit_temperature, fit_threshold
 
@@ -41,7 +42,29 @@ def test_the_threshold_refuses_few_of_the_known() -> None:
     threshold = fit_threshold(p, ["a", "b", "c"])
     assert threshold is not None
     assert (p.max(axis=1) < threshold).mean() == pytest.approx(0.05, abs=0.005)
-    # A class `unknown` is no answer: what it takes is doubt.
     threshold = fit_threshold(p, ["a", "unknown", "c"])
-    assert (p[:, [0, 2]].max(axis=1) < threshold).mean() == pytest.approx(0.05, abs=0.005)
+    assert threshold is not None
+    assert (p[:, [0, 2]].sum(axis=1) < threshold).mean() == pytest.approx(0.01, abs=0.005)
     assert fit_threshold(p[:0], ["a", "b", "c"]) is None
+
+
+@pytest.mark.parametrize(
+    ("classes", "threshold", "labels", "columns"),
+    [
+        ("a b c", None, "a c b", [0, 2, 1]),
+        ("a b c", 0.5, "a unknown b", [0, 2, 1]),  # the best class was not certain enough
+        ("a b unknown", None, "a unknown b", [0, 2, 1]),
+        ("a b unknown", 0.5, "a b b", [0, 1, 1]),
+        ("a b unknown", 0.6, "a unknown b", [0, 2, 1]),
+        ("a b unknown", 0.75, "unknown unknown b", [2, 2, 1]),  # more than the best class is
+        ("a b unknown", 0, "a b b", [0, 1, 1]),
+    ],
+)
+def test_what_is_said(
+    classes: str, threshold: float | None, labels: str, columns: list[int]
+) -> None:
+    p = np.array([[0.65, 0.05, 0.3], [0.15, 0.4, 0.45], [0.05, 0.9, 0.05]])
+    before = p.copy()
+    said, best = answers(p, classes.split(), threshold)
+    assert (said, list(best)) == (labels.split(), columns)
+    assert (p == before).all()

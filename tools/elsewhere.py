@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import recall_score, roc_auc_score
 
 import audiocls
+from audiocls.answers import certainty
 from audiocls.description import UNKNOWN
 from audiocls.metrics import expected_calibration_error
 from degrade import CONDITIONS, degrade, draws
@@ -83,11 +84,6 @@ def judged(model: audiocls.Classifier, given: Answers) -> Row:
     )
 
 
-def surest(model: audiocls.Classifier, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The highest probability of an instrument."""
-    return probabilities[:, [name != UNKNOWN for name in model.classes_]].max(axis=1)
-
-
 def held_out(run: Path) -> list[tuple[str, str]]:
     """Path and label of the instruments' recordings in a run's test part."""
     with (run / "split.csv").open(newline="", encoding="utf-8") as file:
@@ -136,7 +132,7 @@ def scores(run: Path, sources: Path) -> dict[str, Row]:
     for source in sorted({note["source"] for note in notes}):
         rows = [(n["path"], n["label"]) for n in notes if n["source"] == source]
         what = f"`{source}`, never heard, {len({label for _, label in rows})} classes"
-        known.append(surest(model, judge(what, rows)[1]))
+        known.append(certainty(judge(what, rows)[1], model.classes_))
     names = [name for name in found if "never heard" in name]
     found["mean of these sources"] = Row(
         *map(statistics.mean, zip(*(found[n] for n in names), strict=True))
@@ -145,16 +141,22 @@ def scores(run: Path, sources: Path) -> dict[str, Row]:
         for condition in CONDITIONS:
             rows = degraded(orchestra, condition, Path(folder))
             judge(f"Philharmonia, {condition}", rows)
-    home = surest(model, answers(model, orchestra)[1])
-    strange = surest(
-        model, answers(model, [(r["path"], UNKNOWN) for r in background(sources, "test")])[1]
-    )
+    home = certainty(answers(model, orchestra)[1], model.classes_)
+    unknown = [(r["path"], UNKNOWN) for r in background(sources, "test")]
+    strange = certainty(answers(model, unknown)[1], model.classes_)
     for where, sure in (("held-out pitches", home), ("sources never heard", np.concatenate(known))):
         is_known = np.arange(len(sure) + len(strange)) < len(sure)
         area = float(roc_auc_score(is_known, np.concatenate([sure, strange])))
         refused = float(np.mean(strange < np.quantile(sure, 1 - KEPT)))
         found[f"unknown sounds told from {where}: AUROC"] = Row(100 * area)
         found[f"of them refused, where {KEPT:.0%} of {where} are kept"] = Row(100 * refused)
+    if (limit := model.threshold) is not None:
+        for what, share in (
+            ("held-out pitches that are answered", np.mean(home >= limit)),
+            ("notes of sources never heard that are", np.mean(np.concatenate(known) >= limit)),
+            ("unknown sounds that are refused", np.mean(strange < limit)),
+        ):
+            found[f"at the model's own threshold: {what}"] = Row(100 * float(share))
     return found
 
 

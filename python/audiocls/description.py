@@ -47,7 +47,7 @@ class Description:
     quiet_db: float = 0.0  # clips this far below a recording's loudest do not count; 0: all do
     short: str = "pad"  # what became of recordings shorter than a clip: pad, repeat or drop
     min_rms: float = 0.0  # quieter clips were left out
-    threshold: float | None = None  # below this probability the answer is `unknown`
+    threshold: float | None = None  # below this certainty the answer is `unknown`
 
     @classmethod
     def of(

@@ -26,7 +26,7 @@ from audiocls.cli import Command
 @click.option(
     "--threshold",
     type=float,
-    help="Below this probability the label is `unknown`; 0: never.  [default: the model's own]",
+    help="Below this certainty the label is `unknown`; 0: never.  [default: the model's own]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the page's address as JSON.")
 def command(

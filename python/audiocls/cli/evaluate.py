@@ -25,7 +25,7 @@ from audiocls.errors import DataError, SettingError
 @click.option(
     "--threshold",
     type=float,
-    help="The probability below which an answer is `unknown`.  [default: the model's own]",
+    help="The certainty below which an answer is `unknown`.  [default: the model's own]",
 )
 @click.option(
     "--group-by",

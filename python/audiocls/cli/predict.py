@@ -34,7 +34,7 @@ Show = Callable[[str, "Prediction | str"], None]
 @click.option(
     "--threshold",
     type=float,
-    help="Below this probability the label is `unknown`; 0: never.  [default: the model's own]",
+    help="Below this certainty the label is `unknown`; 0: never.  [default: the model's own]",
 )
 @click.option(
     "--format",

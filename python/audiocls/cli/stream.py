@@ -28,7 +28,7 @@ from audiocls.cli import Command
 @click.option(
     "--threshold",
     type=float,
-    help="Below this probability the label is `unknown`; 0: never.  [default: the model's own]",
+    help="Below this certainty the label is `unknown`; 0: never.  [default: the model's own]",
 )
 @click.option("--latency", is_flag=True, help="At the end, say how long the clips took.")
 @click.option("--threads", type=click.IntRange(1), help="Default: all cores.")

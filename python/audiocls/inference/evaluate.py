@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocls import metrics
+from audiocls.answers import answers
 from audiocls.audio import load_bytes
 from audiocls.description import UNKNOWN
 from audiocls.errors import AudioclsError, DataError, SettingError
@@ -104,10 +105,9 @@ def evaluate(
 
     Classes are matched by name. The question is which class it is (closed set): labels that the
     model does not know are left out, and a class of its own named `unknown` is no answer. With
-    `unknown` they count (open set): the right answer to them is `unknown`, which is given where it
-    is the most probable class, or no class reaches `threshold` (by default the model's own).
-    Either way `answered` says how many of the known recordings get another answer than `unknown`,
-    and how many of these are right.
+    `unknown` they count (open set): the right answer to them is `unknown`, as it is given below
+    `threshold` (by default the model's own). Either way `answered` says how many of the known
+    recordings get another answer than `unknown`, and how many of these are right.
 
     groups: of each recording; the interval of a score is over them (percentile bootstrap, Efron
     1979, 95 %): recordings of one group are no independent evidence.
@@ -116,9 +116,8 @@ def evaluate(
     """
     limit = classifier.threshold if threshold is None else threshold
     if unknown and limit is None:
-        rule = "needs a probability below which an answer counts as unknown: give `threshold`"
+        rule = "needs a certainty below which an answer counts as unknown: give `threshold`"
         raise SettingError("unknown", True, rule)
-    is_known = np.array([name != UNKNOWN for name in classifier.classes_])
     known = [name for name in classifier.classes_ if name != UNKNOWN]
     classes = [*known, UNKNOWN] if unknown else known
     number = {name: i for i, name in enumerate(classes)}
@@ -138,11 +137,16 @@ def evaluate(
     clips = np.concatenate([p.probabilities for _, p, _, _ in kept])
     counts = np.concatenate([p.counts for _, p, _, _ in kept])
     whole, _ = metrics.mean_by_recording(clips, np.repeat(np.arange(len(kept)), n_clips), counts)
-    open_set = _open_set(whole, is_known, limit or 0.0)
+    answered = None
+    if limit is not None:
+        said, _ = answers(whole, classifier.classes_, limit)
+        answered = _answered(said, [recording.label for recording, _, _, _ in kept], known)
     if unknown:
-        whole, clips = open_set, _open_set(clips, is_known, limit or 0.0)
+        whole = _open_set(whole, classifier.classes_, limit)
+        clips = _open_set(clips, classifier.classes_, limit)
     else:
-        whole, clips = _closed_set(whole, is_known), _closed_set(clips, is_known)
+        whole = _closed_set(whole, classifier.classes_)
+        clips = _closed_set(clips, classifier.classes_)
     scores = metrics.evaluate(whole, labels, classes)
     by_group = [group for _, _, _, group in kept]
     scores["interval"] = interval(whole.argmax(axis=1) == labels, labels, by_group)
@@ -156,7 +160,7 @@ def evaluate(
         "recording": scores,
         "clip": by_clip,
         "groups": len(set(by_group)),
-        "answered": None if limit is None else _answered(open_set, labels, limit),
+        "answered": answered and {"threshold": limit} | answered,
         "unknown_labels": dict(strange),
         "failed": [{"path": path, "error": error} for path, error in failed],
         "mistakes": _mistakes(whole, labels, classes, [r.path for r, _, _, _ in kept], mistakes),
@@ -184,34 +188,33 @@ def interval(
     return {name: np.percentile(v, [2.5, 97.5]).tolist() for name, v in found.items()}
 
 
-def _closed_set(p: NDArray[np.float64], is_known: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _closed_set(p: NDArray[np.float64], classes: list[str]) -> NDArray[np.float64]:
     """[n, known classes]: their probabilities, given that it is one of them."""
-    total = p[:, is_known].sum(axis=1, keepdims=True)
-    given: NDArray[np.float64] = p[:, is_known] / np.maximum(total, np.finfo(np.float64).tiny)
+    known = p[:, [name != UNKNOWN for name in classes]]
+    total = np.maximum(known.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    given: NDArray[np.float64] = known / total
     return given
 
 
 def _open_set(
-    p: NDArray[np.float64], is_known: NDArray[np.bool_], threshold: float
+    p: NDArray[np.float64], classes: list[str], threshold: float | None
 ) -> NDArray[np.float64]:
-    """[n, known classes + 1]: a last column, the greatest where the answer is `unknown`."""
-    refused = (p.max(axis=1) < threshold) | ~is_known[p.argmax(axis=1)]
-    refused = refused[:, np.newaxis]
-    return np.hstack([np.where(refused, 0.0, p[:, is_known]), refused.astype(np.float64)])
+    """[n, known classes + 1]: a last column, the only one above 0 where the answer is `unknown`."""
+    said, _ = answers(p, classes, threshold)
+    refused = np.array([[label == UNKNOWN] for label in said])
+    known = p[:, [name != UNKNOWN for name in classes]]
+    return np.hstack([np.where(refused, 0.0, known), refused.astype(np.float64)])
 
 
 def _answered(
-    open_set: NDArray[np.float64], labels: NDArray[np.int64], threshold: float
+    said: Sequence[str], labels: Sequence[str], known: Sequence[str]
 ) -> dict[str, float | None]:
     """Of the recordings of known classes: the share that is answered, and of these the right."""
-    n_known = open_set.shape[1] - 1
-    said = open_set[labels < n_known].argmax(axis=1)
-    labels = labels[labels < n_known]
-    answered = said < n_known
+    right = [s == label for s, label in zip(said, labels, strict=True) if label in known]
+    answered = [s != UNKNOWN for s, label in zip(said, labels, strict=True) if label in known]
     return {
-        "threshold": threshold,
-        "share": float(answered.mean()) if len(said) else None,
-        "accuracy": float((said == labels)[answered].mean()) if answered.any() else None,
+        "share": sum(answered) / len(answered) if answered else None,
+        "accuracy": sum(right) / sum(answered) if any(answered) else None,
     }
 
 

@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from audiocls import metrics
+from audiocls.answers import answers
 from audiocls.audio import blocks, resample
-from audiocls.description import UNKNOWN, Description, model_folder, read_description
+from audiocls.description import Description, model_folder, read_description
 from audiocls.errors import AudioclsError, DataError, SettingError
 from audiocls.features import Extractor
 from audiocls.inference.clips import Cut
@@ -62,13 +63,11 @@ class Prediction:
         return answer
 
     def top(self, k: int = 1, threshold: float | None = None) -> list[tuple[str, float]]:
-        """The k most probable labels of the recording; the first is `unknown` where its
-        probability is below the threshold."""
-        best = np.argsort(-self.answer, kind="stable")[:k]
-        rows = [(self.classes[i], float(self.answer[i])) for i in best]
-        if threshold is not None and rows[0][1] < threshold:
-            rows[0] = (UNKNOWN, rows[0][1])
-        return rows
+        """The label of the recording, then the most probable others, k in all."""
+        (label,), (best,) = answers(self.answer[np.newaxis], self.classes, threshold)
+        others = [i for i in np.argsort(-self.answer, kind="stable") if i != best]
+        rows = [(label, best), *((self.classes[i], i) for i in others)]
+        return [(name, float(self.answer[i])) for name, i in rows[:k]]
 
     def segments(self, threshold: float | None = None) -> list[Segment]:
         """The recording from start to end, clips with the same label merged.
@@ -76,12 +75,8 @@ class Prediction:
         Where clips overlap, a clip speaks for the hop around its own middle; the first and the last
         for what is before and after it, too.
         """
-        winners = self.probabilities.argmax(axis=1)
-        sure = self.probabilities[np.arange(len(winners)), winners]
-        names = [
-            UNKNOWN if threshold is not None and p < threshold else self.classes[c]
-            for c, p in zip(winners, sure, strict=True)
-        ]
+        names, best = answers(self.probabilities, self.classes, threshold)
+        sure = self.probabilities[np.arange(len(best)), best]
         clip_s = self.clip_s or self.duration_s
         margin = max(clip_s - self.hop_s, 0.0) / 2 if self.clip_s else 0.0
         starts = self.starts_s + margin
@@ -145,8 +140,9 @@ class Classifier:
 
     @property
     def threshold(self) -> float | None:
-        """The probability below which its answer is `unknown`, as calibrated; None: there is no
-        such."""
+        """The certainty below which its answer is `unknown`, as calibrated; None: there is no
+        such. Certain is the probability of the best class, or that of all known classes where a
+        class `unknown` trained."""
         return self.description.threshold
 
     def predict_proba(self, sources: Iterable[Source]) -> NDArray[np.float64]:
@@ -166,7 +162,7 @@ class Classifier:
 
     def predict(self, sources: Iterable[Source]) -> list[str]:
         """The label of each recording, `unknown` below `threshold`; raises as `predict_proba`."""
-        return [self._label(row) for row in self.predict_proba(sources)]
+        return answers(self.predict_proba(sources), self.classes_, self.threshold)[0]
 
     def predict_array(self, y: ArrayLike, sample_rate: int) -> str:
         """The label of samples [n] at any rate in Hz; raises as `predict_proba`."""
@@ -266,11 +262,6 @@ class Classifier:
         """Which clips of one recording count in its answer, by their levels in dB."""
         one = np.zeros(len(levels), np.int64)
         return metrics.loud_enough(levels, one, self.description.quiet_db)
-
-    def _label(self, row: NDArray[np.float64]) -> str:
-        best = int(row.argmax())
-        sure = self.threshold is None or row[best] >= self.threshold
-        return self.classes_[best] if sure else UNKNOWN
 
 
 def _sources(sources: Iterable[Source]) -> list[Source]:

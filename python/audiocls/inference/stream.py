@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocls import _native
-from audiocls.description import UNKNOWN
+from audiocls.answers import answers
 from audiocls.errors import DataError, SettingError, unknown
 from audiocls.inference.clips import Batch, Cut
 from audiocls.inference.predict import Classifier
@@ -42,7 +42,7 @@ class Stream:
     Args:
         sample_rate: of the samples, in Hz; None: the model's own.
         hop_s: from clip to clip; None: as in training.
-        threshold: below it the label is `unknown`; None: the model's own.
+        threshold: of certainty, below which the label is `unknown`; None: the model's own.
 
     Raises:
         SettingError: an impossible rate or hop, or a model that takes whole recordings.
@@ -96,12 +96,10 @@ class Stream:
 
     def _heard(self, batches: Iterator[Batch]) -> Iterator[Heard]:
         for starts, features in batches:
-            for start, p in zip(starts, self._classifier.network(features), strict=True):
-                start_s = float(start) / self._classifier.sample_rate
-                best = int(p.argmax())
-                sure = self._threshold is None or p[best] >= self._threshold
-                label = self._classifier.classes_[best] if sure else UNKNOWN
-                yield Heard(start_s, start_s + self._clip_s, label, float(p[best]))
+            p = np.asarray(self._classifier.network(features), np.float64)
+            labels, best = answers(p, self._classifier.classes_, self._threshold)
+            for i, start in enumerate(starts / self._classifier.sample_rate):
+                yield Heard(start, start + self._clip_s, labels[i], float(p[i, best[i]]))
 
 
 def read_pcm(pipe: BinaryIO, sample_type: str, channels: int) -> Iterator[NDArray[np.float32]]:

@@ -5,27 +5,26 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from audiocls.answers import certainty
 from audiocls.description import UNKNOWN
 
 # Beyond these the validation part says nothing: all right or all wrong.
 COLDEST, HOTTEST = 0.05, 20.0
 
 
-# Known recordings that may be answered with `unknown`.
+# The share of known recordings that may be answered with `unknown`. A model that has heard unknown
+# sounds needs less; those of other players and rooms seem stranger to it than validation's do.
 REFUSED = 0.05
+REFUSED_WITH_BACKGROUND = 0.01
 
 
 def fit_threshold(probabilities: NDArray[np.float64], classes: list[str]) -> float | None:
-    """The probability below which an answer is `unknown`: that of the best class reaches it in all
-    but REFUSED of the recordings, [n, n_classes], which are all of known classes. None for none.
-
-    A class that is called `unknown` itself is no best class.
-    """
+    """The certainty (see `answers.certainty`) below which an answer is `unknown`: all but a few of
+    the recordings, [n, n_classes], reach it, which are all of known classes. None for none."""
     if len(probabilities) == 0:
         return None
-    known = [i for i, name in enumerate(classes) if name != UNKNOWN]
-    best = probabilities[:, known].max(axis=1)
-    return float(np.quantile(best, REFUSED, method="lower"))
+    refused = REFUSED_WITH_BACKGROUND if UNKNOWN in classes else REFUSED
+    return float(np.quantile(certainty(probabilities, classes), refused, method="lower"))
 
 
 def fit_temperature(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
