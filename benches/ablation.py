@@ -1,20 +1,25 @@
-"""What each part of the recipe `modern` does: one part switched off at a time.
+"""What each part of the recipe `modern` does: one part switched off at a time; of a store of
+samples what each change of the waveforms does.
 
 `make ablation` writes the table to docs/results.md after every finished run, and goes on where it
 was stopped. The splits hold out whole pitches of an instrument, as the results there.
+`tools/elsewhere.py` asks the same runs (OUT/*/cells/*) about sounds from elsewhere.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 
+import audiocls
 from audiocls.compare import compare
 from audiocls.training import Recipe
+from audiocls.training.augmentation import NONE
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "results.md"
 GROUPS = r"([^/]+)/[^/]+?_([A-G]s?[0-9])_"
@@ -32,10 +37,28 @@ OFF: dict[str, dict[str, Any]] = {
     "without weight decay": {"weight_decay": 0.0},
     "natural sampling": {"sampler": "natural"},
 }
+CHAIN: dict[str, dict[str, Any]] = {
+    "`modern`": {},
+    "without pitch": {"pitch_p": 0.0},
+    "without filters": {"filter_p": 0.0},
+    "without reverberation": {"reverb_p": 0.0},
+    "without band limits": {"band_limit_p": 0.0},
+    "without noise": {"noise_p": 0.0},
+    "without gain": {"gain_p": 0.0},
+    "without clipping": {"clip_p": 0.0},
+    "without polarity and shift": {"polarity_p": 0.0, "shift_p": 0.0},
+    "new windows alone": NONE,
+}
 SCORES = ("val_balanced_accuracy", "balanced_accuracy", "recording_balanced_accuracy")
 
 
-def table(done: dict[str, list[dict[str, Any]]], epochs: int, model: str, feature: str) -> str:
+def table(
+    done: dict[str, list[dict[str, Any]]],
+    parts: Iterable[str],
+    epochs: int,
+    model: str,
+    feature: str,
+) -> str:
     """Mean ± deviation over the seeds that are finished."""
     head = ["", "seeds", "validation", "test, clips", "test, recordings"]
     lines = [head, ["---"] * len(head)]
@@ -47,7 +70,7 @@ def table(done: dict[str, list[dict[str, Any]]], epochs: int, model: str, featur
             cells.append(f"{statistics.mean(values):.2f}{spread}")
         lines.append([what, str(len(rows)), *cells])
     text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    left = [what for what in OFF if what not in done]
+    left = [what for what in parts if what not in done]
     missing = f" Not run yet: {', '.join(left)}." if left else ""
     about = f"`{model}` on `{feature}`, {epochs} epochs, balanced accuracy in per cent.{missing}"
     return f"{about}\n\n{text}"
@@ -56,6 +79,7 @@ def table(done: dict[str, list[dict[str, Any]]], epochs: int, model: str, featur
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--features", type=Path, default=Path("features/mel"))
+    parser.add_argument("--feature", help="what is computed, where FEATURES holds samples")
     parser.add_argument("--model", default="compact")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seeds", type=int, default=3)
@@ -63,20 +87,25 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    chain = audiocls.open_store(options.features).spec.kind == "samples"
+    parts = CHAIN if chain else OFF
+    name = f"ablation-chain-{options.model}" if chain else f"ablation-{options.model}"
     done: dict[str, list[dict[str, Any]]] = {}
     # One seed of every part first: a table that is broken off says something of each.
     for seeds in range(1, options.seeds + 1):
-        for what, fields in OFF.items():
+        for what, fields in parts.items():
             folder = options.out / f"{options.model}-{what.strip('`').replace(' ', '-')}"
             recipe = Recipe.preset("modern", epochs=options.epochs, patience=0, **fields)
             made = compare(
-                [options.features], [options.model], seeds=seeds, recipe=recipe,
-                group_by=GROUPS, device="cpu", out=folder,
+                [options.features], [options.model],
+                feature=[options.feature] if options.feature else None,
+                seeds=seeds, recipe=recipe, group_by=GROUPS, device="cpu", out=folder,
             )  # fmt: skip
             done[what] = made.rows
-            text = table(done, options.epochs, options.model, options.features.name)
+            feature = options.feature or options.features.name
+            text = table(done, parts, options.epochs, options.model, feature)
             print(f"\n{text}", flush=True)
-            write(f"ablation-{options.model}", text)
+            write(name, text)
 
 
 def write(name: str, text: str) -> None:

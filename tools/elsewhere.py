@@ -58,9 +58,12 @@ class Row(NamedTuple):
     clip: float | None = None  # the same of half-second clips
     unknown: float | None = None  # by recording, where `unknown` may be the answer, and is wrong
     ece: float | None = None  # expected calibration error of the first
+    clip_ece: float | None = None  # of the second
 
 
-COLUMNS = ("by recording", "by half-second clip", "by recording, or `unknown`", "ECE")
+COLUMNS = (
+    "by recording", "by half-second clip", "by recording, or `unknown`", "ECE", "ECE, clips"
+)  # fmt: skip
 
 
 def balanced(labels: NDArray[np.str_], said: NDArray[np.str_]) -> float:
@@ -74,14 +77,17 @@ def judged(model: audiocls.Classifier, given: Answers) -> Row:
     classes = np.array(model.classes_)
     asked = classes != UNKNOWN
     labels, whole, clip_labels, clips = given
-    known = whole[:, asked] / whole[:, asked].sum(axis=1, keepdims=True)
     number = {name: i for i, name in enumerate(classes[asked])}
-    return Row(
-        balanced(labels, classes[asked][known.argmax(axis=1)]),
-        balanced(clip_labels, classes[asked][clips[:, asked].argmax(axis=1)]),
-        balanced(labels, classes[whole.argmax(axis=1)]),
-        100 * expected_calibration_error(known, [number[label] for label in labels]),
-    )
+
+    def closed(labels: NDArray[np.str_], p: NDArray[np.float64]) -> tuple[float, float]:
+        p = p[:, asked] / p[:, asked].sum(axis=1, keepdims=True)
+        error = expected_calibration_error(p, [number[label] for label in labels])
+        return balanced(labels, classes[asked][p.argmax(axis=1)]), 100 * error
+
+    by_recording, ece = closed(labels, whole)
+    by_clip, clip_ece = closed(clip_labels, clips)
+    open_set = balanced(labels, classes[whole.argmax(axis=1)])
+    return Row(by_recording, by_clip, open_set, ece, clip_ece)
 
 
 def held_out(run: Path) -> list[tuple[str, str]]:
@@ -167,7 +173,7 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+")
     given = parser.parse_args()
     found = [scores(run, given.sources) for run in given.runs]
-    print(f"\n| asked | {' | '.join(COLUMNS)} |\n|---|---:|---:|---:|---:|")
+    print(f"\n| asked | {' | '.join(COLUMNS)} |\n|---|{'---:|' * len(COLUMNS)}")
     for name in found[0]:
         cells = []
         for values in zip(*(f[name] for f in found), strict=True):
