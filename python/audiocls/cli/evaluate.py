@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from audiocls.cli import Command, next_step
+from audiocls.description import UNKNOWN
 from audiocls.errors import DataError, SettingError
 
 
@@ -107,8 +108,9 @@ def command(
 def _print(result: dict[str, Any]) -> None:
     whole, clips = result["recording"], result["clip"]
     for name, n in result["unknown_labels"].items():
-        counted = "counted as unknown" if "unknown" in result["classes"] else "left out"
-        click.echo(f"the model does not know {name!r}: {n} recordings {counted}", err=True)
+        counted = "counted as unknown" if UNKNOWN in result["classes"] else "left out"
+        what = "labelled" if name == UNKNOWN else "the model does not know"
+        click.echo(f"{what} {name!r}: {n} recordings {counted}", err=True)
     for row in result["failed"][:10]:
         click.echo(f"{row['path']}: failed: {row['error']}", err=True)
     if len(result["failed"]) > 10:
