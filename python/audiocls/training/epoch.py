@@ -67,7 +67,8 @@ def train_epoch(
     draws = generator(trial.seed, epoch, Purpose.AUGMENTATION)
     spec = state.classifier.description.spec
     mel = examples.augmenter is None and holds_mel(spec)
-    noise = noise_frames(spec.n_mels, draws).to(device.torch) if mel else None
+    channel = mel and (recipe.mel_band > 0 or recipe.mel_noise > 0)
+    noise = noise_frames(spec.n_mels, draws).to(device.torch) if channel else None
     state.classifier.train()
     started = time.perf_counter()
     sums = _Sums(len(state.classifier.classes_), device)
