@@ -89,12 +89,12 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     chain = audiocls.open_store(options.features).spec.kind == "samples"
     parts = CHAIN if chain else OFF
-    name = f"ablation-chain-{options.model}" if chain else f"ablation-{options.model}"
+    name = f"chain-{options.model}" if chain else options.model
     done: dict[str, list[dict[str, Any]]] = {}
     # One seed of every part first: a table that is broken off says something of each.
     for seeds in range(1, options.seeds + 1):
         for what, fields in parts.items():
-            folder = options.out / f"{options.model}-{what.strip('`').replace(' ', '-')}"
+            folder = options.out / f"{name}-{what.strip('`').replace(' ', '-')}"
             recipe = Recipe.preset("modern", epochs=options.epochs, patience=0, **fields)
             made = compare(
                 [options.features], [options.model],
@@ -105,7 +105,7 @@ def main() -> None:
             feature = options.feature or options.features.name
             text = table(done, parts, options.epochs, options.model, feature)
             print(f"\n{text}", flush=True)
-            write(name, text)
+            write(f"ablation-{name}", text)
 
 
 def write(name: str, text: str) -> None:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import recall_score, roc_auc_score
 
 import audiocls
-from audiocls.answers import certainty
+from audiocls.answers import certainty, closed_set
 from audiocls.description import UNKNOWN
 from audiocls.metrics import expected_calibration_error
 from degrade import CONDITIONS, degrade, draws
@@ -75,14 +75,14 @@ def balanced(labels: NDArray[np.str_], said: NDArray[np.str_]) -> float:
 def judged(model: audiocls.Classifier, given: Answers) -> Row:
     """The scores of answers to recordings of instruments."""
     classes = np.array(model.classes_)
-    asked = classes != UNKNOWN
+    known = classes[classes != UNKNOWN]
     labels, whole, clip_labels, clips = given
-    number = {name: i for i, name in enumerate(classes[asked])}
+    number = {name: i for i, name in enumerate(known)}
 
     def closed(labels: NDArray[np.str_], p: NDArray[np.float64]) -> tuple[float, float]:
-        p = p[:, asked] / p[:, asked].sum(axis=1, keepdims=True)
+        p = closed_set(p, model.classes_)
         error = expected_calibration_error(p, [number[label] for label in labels])
-        return balanced(labels, classes[asked][p.argmax(axis=1)]), 100 * error
+        return balanced(labels, known[p.argmax(axis=1)]), 100 * error
 
     by_recording, ece = closed(labels, whole)
     by_clip, clip_ece = closed(clip_labels, clips)
@@ -126,19 +126,23 @@ def scores(run: Path, sources: Path) -> dict[str, Row]:
     def judge(name: str, rows: Sequence[tuple[str, str]]) -> Answers:
         given = answers(model, rows)
         found[name] = judged(model, given)
-        print(f"{run}: {name}: " + " ".join(f"{v:.1f}" for v in found[name] if v), flush=True)
+        print(
+            f"{run}: {name}: " + " ".join(f"{v:.1f}" for v in found[name] if v is not None),
+            flush=True,
+        )
         return given
 
     own = held_out(run)
     judge("pitches held out, all sources that trained", own)
     orchestra = [row for row in own if not Path(row[0]).is_relative_to(sources.resolve())]
-    judge("pitches held out, Philharmonia", orchestra)
-    known = []
+    home = certainty(judge("pitches held out, Philharmonia", orchestra)[1], model.classes_)
+    far = []
     notes = never_heard(sources)
     for source in sorted({note["source"] for note in notes}):
         rows = [(n["path"], n["label"]) for n in notes if n["source"] == source]
         what = f"`{source}`, never heard, {len({label for _, label in rows})} classes"
-        known.append(certainty(judge(what, rows)[1], model.classes_))
+        far.append(certainty(judge(what, rows)[1], model.classes_))
+    known = {"held-out pitches": home, "sources never heard": np.concatenate(far)}
     names = [name for name in found if "never heard" in name]
     found["mean of these sources"] = Row(
         *map(statistics.mean, zip(*(found[n] for n in names), strict=True))
@@ -147,10 +151,9 @@ def scores(run: Path, sources: Path) -> dict[str, Row]:
         for condition in CONDITIONS:
             rows = degraded(orchestra, condition, Path(folder))
             judge(f"Philharmonia, {condition}", rows)
-    home = certainty(answers(model, orchestra)[1], model.classes_)
     unknown = [(r["path"], UNKNOWN) for r in background(sources, "test")]
     strange = certainty(answers(model, unknown)[1], model.classes_)
-    for where, sure in (("held-out pitches", home), ("sources never heard", np.concatenate(known))):
+    for where, sure in known.items():
         is_known = np.arange(len(sure) + len(strange)) < len(sure)
         area = float(roc_auc_score(is_known, np.concatenate([sure, strange])))
         refused = float(np.mean(strange < np.quantile(sure, 1 - KEPT)))
@@ -159,7 +162,10 @@ def scores(run: Path, sources: Path) -> dict[str, Row]:
     if (limit := model.threshold) is not None:
         for what, share in (
             ("held-out pitches that are answered", np.mean(home >= limit)),
-            ("notes of sources never heard that are", np.mean(np.concatenate(known) >= limit)),
+            (
+                "notes of sources never heard that are",
+                np.mean(known["sources never heard"] >= limit),
+            ),
             ("unknown sounds that are refused", np.mean(strange < limit)),
         ):
             found[f"at the model's own threshold: {what}"] = Row(100 * float(share))

@@ -19,6 +19,15 @@ def certainty(probabilities: ArrayLike, classes: list[str]) -> NDArray[np.float6
     return 1 - p[:, classes.index(UNKNOWN)] if UNKNOWN in classes else p.max(axis=1)
 
 
+def closed_set(probabilities: ArrayLike, classes: list[str]) -> NDArray[np.float64]:
+    """Probabilities of the known classes, [n, known classes], given that it is one of them."""
+    p = np.asarray(probabilities, np.float64)[:, [name != UNKNOWN for name in classes]]
+    given: NDArray[np.float64] = p / np.maximum(
+        p.sum(axis=1, keepdims=True), np.finfo(p.dtype).tiny
+    )
+    return given
+
+
 def answers(
     probabilities: ArrayLike, classes: list[str], threshold: float | None
 ) -> tuple[list[str], NDArray[np.int64]]:

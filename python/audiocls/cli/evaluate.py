@@ -10,7 +10,6 @@ from typing import Any
 import click
 
 from audiocls.cli import Command, next_step
-from audiocls.description import UNKNOWN
 from audiocls.errors import DataError, SettingError
 
 
@@ -106,6 +105,8 @@ def command(
 
 
 def _print(result: dict[str, Any]) -> None:
+    from audiocls.description import UNKNOWN
+
     whole, clips = result["recording"], result["clip"]
     for name, n in result["unknown_labels"].items():
         counted = "counted as unknown" if UNKNOWN in result["classes"] else "left out"

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocls import metrics
-from audiocls.answers import answers
+from audiocls.answers import answers, closed_set
 from audiocls.audio import load_bytes
 from audiocls.description import UNKNOWN
 from audiocls.errors import AudioclsError, DataError, SettingError
@@ -137,16 +137,12 @@ def evaluate(
     clips = np.concatenate([p.probabilities for _, p, _, _ in kept])
     counts = np.concatenate([p.counts for _, p, _, _ in kept])
     whole, _ = metrics.mean_by_recording(clips, np.repeat(np.arange(len(kept)), n_clips), counts)
-    answered = None
-    if limit is not None:
-        said, _ = answers(whole, classifier.classes_, limit)
-        answered = _answered(said, [recording.label for recording, _, _, _ in kept], known)
+    open_set = _open_set(whole, classifier.classes_, limit)
+    answered = None if limit is None else _answered(open_set, labels, limit)
     if unknown:
-        whole = _open_set(whole, classifier.classes_, limit)
-        clips = _open_set(clips, classifier.classes_, limit)
+        whole, clips = open_set, _open_set(clips, classifier.classes_, limit)
     else:
-        whole = _closed_set(whole, classifier.classes_)
-        clips = _closed_set(clips, classifier.classes_)
+        whole, clips = (closed_set(p, classifier.classes_) for p in (whole, clips))
     scores = metrics.evaluate(whole, labels, classes)
     by_group = [group for _, _, _, group in kept]
     scores["interval"] = interval(whole.argmax(axis=1) == labels, labels, by_group)
@@ -160,7 +156,7 @@ def evaluate(
         "recording": scores,
         "clip": by_clip,
         "groups": len(set(by_group)),
-        "answered": answered and {"threshold": limit} | answered,
+        "answered": answered,
         "unknown_labels": dict(strange),
         "failed": [{"path": path, "error": error} for path, error in failed],
         "mistakes": _mistakes(whole, labels, classes, [r.path for r, _, _, _ in kept], mistakes),
@@ -188,14 +184,6 @@ def interval(
     return {name: np.percentile(v, [2.5, 97.5]).tolist() for name, v in found.items()}
 
 
-def _closed_set(p: NDArray[np.float64], classes: list[str]) -> NDArray[np.float64]:
-    """[n, known classes]: their probabilities, given that it is one of them."""
-    known = p[:, [name != UNKNOWN for name in classes]]
-    total = np.maximum(known.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
-    given: NDArray[np.float64] = known / total
-    return given
-
-
 def _open_set(
     p: NDArray[np.float64], classes: list[str], threshold: float | None
 ) -> NDArray[np.float64]:
@@ -207,14 +195,16 @@ def _open_set(
 
 
 def _answered(
-    said: Sequence[str], labels: Sequence[str], known: Sequence[str]
+    open_set: NDArray[np.float64], labels: NDArray[np.int64], threshold: float
 ) -> dict[str, float | None]:
     """Of the recordings of known classes: the share that is answered, and of these the right."""
-    right = [s == label for s, label in zip(said, labels, strict=True) if label in known]
-    answered = [s != UNKNOWN for s, label in zip(said, labels, strict=True) if label in known]
+    refusal = open_set.shape[1] - 1
+    said, labels = open_set.argmax(axis=1)[labels < refusal], labels[labels < refusal]
+    answered = said < refusal
     return {
-        "share": sum(answered) / len(answered) if answered else None,
-        "accuracy": sum(right) / sum(answered) if any(answered) else None,
+        "threshold": threshold,
+        "share": float(answered.mean()) if len(said) else None,
+        "accuracy": float((said == labels)[answered].mean()) if answered.any() else None,
     }
 
 

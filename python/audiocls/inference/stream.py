@@ -96,10 +96,11 @@ class Stream:
 
     def _heard(self, batches: Iterator[Batch]) -> Iterator[Heard]:
         for starts, features in batches:
-            p = np.asarray(self._classifier.network(features), np.float64)
+            p = self._classifier.network(features)
             labels, best = answers(p, self._classifier.classes_, self._threshold)
-            for i, start in enumerate(starts / self._classifier.sample_rate):
-                yield Heard(start, start + self._clip_s, labels[i], float(p[i, best[i]]))
+            for start, label, row, column in zip(starts, labels, p, best, strict=True):
+                start_s = float(start) / self._classifier.sample_rate
+                yield Heard(start_s, start_s + self._clip_s, label, float(row[column]))
 
 
 def read_pcm(pipe: BinaryIO, sample_type: str, channels: int) -> Iterator[NDArray[np.float32]]:
