@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from audiocls import FeatureSpec
 from audiocls.models import MODELS
+from audiocls.models.convolution import Convolution
 from audiocls.training import Device, Recipe, Trial
 from audiocls.training.epoch import train_epoch
 from audiocls.training.evaluation import logits_of
@@ -67,6 +68,16 @@ class Clips(Dataset[tuple[torch.Tensor, int]]):
 
     def __getitem__(self, i: int) -> tuple[torch.Tensor, int]:
         return (self.x[i] - self.mean) / self.std, int(self.y[i])
+
+
+def as_users_write_it(network: nn.Module) -> nn.Module:
+    """The network with torch's own convolutions over pictures features × frames."""
+    for module in network.modules():
+        if hasattr(module, "turned"):
+            module.turned = False
+        if isinstance(module, Convolution):
+            module.__class__ = nn.Conv2d
+    return network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
 
 class ByHand:
@@ -122,9 +133,7 @@ def check_equal(name: str, data: Any) -> None:
     than what the order of the clips makes of them."""
     ours = [Ours(name, data, precision) for precision in ("float32", "bfloat16")]
     weights = {k: v.clone() for k, v in ours[0].state.classifier.network.state_dict().items()}
-    network = Ours(name, data, "float32").state.classifier.network.to(
-        memory_format=torch.contiguous_format
-    )
+    network = as_users_write_it(Ours(name, data, "float32").state.classifier.network)
     losses = []
     for seed in range(3):
         network.load_state_dict(weights)
@@ -141,9 +150,7 @@ def rows(feature: str, name: str, rounds: int) -> Iterator[list[str]]:
     check_equal(name, data)
     by_hand = {
         f"by hand, {workers} loaders": ByHand(
-            Ours(name, data, "float32").state.classifier.network.to(
-                memory_format=torch.contiguous_format
-            ),
+            as_users_write_it(Ours(name, data, "float32").state.classifier.network),
             data,
             workers,
         )

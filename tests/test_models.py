@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from math import ceil, prod
 
 import pytest
@@ -10,7 +11,8 @@ from torch import nn
 
 from audiocls import build_model
 from audiocls.errors import SettingError
-from audiocls.models import MODELS, architecture, count_parameters
+from audiocls.models import MODELS, architecture, convolution, count_parameters
+from audiocls.models.convolution import Convolution, lay_out
 from audiocls.models.padding import grid_mean
 
 MFCC = (49, 13)  # (frames, features): the study's picture is 13 × 49
@@ -107,6 +109,67 @@ def test_padded_clips_in_bfloat16(name: str) -> None:
         together, alone = model(x, lengths).float(), model(x[:1]).float()
     # 8 bits of mantissa a layer: some units of 2⁻⁸ of the largest logit.
     torch.testing.assert_close(together[:1], alone, rtol=0, atol=float(8 * alone.abs().max() / 256))
+
+
+def as_anyone_writes_it(model: nn.Module) -> nn.Module:
+    """The network with the same weights in `nn.Conv2d`s, over pictures features × frames."""
+    plain = copy.deepcopy(model)
+    for module in plain.modules():
+        if hasattr(module, "turned"):
+            module.turned = False
+        if isinstance(module, Convolution):
+            module.__class__ = nn.Conv2d
+    return plain
+
+
+@pytest.mark.parametrize("shape", [(44, 128), (41, 80), (49, 13), (5, 90)])
+@pytest.mark.parametrize("name", ["resnet", "compact", "crnn"])
+def test_how_a_picture_lies_changes_no_result(name: str, shape: tuple[int, int]) -> None:
+    model = unsettled(name, shape).double()
+    plain = as_anyone_writes_it(model)
+    lay_out(model)
+    x, lengths = torch.randn(4, *shape, dtype=torch.float64), torch.tensor([shape[0], 1, 3, 2])
+    for given in ((x,), (x, lengths)):
+        logits, expected = model(*given), plain(*given)
+        torch.testing.assert_close(logits, expected, rtol=1e-10, atol=1e-10)
+        for network, y in ((model, logits), (plain, expected)):
+            network.zero_grad()
+            y[:, 0].sum().backward()
+        for (what, ours), theirs in zip(model.named_parameters(), plain.parameters(), strict=True):
+            assert ours.grad is not None, what
+            torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-9, atol=1e-9)
+    turned = [m.turned for m in model.modules() if isinstance(m, Convolution)]
+    # Whether its last maps have more features than frames: crnn halves frames once.
+    taller = shape == (5, 90) if name == "crnn" else shape != (49, 13)
+    assert any(turned) == all(turned) == taller
+
+
+@pytest.mark.parametrize("kernel", [1, 2, 3, 5, 7])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("turned", [False, True])
+def test_weights_that_meet_only_padding_are_left_out(
+    kernel: int, stride: int, turned: bool
+) -> None:
+    for padding in range(kernel):
+        layer = Convolution(2, 3, (kernel, 3), (stride, 1), (padding, 1)).double()
+        layer.turned = turned
+        for size in range(1, 9):
+            if size + 2 * padding < kernel:
+                continue
+            x = torch.randn(2, 2, size, 2, dtype=torch.float64)
+            expected = nn.Conv2d.forward(layer, x)
+            got = layer(x.transpose(2, 3)).transpose(2, 3) if turned else layer(x)
+            torch.testing.assert_close(got, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_of_a_kernel_on_one_cell_one_weight_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    whole = convolution.conv2d
+    monkeypatch.setattr(
+        convolution, "conv2d", lambda x, w, *rest: (seen.append(w.shape), whole(x, w, *rest))[1]
+    )
+    Convolution(2, 3, 3, padding=1)(torch.zeros(1, 2, 1, 4))
+    assert seen == [(3, 2, 1, 3)]
 
 
 def test_the_study_closes_with_adaptive_pooling() -> None:

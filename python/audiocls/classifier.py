@@ -31,6 +31,7 @@ from audiocls.description import (
 from audiocls.errors import DataError
 from audiocls.files import replace_file, write_json
 from audiocls.models import build_model
+from audiocls.models.convolution import lay_out
 from audiocls.spec import FeatureSpec
 
 
@@ -129,7 +130,8 @@ class Classifier(nn.Module):
             raise DataError(
                 f"{str(folder / WEIGHTS)!r} is damaged or of another model: {reason}"
             ) from None
-        return classifier.to(device).eval()
+        lay_out(classifier.to(device))
+        return classifier.eval()
 
     def _take(self, weights: dict[str, Tensor]) -> None:
         """Loads weights of any floating type. RuntimeError or ValueError where they are not

@@ -19,9 +19,9 @@ class Compact(Residual):
     Input [batch, frames, features]; the picture it sees is features × frames.
     """
 
-    def __init__(self, n_classes: int, _input_shape: tuple[int | None, int]) -> None:
+    def __init__(self, n_classes: int, input_shape: tuple[int | None, int]) -> None:
         strides = [(1, 1), (2, 2), (2, 2)]
-        super().__init__(32, (7, 7), (4, 4), (32, 64, 128), (1, 1, 2), strides)
+        super().__init__(input_shape, 32, (7, 7), (4, 4), (32, 64, 128), (1, 1, 2), strides)
         self.classifier = nn.Linear(2 * 128, n_classes)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:

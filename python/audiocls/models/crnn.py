@@ -25,7 +25,7 @@ class CRNN(Residual):
 
     def __init__(self, n_classes: int, input_shape: tuple[int | None, int]) -> None:
         widths, strides = (32, 64, 128), [(2, 1)] * 3
-        super().__init__(32, (7, 5), (4, 2), widths, (1, 1, 1), strides)
+        super().__init__(input_shape, 32, (7, 5), (4, 2), widths, (1, 1, 1), strides)
         _, features = input_shape
         for step in (4, 2, 2, 2):
             features = -(-features // step)

@@ -1,8 +1,9 @@
 """Clips of different lengths in one batch: what lies after a clip's end must change nothing.
 
-Pictures are [batch, channels, features, frames]; lengths int64 [batch] count frames, or None where
-all clips fill the batch. A convolution sees zeros beyond the edge of a picture; so a shorter clip
-must have zeros there before every convolution, not only at the input.
+Pictures are [batch, channels, features, frames], or turned: frames × features. lengths int64
+[batch] count frames, or None where all clips fill the batch. A convolution sees zeros beyond the
+edge of a picture; so a shorter clip must have zeros there before every convolution, not only at the
+input.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ def picture(x: Tensor, lengths: Tensor | None) -> Tensor:
     return masked(x.transpose(1, 2).unsqueeze(1), lengths)
 
 
-def masked(x: Tensor, lengths: Tensor | None) -> Tensor:
+def masked(x: Tensor, lengths: Tensor | None, turned: bool = False) -> Tensor:
     """The picture with zeros after the end of each clip."""
     if lengths is None:
         return x
-    inside = torch.arange(x.shape[-1], device=x.device) < lengths.to(x.device)[:, None]
-    return x * inside[:, None, None, :]
+    n_frames = x.shape[2 if turned else 3]
+    inside = torch.arange(n_frames, device=x.device) < lengths.to(x.device)[:, None]
+    return x * (inside[:, None, :, None] if turned else inside[:, None, None, :])
 
 
 def strided(lengths: Tensor | None, stride: int) -> Tensor | None:

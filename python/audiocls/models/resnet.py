@@ -4,9 +4,11 @@ recognition", arXiv:1512.03385, table 1 and section 3.3)."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 from torch import Tensor, nn
 
+from audiocls.models.convolution import Convolution
 from audiocls.models.padding import masked, mean, picture, strided
 
 Stride = tuple[int, int]  # over features, over frames
@@ -15,27 +17,29 @@ Stride = tuple[int, int]  # over features, over frames
 class BasicBlock(nn.Module):
     """Two 3×3 convolutions around a shortcut: the identity where shapes agree (option B)."""
 
+    turned = False
+
     def __init__(self, n_in: int, n_out: int, stride: Stride) -> None:
         super().__init__()
         self.stride = stride
         self.residual = nn.Sequential(
-            nn.Conv2d(n_in, n_out, 3, stride, padding=1, bias=False),
+            Convolution(n_in, n_out, 3, stride, padding=1, bias=False),
             nn.BatchNorm2d(n_out),
             nn.ReLU(inplace=True),
-            nn.Conv2d(n_out, n_out, 3, padding=1, bias=False),
+            Convolution(n_out, n_out, 3, padding=1, bias=False),
             nn.BatchNorm2d(n_out),
         )
         self.shortcut: nn.Module = nn.Identity()
         if stride != (1, 1) or n_in != n_out:
             self.shortcut = nn.Sequential(
-                nn.Conv2d(n_in, n_out, 1, stride, bias=False), nn.BatchNorm2d(n_out)
+                Convolution(n_in, n_out, 1, stride, bias=False), nn.BatchNorm2d(n_out)
             )
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """lengths: of the clips in the result."""
-        y = masked(self.residual[:3](x), lengths)
-        return masked(self.relu(self.residual[3:](y) + self.shortcut(x)), lengths)
+        y = masked(self.residual[:3](x), lengths, self.turned)
+        return masked(self.relu(self.residual[3:](y) + self.shortcut(x)), lengths, self.turned)
 
 
 class Residual(nn.Module):
@@ -45,10 +49,14 @@ class Residual(nn.Module):
         width: channels of the first convolution; `size` and `stride` are its kernel and steps.
         widths: channels of each stage; `blocks` how many it has, `strides` the steps of its first.
         pooled: whether 3×3/2 max pooling follows the first convolution.
+
+    The last maps are the smallest and have the most channels: where they have more features than
+    frames, pictures go through turned (`Convolution`).
     """
 
     def __init__(
         self,
+        input_shape: tuple[int | None, int],
         width: int,
         size: Stride,
         stride: Stride,
@@ -60,7 +68,7 @@ class Residual(nn.Module):
         super().__init__()
         padding = (size[0] // 2, size[1] // 2)
         self.stem = nn.Sequential(
-            nn.Conv2d(1, width, size, stride, padding, bias=False),
+            Convolution(1, width, size, stride, padding, bias=False),
             nn.BatchNorm2d(width),
             nn.ReLU(inplace=True),
         )
@@ -72,26 +80,34 @@ class Residual(nn.Module):
             stage = [BasicBlock(n_in, n_out, first)]
             stage += [BasicBlock(n_out, n_out, (1, 1)) for _ in range(n - 1)]
             self.stages.append(nn.Sequential(*stage))
+        steps = [stride, *strides]
+        frames, features = input_shape
+        self.turned = frames is not None and (
+            features * prod(step[1] for step in steps) > frames * prod(step[0] for step in steps)
+        )
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):
+            if isinstance(module, Convolution):
                 # He et al. 2015, arXiv:1502.01852, as the reference implementation starts.
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if isinstance(module, Convolution | BasicBlock):
+                module.turned = self.turned
 
     def maps(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """[batch, frames, features] → masked maps [batch, channels, features', frames'], and their
         lengths."""
-        x = self.stem[:3](picture(x, lengths))
+        x = picture(x, lengths)
+        x = self.stem[:3](x.transpose(2, 3) if self.turned else x)
         lengths = strided(lengths, self.steps)
-        x = masked(x, lengths)
+        x = masked(x, lengths, self.turned)
         if self.pooled:  # of what is not negative: zeros after the end change nothing
             lengths = strided(lengths, 2)
-            x = masked(self.stem[3](x), lengths)
+            x = masked(self.stem[3](x), lengths, self.turned)
         for stage in self.stages.children():
             for block in stage.children():
                 assert isinstance(block, BasicBlock)
                 lengths = strided(lengths, block.stride[1])
                 x = block(x, lengths)
-        return x, lengths
+        return x.transpose(2, 3) if self.turned else x, lengths
 
 
 class ResNet18(Residual):
@@ -103,9 +119,9 @@ class ResNet18(Residual):
     Input [batch, frames, features]; the picture it sees is features × frames.
     """
 
-    def __init__(self, n_classes: int, _input_shape: tuple[int | None, int]) -> None:
-        strides = [(1, 1), (2, 2), (2, 2), (2, 2)]
-        super().__init__(64, (7, 7), (2, 2), (64, 128, 256, 512), (2, 2, 2, 2), strides, True)
+    def __init__(self, n_classes: int, input_shape: tuple[int | None, int]) -> None:
+        widths, strides = (64, 128, 256, 512), [(1, 1), (2, 2), (2, 2), (2, 2)]
+        super().__init__(input_shape, 64, (7, 7), (2, 2), widths, (2, 2, 2, 2), strides, True)
         self.classifier = nn.Linear(512, n_classes)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:

@@ -18,6 +18,7 @@ from audiocls.description import Description
 from audiocls.errors import SettingError
 from audiocls.level import decibel
 from audiocls.models import build_model
+from audiocls.models.convolution import lay_out
 from audiocls.training.computed import open_features
 from audiocls.training.device import Device
 from audiocls.training.epoch import Progress, batches_of, train_epoch, validate
@@ -162,9 +163,5 @@ def new_state(trial: Trial, store: Store, examples: Examples, device: Device) ->
     level = recipe.remove_level and (store.spec.kind == "mfcc" or decibel(store.spec) is not None)
     description = Description.of(store, trial.model, versions(), level, recipe.quiet_db)
     classifier = Classifier(description, *statistics(store, examples.clips, level))
-    # Channels last: the wide convolutions of newcnn are nearly twice as fast so on a CPU; but the
-    # deep, small maps of resnet are slower so in float32, by a seventh.
-    deep = trial.model == "resnet" and device.torch.type == "cpu" and not device.bfloat16
-    layout = torch.contiguous_format if deep else torch.channels_last
-    classifier.to(device.torch, memory_format=layout)  # type: ignore[call-overload]
+    lay_out(classifier.to(device.torch))
     return TrainState.start(classifier, recipe, device)

@@ -1,0 +1,55 @@
+"""Convolutions as a CPU computes them fastest; weights and results are those of any other."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d
+
+
+class Convolution(nn.Conv2d):
+    """`nn.Conv2d`, of pictures whose two axes may be exchanged.
+
+    A CPU works along the last axis, which should be the longer one: on maps of 4 × 2 the same
+    convolution takes twice as long as on 2 × 4. And where a map is smaller than the kernel, weights
+    that meet nothing but padding are left out.
+
+    turned: whether pictures come with their axes exchanged. The weights stay as they are.
+    """
+
+    turned = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, stride, padding = self.weight, list(self.stride), [int(p) for p in self.padding]
+        if self.turned:
+            weight, stride, padding = weight.transpose(2, 3), stride[::-1], padding[::-1]
+        if not torch.compiler.is_exporting():  # there a size may be unknown
+            for axis in (0, 1):
+                size = x.shape[axis + 2], weight.shape[axis + 2]
+                first, n, padding[axis] = _needed(*size, stride[axis], padding[axis])
+                weight = weight.narrow(axis + 2, first, n)
+        return conv2d(x, weight, self.bias, stride, padding)
+
+
+def _needed(size: int, kernel: int, stride: int, padding: int) -> tuple[int, int, int]:
+    """Of a kernel over `size` cells, the first weight that meets one, how many from there do, and
+    the padding for these alone."""
+
+    def outputs(kernel: int, padding: int) -> int:
+        return (size + 2 * padding - kernel) // stride + 1
+
+    n = outputs(kernel, padding)
+    first = max(0, padding - (n - 1) * stride)
+    needed = min(kernel, size + padding) - first
+    if outputs(needed, padding - first) != n:  # as much padding is not needed at both ends
+        return 0, kernel, padding
+    return first, needed, padding - first
+
+
+def lay_out(network: nn.Module) -> None:
+    """Lays the weights out in memory as they are computed with, channels last."""
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for layer in network.modules():
+        if isinstance(layer, Convolution) and layer.turned:
+            turned = layer.weight.data.transpose(2, 3).contiguous(memory_format=torch.channels_last)
+            layer.weight.data = turned.transpose(2, 3)
