@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import json
 from pathlib import Path
@@ -12,11 +13,13 @@ import pytest
 import torch
 from tiny_store import TinyStore, tiny_store
 
-from audiocls import build_model
+from audiocls import FeatureSpec, build_model
 from audiocls.classifier import Classifier
 from audiocls.data.store import Clips
+from audiocls.description import Description
 from audiocls.errors import DataError, SettingError
 from audiocls.models import MODELS
+from audiocls.models.convolution import lay_out
 from audiocls.training import Device, Recipe, Run, Trial, fit
 from audiocls.training.leakage import near_duplicates
 from audiocls.training.loop import new_state
@@ -43,6 +46,42 @@ def run(
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("run")
     return folder, run(tiny_store(), folder, epochs=12, lr=0.01)
+
+
+@pytest.mark.parametrize("shape", [(11, 40), (40, 11)])
+@pytest.mark.parametrize("name", ["compact", "newcnn"])
+def test_the_optimiser_is_that_of_its_paper_however_weights_lie(
+    name: str, shape: tuple[int, int]
+) -> None:
+    description = Description(name, shape, ["a", "b"], FeatureSpec(), 0.5, 0.5, {})
+    recipe = Recipe(weight_decay=0.1)
+    torch.manual_seed(0)
+    classifier = Classifier(description)
+    plain = copy.deepcopy(classifier)
+    adamw = torch.optim.AdamW(plain.parameters(), weight_decay=0.1, foreach=False)
+    lay_out(classifier)
+    state = TrainState.start(classifier, recipe, CPU)
+    for step in range(4):
+        if step == 2:  # as after an interruption
+            saved = state.to_bytes({})
+            torch.manual_seed(1)
+            fresh = Classifier(description)
+            lay_out(fresh)
+            state = TrainState.start(fresh, recipe, CPU)
+            progress = {"history": [], "best_epoch": 0, "best_score": (0, 0), "clips": 0}
+            state.restore(saved, progress | {"training_s": 0.0})
+        x, lr = torch.randn(6, *shape), 0.01 / (step + 1)
+        # Gradients of one of them for both, or what rounding makes of signs is compared.
+        state.descend(state.trained(x).square().mean(), lr)
+        for theirs, ours in zip(plain.parameters(), state.classifier.parameters(), strict=True):
+            assert ours.grad is not None
+            theirs.grad = ours.grad.clone()
+        adamw.param_groups[0]["lr"] = lr
+        adamw.step()
+    for (what, ours), theirs in zip(
+        state.classifier.named_parameters(), plain.parameters(), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6, msg=what)
 
 
 def test_it_learns(finished: tuple[Path, dict[str, Any]]) -> None:

@@ -20,15 +20,19 @@ class Convolution(nn.Conv2d):
     turned = False
 
     def forward(self, x: Tensor) -> Tensor:
-        weight, stride, padding = self.weight, list(self.stride), [int(p) for p in self.padding]
+        stride, padding = list(self.stride), [int(p) for p in self.padding]
+        order = (0, 2, 3, 1)
         if self.turned:
-            weight, stride, padding = weight.transpose(2, 3), stride[::-1], padding[::-1]
+            stride, padding, order = stride[::-1], padding[::-1], (0, 3, 2, 1)
+        # As the weights lie in memory (`lay_out`), so that their gradient is laid out likewise.
+        weight = self.weight.permute(order)
         if not torch.compiler.is_exporting():  # there a size may be unknown
             for axis in (0, 1):
-                size = x.shape[axis + 2], weight.shape[axis + 2]
-                first, n, padding[axis] = _needed(*size, stride[axis], padding[axis])
-                weight = weight.narrow(axis + 2, first, n)
-        return conv2d(x, weight, self.bias, stride, padding)
+                size, kernel = x.shape[axis + 2], weight.shape[axis + 1]
+                first, n, padding[axis] = _needed(size, kernel, stride[axis], padding[axis])
+                if n < kernel:
+                    weight = weight.narrow(axis + 1, first, n)
+        return conv2d(x, weight.permute(0, 3, 1, 2), self.bias, stride, padding)
 
 
 def _needed(size: int, kernel: int, stride: int, padding: int) -> tuple[int, int, int]:

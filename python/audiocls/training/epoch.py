@@ -145,12 +145,8 @@ def _step(
     if recipe.mixup > 0:
         other = loss_for(batch.y[neighbours(len(x), x.device)])
         loss = torch.lerp(loss, other, draws.mix.to(loss))
-    for group in state.optimizer.param_groups:
-        group["lr"] = lr
-    state.optimizer.zero_grad(set_to_none=True)
     # Gradients are averaged over the processes, which may have unequal parts of the batch.
-    (loss.sum() * device.world / size).backward()  # type: ignore[no-untyped-call]
-    state.optimizer.step()
+    state.descend(loss.sum() * device.world / size, lr)
     return loss.detach(), logits.detach().argmax(dim=1)
 
 

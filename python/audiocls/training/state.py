@@ -27,7 +27,7 @@ class TrainState:
 
     classifier: Classifier
     trained: nn.Module  # the classifier, shared with the other processes where there are some
-    optimizer: torch.optim.Optimizer
+    optimizer: torch.optim.Optimizer  # of the parameters as they lie in memory
     average: Classifier | None  # the moving average of the weights, if the recipe asks for one
     history: list[Row] = field(default_factory=list)  # a row an epoch
     best_epoch: int = 0
@@ -40,9 +40,9 @@ class TrainState:
         """The state before the first epoch."""
         trained = device.shared(classifier)
         kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[recipe.optimizer]
-        optimizer = kind(
-            classifier.parameters(), recipe.lr, weight_decay=recipe.weight_decay, fused=True
-        )
+        # torch's fused optimisers copy what is not contiguous seven times a step.
+        flat = [nn.Parameter(_flat(p.data)) for p in classifier.parameters()]
+        optimizer = kind(flat, recipe.lr, weight_decay=recipe.weight_decay, fused=True)
         average = copy.deepcopy(classifier).eval() if recipe.ema > 0 else None
         return cls(classifier, trained, optimizer, average)
 
@@ -60,6 +60,17 @@ class TrainState:
         """Whether nothing is left to do."""
         waited = self.epoch - self.best_epoch
         return self.epoch >= recipe.epochs or (0 < recipe.patience <= waited)
+
+    def descend(self, loss: Tensor, lr: float) -> None:
+        """One step of the optimiser, down the gradient of `loss`."""
+        self.classifier.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        (group,) = self.optimizer.param_groups
+        group["lr"] = lr
+        for flat, parameter in zip(group["params"], self.classifier.parameters(), strict=True):
+            # torch lays a gradient out in memory as its parameter.
+            flat.grad = None if parameter.grad is None else _flat(parameter.grad)
+        self.optimizer.step()
 
     @torch.no_grad()
     def follow(self, decay: float, step: int) -> None:
@@ -92,8 +103,12 @@ class TrainState:
         if self.average is not None:
             tensors |= _prefixed("average", self.average.state_dict())
         optimizer = self.optimizer.state_dict()
+        parameters = list(self.classifier.parameters())
         for i, values in optimizer["state"].items():
-            tensors |= _prefixed(f"optimizer.{i}", values)
+            like = parameters[i]
+            shaped = {k: v.as_strided(like.shape, like.stride()) if v.dim() else v
+                      for k, v in values.items()}  # fmt: skip
+            tensors |= _prefixed(f"optimizer.{i}", shaped)
         progress = {
             "history": self.history,
             "best_epoch": self.best_epoch,
@@ -124,8 +139,7 @@ class TrainState:
         for name, value in parts.get("optimizer", {}).items():
             i, _, key = name.partition(".")
             if value.dim():
-                # In the memory order of its parameter, which a fused optimiser relies on.
-                value = torch.empty_like(parameters[int(i)]).copy_(value)
+                value = _flat(torch.empty_like(parameters[int(i)]).copy_(value))
             document["state"].setdefault(int(i), {})[key] = value
         self.optimizer.load_state_dict(document)
         self.history = progress["history"]
@@ -147,3 +161,8 @@ def read_progress(path: str) -> dict[str, Any]:
 
 def _prefixed(prefix: str, values: dict[str, Tensor]) -> dict[str, Tensor]:
     return {f"{prefix}.{name}": value for name, value in values.items()}
+
+
+def _flat(values: Tensor) -> Tensor:
+    """The numbers as they lie in memory, [n]; not a copy."""
+    return values.as_strided((values.numel(),), (1,))
