@@ -12,6 +12,7 @@ from saved_model import saved
 
 import audiocls
 import elsewhere
+import orchestra
 from audiocls.data.synth import write_dataset
 
 
@@ -77,3 +78,40 @@ def test_a_note_with_a_relative_that_trained_has_been_heard(tmp_path: Path) -> N
     ]
     write(tmp_path / "metadata.csv", columns, rows)
     assert [Path(n["path"]).name for n in elsewhere.never_heard(tmp_path)] == ["c.wav", "d.wav"]
+    without = elsewhere.never_heard(tmp_path, left_out="large")
+    assert [Path(n["path"]).name for n in without] == ["a.wav", "b.wav", "c.wav", "d.wav"]
+
+
+def test_a_source_left_out_of_the_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    columns = ["file_name", "label", "source", "family", "use", "group"]
+    notes = [
+        ["a.wav", "oboe", "large", "large+small", "train", "oboe"],
+        ["b.wav", "oboe", "small", "large+small", "train", "oboe"],
+        ["c.wav", "oboe", "third", "third", "test", "oboe"],
+    ]
+    sounds = [
+        ["piano.wav", "piano", "small", "large+small", "train", "piano"],
+        ["harp.wav", "harp", "small", "small", "train", "harp"],
+    ]
+    for folder, rows in (("s", notes), ("s/unknown", sounds)):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder / "metadata.csv", columns, rows)
+    (tmp_path / "p/oboe").mkdir(parents=True)
+    (tmp_path / "p/oboe/oboe_A4_1_forte_normal.mp3").touch()
+    given = ["orchestra.py", *(str(tmp_path / name) for name in ("p", "s", "out.csv"))]
+
+    def manifest(*options: str) -> list[tuple[str, str]]:
+        monkeypatch.setattr("sys.argv", [*given, *options])
+        orchestra.main()
+        with (tmp_path / "out.csv").open(newline="") as file:
+            return [(Path(row["path"]).name, row["label"]) for row in csv.DictReader(file)]
+
+    own, harp = ("oboe_A4_1_forte_normal.mp3", "oboe"), ("harp.wav", "unknown")
+    whole = [own, ("a.wav", "oboe"), ("b.wav", "oboe"), ("piano.wav", "unknown"), harp]
+    assert manifest() == whole
+    assert manifest("--without", "large") == [own, ("b.wav", "oboe"), harp]
+    with pytest.raises(SystemExit):
+        manifest("--without", "third")
+    assert "--without third: no source" in capsys.readouterr().err

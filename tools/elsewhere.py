@@ -1,10 +1,11 @@
 """How good a model of the orchestra is on what it has not heard: the test out of its domain.
 
-    python tools/elsewhere.py build/sources RUN [RUN ...]
+    python tools/elsewhere.py build/sources RUN [RUN ...] [--left-out SOURCE]
 
 RUN: run folders that `audiocls train` made of the manifest of `orchestra.py`; several, one a
 seed, give mean ± deviation. Asked are its own held-out recordings; the notes of every soundfont
-that is for tests alone, but for those whose samples a soundfont that trained has too; the
+that is for tests alone, and of one that was left out of the manifest, but for those whose samples
+a soundfont that trained has too; the
 Philharmonia's held-out recordings, degraded (`degrade.py`); and whether sounds of kinds that did
 not train are told from the instruments. Prints a table.
 """
@@ -97,10 +98,10 @@ def held_out(run: Path) -> list[tuple[str, str]]:
     return [(path, label) for path, label in rows if label != UNKNOWN]
 
 
-def never_heard(sources: Path) -> list[dict[str, str]]:
+def never_heard(sources: Path, left_out: str | None = None) -> list[dict[str, str]]:
     """The notes of which nothing trained: no relative of theirs either."""
-    trained = {note["source"] for note in rendered(sources, "train")}
-    notes = rendered(sources, "test")
+    notes = [*rendered(sources, "train"), *rendered(sources, "test")]
+    trained = {note["source"] for note in rendered(sources, "train")} - {left_out}
     return [note for note in notes if trained.isdisjoint(note["family"].split("+"))]
 
 
@@ -118,7 +119,7 @@ def degraded(rows: Iterable[tuple[str, str]], condition: str, out: Path) -> list
     return made
 
 
-def scores(run: Path, sources: Path) -> dict[str, Row]:
+def scores(run: Path, sources: Path, left_out: str | None = None) -> dict[str, Row]:
     """What is asked → what came of it."""
     model = audiocls.Classifier.load(run)
     found: dict[str, Row] = {}
@@ -137,7 +138,7 @@ def scores(run: Path, sources: Path) -> dict[str, Row]:
     orchestra = [row for row in own if not Path(row[0]).is_relative_to(sources.resolve())]
     home = certainty(judge("pitches held out, Philharmonia", orchestra)[1], model.classes_)
     far = []
-    notes = never_heard(sources)
+    notes = never_heard(sources, left_out)
     for source in sorted({note["source"] for note in notes}):
         rows = [(n["path"], n["label"]) for n in notes if n["source"] == source]
         what = f"`{source}`, never heard, {len({label for _, label in rows})} classes"
@@ -177,8 +178,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sources", type=Path)
     parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--left-out", metavar="SOURCE", help="of orchestra.py --without SOURCE")
     given = parser.parse_args()
-    found = [scores(run, given.sources) for run in given.runs]
+    if given.left_out not in (None, *(n["source"] for n in rendered(given.sources, "train"))):
+        parser.error(f"--left-out {given.left_out}: no source of {given.sources} that trains")
+    found = [scores(run, given.sources, given.left_out) for run in given.runs]
     print(f"\n| asked | {' | '.join(COLUMNS)} |\n|---|{'---:|' * len(COLUMNS)}")
     for name in found[0]:
         cells = []

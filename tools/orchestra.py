@@ -1,11 +1,12 @@
 """The data that the model in the box is trained on, as one manifest: an orchestra's recordings, the
 soundfonts' notes that may train, and sounds that are no instrument of the fourteen.
 
-    python tools/orchestra.py PHILHARMONIA SOURCES OUT.csv [--use train|test]
+    python tools/orchestra.py PHILHARMONIA SOURCES OUT.csv [--use train|test] [--without SOURCE]
 
 PHILHARMONIA: folders of recordings, one a class, named INSTRUMENT_PITCH_… SOURCES: what
 `render_sources.py` made. The manifest has the columns path, label, group (instrument and pitch, the
-same in all sources), source and family; background sounds have the label `unknown`.
+same in all sources), source and family; background sounds have the label `unknown`. Without a
+source: none of its notes, nor an unknown sound that its family has.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import csv
 import re
 from collections.abc import Iterator
 from pathlib import Path
+
+from audiocls.description import UNKNOWN
 
 COLUMNS = ("path", "label", "group", "source", "family")
 PITCH = re.compile(r"_([A-G]s?[0-9])_")
@@ -41,7 +44,14 @@ def rendered(folder: Path, use: str) -> Iterator[dict[str, str]]:
 def background(folder: Path, use: str) -> Iterator[dict[str, str]]:
     """The unknown sounds. Every kind that trains does so; those for the test are other kinds."""
     for row in rendered(folder / "unknown", use):
-        yield row | {"label": "unknown", "source": "unknown"}
+        yield row | {"label": UNKNOWN, "source": UNKNOWN}
+
+
+def stems_from(source: str, row: dict[str, str]) -> bool:
+    """Whether a note is a source's, or a background sound is or may be a copy of one of its."""
+    if row["label"] == UNKNOWN:
+        return source in row["family"].split("+")
+    return row["source"] == source
 
 
 def main() -> None:
@@ -53,8 +63,13 @@ def main() -> None:
     parser.add_argument("sources", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--use", choices=("train", "test"), default="train")
+    parser.add_argument("--without", metavar="SOURCE")
     given = parser.parse_args()
     rows = list(rendered(given.sources, given.use)) + list(background(given.sources, given.use))
+    if given.without:
+        if given.without not in {row["source"] for row in rows}:
+            parser.error(f"--without {given.without}: no source of {given.sources} that is used")
+        rows = [row for row in rows if not stems_from(given.without, row)]
     if given.use == "train":
         rows = list(orchestra(given.philharmonia)) + rows
     with given.out.open("w", newline="", encoding="utf-8") as file:
