@@ -68,6 +68,13 @@ def test_every_row_of_the_table(place: Path) -> None:
     assert all(0 <= value <= 100 for row in found.values() for value in row if value is not None)
 
 
+def test_recordings_that_are_not_here(tmp_path: Path) -> None:
+    rows: list[list[object]] = [["oboe/a.mp3", "oboe", "oboe/A4", "test"]]
+    write(tmp_path / "split.csv", ["path", "label", "group", "part"], rows)
+    with pytest.raises(SystemExit, match=r"no oboe/a\.mp3 here; call this from the folder"):
+        elsewhere.held_out(tmp_path)
+
+
 def test_a_note_with_a_relative_that_trained_has_been_heard(tmp_path: Path) -> None:
     columns = ["file_name", "label", "source", "family", "use", "group"]
     rows = [

@@ -95,6 +95,10 @@ def held_out(run: Path) -> list[tuple[str, str]]:
     """Path and label of the instruments' recordings in a run's test part."""
     with (run / "split.csv").open(newline="", encoding="utf-8") as file:
         rows = [(r["path"], r["label"]) for r in csv.DictReader(file) if r["part"] == "test"]
+    if rows and not Path(rows[0][0]).exists():
+        raise SystemExit(
+            f"{run}: no {rows[0][0]} here; call this from the folder that was extracted"
+        )
     return [(path, label) for path, label in rows if label != UNKNOWN]
 
 
