@@ -17,6 +17,7 @@ from audiocls.data.synth import write_dataset
 from audiocls.description import Description, count_stored_parameters, read_description
 from audiocls.errors import DataError
 from audiocls.models import MODELS, count_parameters
+from audiocls.models.convolution import lay_out
 from audiocls.training.normalisation import statistics
 
 torch.set_num_threads(1)
@@ -54,6 +55,7 @@ def test_saved_and_loaded_it_is_the_same(tmp_path: Path, model: str) -> None:
     again = Classifier.load(tmp_path)
     assert again.description == made.description
     x = torch.randn(3, 6, 5)
+    lay_out(made)  # as a loaded one is, or sums are rounded in another order
     with torch.no_grad():
         assert torch.equal(again.probabilities(x), made.probabilities(x))
     assert count_stored_parameters(tmp_path) == count_parameters(made.network)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from math import ceil, prod
 
 import pytest
 import torch
+from plain_network import plain
 from torch import nn
 
 from audiocls import build_model
@@ -111,31 +111,22 @@ def test_padded_clips_in_bfloat16(name: str) -> None:
     torch.testing.assert_close(together[:1], alone, rtol=0, atol=float(8 * alone.abs().max() / 256))
 
 
-def as_anyone_writes_it(model: nn.Module) -> nn.Module:
-    """The network with the same weights in `nn.Conv2d`s, over pictures features × frames."""
-    plain = copy.deepcopy(model)
-    for module in plain.modules():
-        if hasattr(module, "turned"):
-            module.turned = False
-        if isinstance(module, Convolution):
-            module.__class__ = nn.Conv2d
-    return plain
-
-
 @pytest.mark.parametrize("shape", [(44, 128), (41, 80), (49, 13), (5, 90)])
 @pytest.mark.parametrize("name", ["resnet", "compact", "crnn"])
 def test_how_a_picture_lies_changes_no_result(name: str, shape: tuple[int, int]) -> None:
     model = unsettled(name, shape).double()
-    plain = as_anyone_writes_it(model)
+    as_written = plain(model)
     lay_out(model)
     x, lengths = torch.randn(4, *shape, dtype=torch.float64), torch.tensor([shape[0], 1, 3, 2])
     for given in ((x,), (x, lengths)):
-        logits, expected = model(*given), plain(*given)
+        logits, expected = model(*given), as_written(*given)
         torch.testing.assert_close(logits, expected, rtol=1e-10, atol=1e-10)
-        for network, y in ((model, logits), (plain, expected)):
+        for network, y in ((model, logits), (as_written, expected)):
             network.zero_grad()
             y[:, 0].sum().backward()
-        for (what, ours), theirs in zip(model.named_parameters(), plain.parameters(), strict=True):
+        for (what, ours), theirs in zip(
+            model.named_parameters(), as_written.parameters(), strict=True
+        ):
             assert ours.grad is not None, what
             torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-9, atol=1e-9)
     turned = [m.turned for m in model.modules() if isinstance(m, Convolution)]
@@ -195,8 +186,8 @@ def test_resnet_shortcuts_are_identities_wherever_shapes_agree() -> None:
     model = build_model("resnet", 14, MFCC)
     blocks = [block for stage in model.get_submodule("stages").children() for block in stage]
     kinds = [type(block.get_submodule("shortcut")) for block in blocks]
-    plain, projected = nn.Identity, nn.Sequential
-    assert kinds == [plain, plain, projected, plain, projected, plain, projected, plain]
+    same, projected = nn.Identity, nn.Sequential
+    assert kinds == [same, same, projected, same, projected, same, projected, same]
 
 
 def multiply_adds(model: nn.Module, shape: tuple[int, int]) -> int:
