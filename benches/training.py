@@ -70,16 +70,6 @@ class Clips(Dataset[tuple[torch.Tensor, int]]):
         return (self.x[i] - self.mean) / self.std, int(self.y[i])
 
 
-def as_users_write_it(network: nn.Module) -> nn.Module:
-    """The network with torch's own convolutions over pictures features × frames."""
-    for module in network.modules():
-        if hasattr(module, "turned"):
-            module.turned = False
-        if isinstance(module, Convolution):
-            module.__class__ = nn.Conv2d
-    return network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-
-
 class ByHand:
     """The loop that users write, with so many loader processes."""
 
@@ -128,12 +118,23 @@ class Ours:
         return logits_of(self.state.classifier, self.examples, self.device)
 
 
+def as_users_write_it(name: str, data: Any) -> nn.Module:
+    """The network, fresh, with torch's own convolutions over pictures features × frames."""
+    network = Ours(name, data, "float32").state.classifier.network
+    for module in network.modules():
+        if hasattr(module, "turned"):
+            module.turned = False
+        if isinstance(module, Convolution):
+            module.__class__ = nn.Conv2d
+    return network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+
+
 def check_equal(name: str, data: Any) -> None:
     """Both loops learn alike: from equal weights, their mean losses over an epoch differ by less
     than what the order of the clips makes of them."""
     ours = [Ours(name, data, precision) for precision in ("float32", "bfloat16")]
     weights = {k: v.clone() for k, v in ours[0].state.classifier.network.state_dict().items()}
-    network = as_users_write_it(Ours(name, data, "float32").state.classifier.network)
+    network = as_users_write_it(name, data)
     losses = []
     for seed in range(3):
         network.load_state_dict(weights)
@@ -149,11 +150,7 @@ def rows(feature: str, name: str, rounds: int) -> Iterator[list[str]]:
     data = store(feature, BATCH * STEPS.get(name, 12))
     check_equal(name, data)
     by_hand = {
-        f"by hand, {workers} loaders": ByHand(
-            as_users_write_it(Ours(name, data, "float32").state.classifier.network),
-            data,
-            workers,
-        )
+        f"by hand, {workers} loaders": ByHand(as_users_write_it(name, data), data, workers)
         for workers in (0, 2)
     }
     ours = {precision: Ours(name, data, precision) for precision in ("float32", "bfloat16")}

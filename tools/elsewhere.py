@@ -5,9 +5,8 @@
 RUN: run folders that `audiocls train` made of the manifest of `orchestra.py`; several, one a
 seed, give mean ± deviation. Asked are its own held-out recordings; the notes of every soundfont
 that is for tests alone, and of one that was left out of the manifest, but for those whose samples
-a soundfont that trained has too; the
-Philharmonia's held-out recordings, degraded (`degrade.py`); and whether sounds of kinds that did
-not train are told from the instruments. Prints a table.
+a soundfont that trained has too; the Philharmonia's held-out recordings, degraded (`degrade.py`);
+and whether sounds of kinds that did not train are told from the instruments. Prints a table.
 """
 
 from __future__ import annotations
@@ -104,8 +103,9 @@ def held_out(run: Path) -> list[tuple[str, str]]:
 
 def never_heard(sources: Path, left_out: str | None = None) -> list[dict[str, str]]:
     """The notes of which nothing trained: no relative of theirs either."""
-    notes = [*rendered(sources, "train"), *rendered(sources, "test")]
-    trained = {note["source"] for note in rendered(sources, "train")} - {left_out}
+    training = list(rendered(sources, "train"))
+    trained = {note["source"] for note in training} - {left_out}
+    notes = [*training, *rendered(sources, "test")]
     return [note for note in notes if trained.isdisjoint(note["family"].split("+"))]
 
 

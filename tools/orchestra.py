@@ -67,7 +67,7 @@ def main() -> None:
     given = parser.parse_args()
     rows = list(rendered(given.sources, given.use)) + list(background(given.sources, given.use))
     if given.without:
-        if given.without not in {row["source"] for row in rows}:
+        if given.without not in {row["source"] for row in rows} - {UNKNOWN}:
             parser.error(f"--without {given.without}: no source of {given.sources} that is used")
         rows = [row for row in rows if not stems_from(given.without, row)]
     if given.use == "train":
