@@ -68,6 +68,14 @@ def test_every_row_of_the_table(place: Path) -> None:
     assert all(0 <= value <= 100 for row in found.values() for value in row if value is not None)
 
 
+def test_a_model_that_has_heard_every_source(place: Path) -> None:
+    notes = elsewhere.never_heard(place / "run", place / "sources")
+    with (place / "run/split.csv").open("a", newline="") as file:
+        csv.writer(file).writerows([n["path"], n["label"], "", "train"] for n in notes)
+    with pytest.raises(SystemExit, match="it has heard every source; leave one out"):
+        elsewhere.scores(place / "run", place / "sources")
+
+
 def test_recordings_that_are_not_here(tmp_path: Path) -> None:
     rows: list[list[object]] = [["oboe/a.mp3", "oboe", "oboe/A4", "test"]]
     write(tmp_path / "split.csv", ["path", "label", "group", "part"], rows)
@@ -84,9 +92,14 @@ def test_a_note_with_a_relative_that_trained_has_been_heard(tmp_path: Path) -> N
         ["d.wav", "flute", "other", "larger+other", "test", "flute"],
     ]
     write(tmp_path / "metadata.csv", columns, rows)
-    assert [Path(n["path"]).name for n in elsewhere.never_heard(tmp_path)] == ["c.wav", "d.wav"]
-    without = elsewhere.never_heard(tmp_path, left_out="large")
-    assert [Path(n["path"]).name for n in without] == ["a.wav", "b.wav", "c.wav", "d.wav"]
+    split = [[tmp_path / "b.wav", "oboe", "oboe/A4", "train"], ["f.mp3", "flute", "f", "test"]]
+    for heard, left in (
+        (split, ["c.wav", "d.wav"]),
+        (split[1:], ["a.wav", "b.wav", "c.wav", "d.wav"]),
+    ):
+        write(tmp_path / "split.csv", ["path", "label", "group", "part"], heard)
+        notes = elsewhere.never_heard(tmp_path, tmp_path)
+        assert [Path(note["path"]).name for note in notes] == left
 
 
 def test_a_source_left_out_of_the_manifest(
@@ -97,6 +110,7 @@ def test_a_source_left_out_of_the_manifest(
         ["a.wav", "oboe", "large", "large+small", "train", "oboe"],
         ["b.wav", "oboe", "small", "large+small", "train", "oboe"],
         ["c.wav", "oboe", "third", "third", "test", "oboe"],
+        ["d.wav", "flute", "small", "small+third", "train", "flute"],
     ]
     sounds = [
         ["piano.wav", "piano", "small", "large+small", "train", "piano"],
@@ -116,9 +130,12 @@ def test_a_source_left_out_of_the_manifest(
             return [(Path(row["path"]).name, row["label"]) for row in csv.DictReader(file)]
 
     own, harp = ("oboe_A4_1_forte_normal.mp3", "oboe"), ("harp.wav", "unknown")
-    whole = [own, ("a.wav", "oboe"), ("b.wav", "oboe"), ("piano.wav", "unknown"), harp]
-    assert manifest() == whole
-    assert manifest("--without", "large") == [own, ("b.wav", "oboe"), harp]
+    notes = [("a.wav", "oboe"), ("b.wav", "oboe"), ("d.wav", "flute")]
+    assert manifest() == [own, *notes, ("piano.wav", "unknown"), harp]
+    assert manifest("--without", "large") == [own, ("d.wav", "flute"), harp]
+    third = [own, *notes[:2], ("c.wav", "oboe"), ("d.wav", "flute"), ("piano.wav", "unknown"), harp]
+    assert manifest("--use", "all") == third
+    assert manifest("--use", "all", "--without", "third") == [own, *notes[:2], *third[-2:]]
     for name in ("third", "unknown"):
         with pytest.raises(SystemExit):
             manifest("--without", name)

@@ -1,12 +1,12 @@
 """How good a model of the orchestra is on what it has not heard: the test out of its domain.
 
-    python tools/elsewhere.py build/sources RUN [RUN ...] [--left-out SOURCE]
+    python tools/elsewhere.py build/sources RUN [RUN ...]
 
-RUN: run folders that `audiocls train` made of the manifest of `orchestra.py`; several, one a
-seed, give mean ± deviation. Asked are its own held-out recordings; the notes of every soundfont
-that is for tests alone, and of one that was left out of the manifest, but for those whose samples
-a soundfont that trained has too; the Philharmonia's held-out recordings, degraded (`degrade.py`);
-and whether sounds of kinds that did not train are told from the instruments. Prints a table.
+RUN: run folders that `audiocls train` made of a manifest of `orchestra.py`, or of one orchestra
+alone; several, one a seed, give mean ± deviation. Asked are its own held-out recordings; the notes
+of every soundfont, but for those of which it has heard the samples, from whatever soundfont; the
+Philharmonia's held-out recordings, degraded (`degrade.py`); and whether sounds of kinds that did
+not train are told from the instruments. Prints a table.
 """
 
 from __future__ import annotations
@@ -90,10 +90,15 @@ def judged(model: audiocls.Classifier, given: Answers) -> Row:
     return Row(by_recording, by_clip, open_set, ece, clip_ece)
 
 
+def recordings(run: Path) -> list[dict[str, str]]:
+    """A run's recordings: path, label, group and part."""
+    with (run / "split.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
 def held_out(run: Path) -> list[tuple[str, str]]:
     """Path and label of the instruments' recordings in a run's test part."""
-    with (run / "split.csv").open(newline="", encoding="utf-8") as file:
-        rows = [(r["path"], r["label"]) for r in csv.DictReader(file) if r["part"] == "test"]
+    rows = [(row["path"], row["label"]) for row in recordings(run) if row["part"] == "test"]
     if rows and not Path(rows[0][0]).exists():
         raise SystemExit(
             f"{run}: no {rows[0][0]} here; call this from the folder that was extracted"
@@ -101,12 +106,16 @@ def held_out(run: Path) -> list[tuple[str, str]]:
     return [(path, label) for path, label in rows if label != UNKNOWN]
 
 
-def never_heard(sources: Path, left_out: str | None = None) -> list[dict[str, str]]:
-    """The notes of which nothing trained: no relative of theirs either."""
-    training = list(rendered(sources, "train"))
-    trained = {note["source"] for note in training} - {left_out}
-    notes = [*training, *rendered(sources, "test")]
-    return [note for note in notes if trained.isdisjoint(note["family"].split("+"))]
+def never_heard(run: Path, sources: Path) -> list[dict[str, str]]:
+    """The notes of which nothing trained, chose or tested the model: no relative of theirs."""
+    own = {row["path"] for row in recordings(run)}
+    notes = list(rendered(sources, "all"))
+    heard = {(note["label"], note["source"]) for note in notes if note["path"] in own}
+    return [
+        note
+        for note in notes
+        if heard.isdisjoint((note["label"], source) for source in note["family"].split("+"))
+    ]
 
 
 def degraded(rows: Iterable[tuple[str, str]], condition: str, out: Path) -> list[tuple[str, str]]:
@@ -123,7 +132,7 @@ def degraded(rows: Iterable[tuple[str, str]], condition: str, out: Path) -> list
     return made
 
 
-def scores(run: Path, sources: Path, left_out: str | None = None) -> dict[str, Row]:
+def scores(run: Path, sources: Path) -> dict[str, Row]:
     """What is asked → what came of it."""
     model = audiocls.Classifier.load(run)
     found: dict[str, Row] = {}
@@ -142,7 +151,8 @@ def scores(run: Path, sources: Path, left_out: str | None = None) -> dict[str, R
     orchestra = [row for row in own if not Path(row[0]).is_relative_to(sources.resolve())]
     home = certainty(judge("pitches held out, Philharmonia", orchestra)[1], model.classes_)
     far = []
-    notes = never_heard(sources, left_out)
+    if not (notes := never_heard(run, sources)):
+        raise SystemExit(f"{run}: it has heard every source; leave one out: orchestra.py --without")
     for source in sorted({note["source"] for note in notes}):
         rows = [(n["path"], n["label"]) for n in notes if n["source"] == source]
         what = f"`{source}`, never heard, {len({label for _, label in rows})} classes"
@@ -182,11 +192,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sources", type=Path)
     parser.add_argument("runs", type=Path, nargs="+")
-    parser.add_argument("--left-out", metavar="SOURCE", help="of orchestra.py --without SOURCE")
     given = parser.parse_args()
-    if given.left_out not in (None, *(n["source"] for n in rendered(given.sources, "train"))):
-        parser.error(f"--left-out {given.left_out}: no source of {given.sources} that trains")
-    found = [scores(run, given.sources, given.left_out) for run in given.runs]
+    found = [scores(run, given.sources) for run in given.runs]
     print(f"\n| asked | {' | '.join(COLUMNS)} |\n|---|{'---:|' * len(COLUMNS)}")
     for name in found[0]:
         cells = []

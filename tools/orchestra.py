@@ -1,12 +1,14 @@
 """The data that the model in the box is trained on, as one manifest: an orchestra's recordings, the
 soundfonts' notes that may train, and sounds that are no instrument of the fourteen.
 
-    python tools/orchestra.py PHILHARMONIA SOURCES OUT.csv [--use train|test] [--without SOURCE]
+    python tools/orchestra.py PHILHARMONIA SOURCES OUT.csv [--use train|test|all] [--without SOURCE]
 
 PHILHARMONIA: folders of recordings, one a class, named INSTRUMENT_PITCH_… SOURCES: what
 `render_sources.py` made. The manifest has the columns path, label, group (instrument and pitch, the
 same in all sources), source and family; background sounds have the label `unknown`. Without a
-source: none of its notes, nor an unknown sound that its family has.
+source: neither its notes nor those that share samples with them, of whatever source. With
+`--use all` the soundfonts that are for tests train too: for measuring what more sources bring, not
+for a model that is given away.
 """
 
 from __future__ import annotations
@@ -33,10 +35,10 @@ def orchestra(folder: Path) -> Iterator[dict[str, str]]:
 
 
 def rendered(folder: Path, use: str) -> Iterator[dict[str, str]]:
-    """The rows of `metadata.csv` in a folder whose use it is, with absolute paths."""
+    """The rows of `metadata.csv` in a folder whose use it is, or all, with absolute paths."""
     with (folder / "metadata.csv").open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            if row["use"] == use:
+            if use in (row["use"], "all"):
                 row["path"] = str((folder / row["file_name"]).resolve())
                 yield {name: row[name] for name in COLUMNS}
 
@@ -47,13 +49,6 @@ def background(folder: Path, use: str) -> Iterator[dict[str, str]]:
         yield row | {"label": UNKNOWN, "source": UNKNOWN}
 
 
-def stems_from(source: str, row: dict[str, str]) -> bool:
-    """Whether a note is a source's, or a background sound is or may be a copy of one of its."""
-    if row["label"] == UNKNOWN:
-        return source in row["family"].split("+")
-    return row["source"] == source
-
-
 def main() -> None:
     """Writes the manifest."""
     parser = argparse.ArgumentParser(
@@ -62,15 +57,17 @@ def main() -> None:
     parser.add_argument("philharmonia", type=Path)
     parser.add_argument("sources", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--use", choices=("train", "test"), default="train")
+    parser.add_argument("--use", choices=("train", "test", "all"), default="train")
     parser.add_argument("--without", metavar="SOURCE")
     given = parser.parse_args()
-    rows = list(rendered(given.sources, given.use)) + list(background(given.sources, given.use))
+    # The kinds of unknown sounds that are for the test stay there.
+    kinds = "test" if given.use == "test" else "train"
+    rows = list(rendered(given.sources, given.use)) + list(background(given.sources, kinds))
     if given.without:
         if given.without not in {row["source"] for row in rows} - {UNKNOWN}:
             parser.error(f"--without {given.without}: no source of {given.sources} that is used")
-        rows = [row for row in rows if not stems_from(given.without, row)]
-    if given.use == "train":
+        rows = [row for row in rows if given.without not in row["family"].split("+")]
+    if given.use != "test":
         rows = list(orchestra(given.philharmonia)) + rows
     with given.out.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
