@@ -121,8 +121,9 @@ orchestra: build sources
 	$(BIN)/audiocls extract build/orchestra.csv --feature samples --set sample_rate=16000 \
 		--out features/orchestra
 	$(BIN)/audiocls train --model compact --features features/orchestra --feature mel-16k \
-		--source source --group-by group --remove-level --mixstyle 0.4 --noise-p 0.6 \
-		--noise-snr-db -5 40 --epochs 70 --patience 0 --out runs/orchestra --resume
+		--source family --group-by group --remove-level --mixstyle 0.4 --noise-p 0.6 \
+		--noise-snr-db -5 40 --mixup 0 --time-mask 0 --freq-mask 0 --epochs 80 --patience 0 \
+		--out runs/orchestra --resume
 	$(BIN)/python tools/pack_model.py runs/orchestra python/audiocls/orchestra
 	$(BIN)/python tools/elsewhere.py build/sources runs/orchestra
 
