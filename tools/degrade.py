@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 from scipy.signal import fftconvolve, firwin, resample_poly
 
+from recording import write_recording
+
 SUFFIXES = {".aif", ".aiff", ".flac", ".mp3", ".ogg", ".wav"}
 SPEED_OF_SOUND = 343.0  # m/s
 Samples = NDArray[np.float64]
@@ -147,10 +149,7 @@ def degrade(source: Path, target: Path, condition: str, rng: np.random.Generator
         raise ValueError("no samples")
     y = CONDITIONS[condition](samples.mean(axis=1), rate, rng)
     y /= max(1.0, float(np.abs(y).max()) / 0.99)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_suffix(".partial")
-    soundfile.write(partial, y, rate, subtype="PCM_16", format="FLAC")
-    partial.rename(target)
+    write_recording(target, y, rate)
 
 
 def draws(condition: str, name: str, seed: int = 0) -> np.random.Generator:

@@ -12,7 +12,6 @@ not train are told from the instruments. Prints a table.
 from __future__ import annotations
 
 import argparse
-import csv
 import statistics
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -26,6 +25,7 @@ from sklearn.metrics import recall_score, roc_auc_score
 import audiocls
 from audiocls.answers import certainty, closed_set
 from audiocls.description import UNKNOWN
+from audiocls.files import read_csv
 from audiocls.metrics import expected_calibration_error
 from degrade import CONDITIONS, degrade, draws
 from orchestra import background, rendered
@@ -92,8 +92,8 @@ def judged(model: audiocls.Classifier, given: Answers) -> Row:
 
 def recordings(run: Path) -> list[dict[str, str]]:
     """A run's recordings: path, label, group and part."""
-    with (run / "split.csv").open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    header, *rows = read_csv(run / "split.csv")
+    return [dict(zip(header, row, strict=True)) for row in rows]
 
 
 def held_out(run: Path) -> list[tuple[str, str]]:
@@ -134,6 +134,8 @@ def degraded(rows: Iterable[tuple[str, str]], condition: str, out: Path) -> list
 
 def scores(run: Path, sources: Path) -> dict[str, Row]:
     """What is asked → what came of it."""
+    if not (notes := never_heard(run, sources)):
+        raise SystemExit(f"{run}: it has heard every source; leave one out: orchestra.py --without")
     model = audiocls.Classifier.load(run)
     found: dict[str, Row] = {}
 
@@ -151,8 +153,6 @@ def scores(run: Path, sources: Path) -> dict[str, Row]:
     orchestra = [row for row in own if not Path(row[0]).is_relative_to(sources.resolve())]
     home = certainty(judge("pitches held out, Philharmonia", orchestra)[1], model.classes_)
     far = []
-    if not (notes := never_heard(run, sources)):
-        raise SystemExit(f"{run}: it has heard every source; leave one out: orchestra.py --without")
     for source in sorted({note["source"] for note in notes}):
         rows = [(n["path"], n["label"]) for n in notes if n["source"] == source]
         what = f"`{source}`, never heard, {len({label for _, label in rows})} classes"

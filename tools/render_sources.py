@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 import soundfont
 import unknown_sounds
+from recording import write_recording
 from shared_samples import FAMILIES, by_label
 from sources import (
     BORROWED,
@@ -173,14 +174,6 @@ def cut(sound: Samples, start_s: float, length_s: float) -> Samples:
     return note / max(1.0, float(np.abs(note).max(initial=0)) / 0.99)
 
 
-def write_flac(path: Path, samples: Samples) -> None:
-    """Mono, 16 bit; the name appears when the file is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    soundfile.write(partial, samples, RATE, subtype="PCM_16", format="FLAC")
-    partial.rename(path)
-
-
 def render(source: Source, notes: list[Note], paths: list[Path]) -> list[bool]:
     """Render what is not there yet. Which of the notes can be heard."""
     if not all(path.exists() for path in paths):
@@ -190,7 +183,7 @@ def render(source: Source, notes: list[Note], paths: list[Path]) -> list[bool]:
         for note, start, path in zip(notes, starts, paths, strict=True):
             samples = cut(sound, start, note.length_s)
             if np.abs(samples).max(initial=0) >= SILENT:
-                write_flac(path, samples)
+                write_recording(path, samples, RATE)
     return [path.exists() for path in paths]
 
 
@@ -281,7 +274,7 @@ def main(arguments: list[str] | None = None) -> None:
     for kind, name, samples, row in unknown_sounds.all_sounds(args.per_class):
         file = Path(kind, f"{name}.flac")
         if not (args.out / "unknown" / file).exists():
-            write_flac(args.out / "unknown" / file, samples())
+            write_recording(args.out / "unknown" / file, samples(), RATE)
         unknown.append({"file_name": file.as_posix(), "label": kind, **row})
     write_table(args.out / "metadata.csv", known)
     write_table(args.out / "unknown" / "metadata.csv", unknown)

@@ -15,17 +15,17 @@ Needs espeak-ng. The same command gives the same recordings, and goes on where i
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 from pathlib import Path
 from shutil import which
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
+from audiocls.files import write_csv
 from degrade import equalised, noisy, reverb
+from recording import write_recording
 from unknown_sounds import RATE as SPOKEN_RATE
 from unknown_sounds import speak
 
@@ -73,15 +73,9 @@ def main(arguments: list[str] | None = None) -> None:
                 file = Path(word, f"{name}_{number:02}.wav")
                 target = given.out / file
                 if not target.exists():
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    partial = target.with_suffix(".partial")
-                    y = take(voice, digit, number)
-                    soundfile.write(partial, y, RATE, subtype="PCM_16", format="WAV")
-                    partial.rename(target)
+                    write_recording(target, take(voice, digit, number), RATE)
                 rows.append((file.as_posix(), word, name))
-    with (given.out / "metadata.csv").open("w", newline="", encoding="utf-8") as table:
-        writer = csv.writer(table, lineterminator="\n")
-        writer.writerows([("file_name", "label", "voice"), *rows])
+    write_csv(given.out / "metadata.csv", ("file_name", "label", "voice"), rows)
     print(f"{given.out}: {len(rows)} recordings")
 
 
