@@ -25,13 +25,13 @@ SPEC = FeatureSpec.preset("mel")
 SEED = 9
 WITHIN = 1e-5
 
-OPERATIONS = ["pitch", "filter", "reverb", "band_limit", "noise"]
+OPERATIONS = ["pitch", "phrase", "filter", "reverb", "band_limit", "noise"]
 OPERATIONS += ["gain", "clip", "polarity", "shift"]
 OFF: dict[str, Any] = {f"{name}_p": 0 for name in OPERATIONS}
 ALL: dict[str, Any] = {f"{name}_p": 1 for name in OPERATIONS}
 # The order of `Stream` in draw.rs.
 WINDOW, PITCH, FILTER, REVERB, BAND_LIMIT, NOISE, GAIN, _CLIP, _POLARITY, SHIFT = range(10)
-IMPULSES, NOISES = 10, 11
+IMPULSES, NOISES, PHRASE = 10, 11, 12
 
 
 def plan(settings: dict[str, Any], clip: int = CLIP, **others: Any) -> _native.Augmenter:
@@ -46,10 +46,11 @@ def wave(
     index: int,
     epoch: int = 1,
     clip: int = CLIP,
+    following: NDArray[np.int64] | None = None,
 ) -> Wave:
     out = np.empty((1, clip), np.float32)
     span = np.array([[0, 0, len(samples)]])
-    augmenter.batch([samples], span, np.array([index]), epoch, out)
+    augmenter.batch([samples], span, np.array([index]), epoch, out, following=following)
     return out[0].astype(np.float64)
 
 
@@ -76,10 +77,11 @@ def alone(
 ) -> tuple[Any, Wave, Wave]:
     """What was drawn for an operation, the window, and what became of it."""
     settings = {**OFF, f"{name}_p": 1, **others.pop("settings", {})}
+    following = others.pop("following", None)
     augmenter = plan(settings, **others)
     drawn = json.loads(augmenter.drawn(1, index, len(recording)))
     window = recording[drawn["start"] : drawn["start"] + CLIP].astype(np.float64)
-    return drawn, window, wave(augmenter, recording, index)
+    return drawn, window, wave(augmenter, recording, index, following=following)
 
 
 @pytest.mark.parametrize("index", range(6))
@@ -121,6 +123,64 @@ def test_pitch_moves_a_tone_and_hides_no_alias() -> None:
             spectrum[max(0, at - 6) : at + 7] = 0
             # Nothing falls back to below 18 kHz.
             assert spectrum[: int(18_000 * CLIP / RATE)].max() < 1e-3
+
+
+# Where in the recording notes begin that may follow: as many as a clip takes, and one more.
+NOTES = (0, 40_000, 90_000, 20_000)
+
+
+@pytest.mark.parametrize("index", range(6))
+def test_phrase(recording: NDArray[np.float32], index: int) -> None:
+    following = np.array([[[0, first, len(recording)] for first in NOTES]])
+    settings = {"phrase_note_s": [0.05, 0.6]}
+    drawn, window, got = alone("phrase", recording, index, settings=settings, following=following)
+    draws = numbers(PHRASE, index)
+    draws.random()
+    want, at_s = window.copy(), log_uniform(draws, 0.05, 0.6) * draws.random()
+    expected, fade = [], int(0.02 * RATE)
+    for first in NOTES[:3]:
+        if at_s >= 0.5:
+            break
+        at, gain_db, rest_db = int(at_s * RATE), -6 + 12 * draws.random(), -60 + 60 * draws.random()
+        expected.append({"at": at, "gain_db": gain_db, "rest_db": rest_db})
+        at_s += log_uniform(draws, 0.05, 0.6)
+        note = recording[first:].astype(np.float64)
+        loudness = [np.mean(x[:RATE].astype(np.float64) ** 2) for x in (recording, note)]
+        gain = np.sqrt(loudness[0] / loudness[1]) * 10 ** (gain_db / 20)
+        falls = np.clip(np.arange(1, CLIP - at + 1) / fade, 0, 1)
+        want[at:] = want[at:] * (1 - (1 - 10 ** (rest_db / 20)) * falls) + gain * note[: CLIP - at]
+    assert drawn["phrase"]["notes"] == [pytest.approx(note) for note in expected]
+    assert np.abs(got - want).max() < WITHIN * max(1, np.abs(want).max())
+
+
+def test_notes_that_follow_are_at_the_pitch_of_the_clip(recording: NDArray[np.float32]) -> None:
+    """A note alone, at that pitch, is what a clip holds after it began and all else has fallen."""
+    following = np.array([[[0, 40_000, len(recording)]]])
+    settings = {**OFF, "pitch_p": 1, "phrase_p": 1, "phrase_note_s": [0.2, 0.2]}
+    settings |= {"phrase_rest_db": [-120, -120], "phrase_gain_db": [0, 0]}
+    augmenter = plan(settings)
+    drawn = json.loads(augmenter.drawn(1, 3, len(recording)))
+    at = drawn["phrase"]["notes"][0]["at"]
+    alone = plan({**OFF, "pitch_p": 1})
+    note = wave(alone, recording[40_000 : 40_000 + math.ceil(CLIP * drawn["pitch"]["ratio"])], 3)
+    got = wave(augmenter, recording, 3, following=following)[at:]
+    fell = int(0.02 * RATE)
+    ratio = got[fell:] @ note[fell : CLIP - at] / (note[fell : CLIP - at] @ note[fell : CLIP - at])
+    assert 0.1 < ratio < 10
+    assert np.abs(got[fell:] - ratio * note[fell : CLIP - at])[:-200].max() < 1e-4
+
+
+def test_nothing_follows_in_silence_and_silence_is_not_raised() -> None:
+    recording = np.concatenate([np.zeros(2 * RATE), np.sin(np.arange(RATE))]).astype(np.float32)
+    augmenter = plan({**OFF, "phrase_p": 1, "phrase_note_s": [0.1, 0.1]})
+    silence, tone = [0, 0, 2 * RATE], [0, 2 * RATE, 3 * RATE]
+    for own, follows in ((silence, tone), (tone, silence)):
+        out = np.empty((2, 1, CLIP), np.float32)
+        for clips, following in zip(out, (np.array([[follows]]), None), strict=True):
+            augmenter.batch(
+                [recording], np.array([own]), np.array([2]), 1, clips, following=following
+            )
+        assert (out[0] == out[1]).all()
 
 
 @pytest.mark.parametrize("index", range(4))
@@ -373,6 +433,10 @@ def test_bad_arguments_are_refused(recording: NDArray[np.float32]) -> None:
             plan(ALL, noises=[np.ones(3, np.float32), broken.astype(np.float32)])
     augmenter, index = plan(ALL), np.array([0])
     out = np.empty((1, CLIP), np.float32)
+    two, notes = np.array([[0, 0, 9]] * 2), np.array([[[0, 0, 5]] * 3])
+    pair = np.empty((2, CLIP), np.float32)
+    with pytest.raises(SettingError, match=r"following 3 is invalid: must be \[n, k, 3\]"):
+        augmenter.batch([recording], two, np.arange(2), 0, pair, following=notes)
     for span in ([1, 0, 5], [0, -1, 5], [0, 0, len(recording) + 1], [0, 5, 4]):
         with pytest.raises(SettingError, match="lies in no array"):
             augmenter.batch([recording], np.array([span]), index, 0, out)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 from numpy.typing import NDArray
 
 from audiocls import (
@@ -22,8 +23,13 @@ from audiocls import (
 from audiocls.compare import compare
 from audiocls.errors import SettingError
 from audiocls.training.augmentation import NONE
-from audiocls.training.computed import open_features
+from audiocls.training.computed import ComputedStore, open_features
+from audiocls.training.device import Device
+from audiocls.training.examples import split_examples
 from audiocls.training.recipe import Recipe
+from audiocls.training.sampling import Sampler
+from audiocls.training.splits import TRAIN, make_split
+from audiocls.training.trial import Trial
 
 SPEC = FeatureSpec.preset("mel-16k")
 RATE = SPEC.sample_rate
@@ -129,6 +135,28 @@ def test_an_epoch_is_one_function_of_seed_epoch_and_draw(store: Store) -> None:
     mixed = one.batch(store, indices, 2, draws=draws, mix=(indices[::-1], weights))
     assert np.abs(mixed[::2] - out[::2]).max() < 1e-3
     assert (mixed[1::2] != out[1::2]).any(axis=(1, 2)).all()
+
+
+def test_clips_of_an_epoch_are_followed_by_others_of_their_class(store: Store) -> None:
+    recipe = Recipe(phrase_p=1, phrase_note_s=(0.05, 0.2), phrase_rest_db=(0, 0))
+    computed = open_features(store.path, recipe, SPEC)
+    split = make_split(computed.recordings, seed=1)
+    trial = Trial("lstm", recipe, 4)
+    examples = split_examples(computed, split, trial, Device.pick("cpu"))[TRAIN]
+    order = torch.arange(len(examples))
+    following = Sampler(torch.from_numpy(examples.labels), seed=4).alike(order, 3)
+
+    def epoch(notes: torch.Tensor | None) -> torch.Tensor:
+        return torch.cat([batch.x for batch in examples.drawn(order.split(4), 3, notes)])
+
+    assert isinstance(computed, ComputedStore)
+    recordings = computed.recording_index(examples.clips)
+    want = Augmenter(SPEC, recipe, seed=4).batch(
+        store, recordings, 3, draws=order.numpy(), following=recordings[following]
+    )
+    torch.testing.assert_close(epoch(following), torch.from_numpy(want), rtol=0, atol=0)
+    changed = (epoch(following) != epoch(None)).any(2).any(1).float().mean()
+    assert changed > 0.9, "a phrase changes the clip"
 
 
 def test_bad_input_is_refused(data: Path, store: Store, tmp_path: Path) -> None:

@@ -188,6 +188,8 @@ def test_a_run_of_an_earlier_version_counts_where_what_is_new_is_off(
     forget("mel_band")
     run(tmp_path, recipe=recipe)
     assert "mel_band" not in json.loads(metrics.read_text())["settings"]
+    forget("phrase_note_s")  # how long, of what never happens
+    run(tmp_path, recipe=recipe)
     forget("mixup")
     with pytest.raises(SettingError, match=r"`mixup` was None, is 0.2 now"):
         run(tmp_path, recipe=recipe)

@@ -124,6 +124,7 @@ class Augmenter:
         epoch: int,
         out: NDArray[np.float32],
         mix: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]] | None = None,
+        following: NDArray[np.int64] | None = None,
     ) -> None: ...
     def plain(
         self,

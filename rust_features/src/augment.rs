@@ -1,8 +1,8 @@
 //! Recordings as other microphones, rooms and players would have made them: a window of a recording →
 //! an augmented clip → its features, in one go, while the clip is in the cache.
 //!
-//! One operation a file, in the order of a recording's life: [`pitch`], [`filters`], [`reverb`],
-//! [`band_limit`], [`noise`], [`gain`], [`clipping`], [`polarity`], [`shift`]; then [`mix`]. Each is an
+//! One operation a file, in the order of a recording's life: [`pitch`], [`phrase`], [`filters`],
+//! [`reverb`], [`band_limit`], [`noise`], [`gain`], [`clipping`], [`polarity`], [`shift`]; then [`mix`]. Each is an
 //! immutable plan made from [`Settings`], and draws of its own from (seed, epoch, index) and nothing
 //! else: a clip is the same on any thread and machine, in whatever batch it stands.
 
@@ -16,6 +16,7 @@ mod gain;
 mod level;
 mod mix;
 mod noise;
+mod phrase;
 mod pitch;
 mod polarity;
 mod reverb;
@@ -32,6 +33,7 @@ pub use clipping::ClippingDraw;
 pub use filters::FilterDraw;
 pub use gain::GainDraw;
 pub use noise::NoiseDraw;
+pub use phrase::PhraseDraw;
 pub use pitch::PitchDraw;
 pub use reverb::ReverbDraw;
 pub use settings::Settings;
@@ -57,6 +59,7 @@ pub struct Augmenter {
     clip_len: usize,
     short: Short,
     pitch: Pitch,
+    phrase: phrase::Phrase,
     filters: filters::Filters,
     reverb: reverb::Reverb,
     band_limit: band_limit::BandLimit,
@@ -76,6 +79,8 @@ struct Buffers {
     window: Vec<f32>,
     clips: Vec<f32>,
     other: Vec<f32>,
+    /// What follows in a phrase.
+    note: Vec<f32>,
 }
 
 /// All that is drawn for a clip. What does not happen to it is none.
@@ -85,6 +90,8 @@ pub struct Drawn {
     pub start: usize,
     /// Change of pitch and speed.
     pub pitch: Option<PitchDraw>,
+    /// Recordings that begin within the clip, where the item has such.
+    pub phrase: Option<PhraseDraw>,
     /// Shelves and peaks.
     pub filters: Option<FilterDraw>,
     /// Room.
@@ -108,6 +115,8 @@ pub struct Drawn {
 pub struct Item<'a> {
     /// The whole recording, at the sample rate of the features.
     pub recording: Samples<'a>,
+    /// What may follow it within the clip: a draw takes as many as it needs, the first ones.
+    pub following: &'a [Samples<'a>],
     /// Its number among the clips of an epoch. Equal numbers draw equal numbers.
     pub index: u64,
 }
@@ -169,6 +178,7 @@ impl Augmenter {
             clip_len,
             short,
             pitch: Pitch::new(settings),
+            phrase: phrase::Phrase::new(settings, rate),
             filters: filters::Filters::new(settings, rate),
             reverb: reverb::Reverb::new(settings, isa, rate, clip_len, impulses),
             band_limit: band_limit::BandLimit::new(settings, rate),
@@ -200,6 +210,7 @@ impl Augmenter {
         Drawn {
             start: draws(Stream::Window).below((n_samples + 1).saturating_sub(used).max(1)),
             pitch,
+            phrase: self.phrase.draw(draws(Stream::Phrase), self.clip_len),
             filters: self.filters.draw(draws(Stream::Filter)),
             reverb: self.reverb.draw(draws(Stream::Reverb)),
             band_limit: self.band_limit.draw(draws(Stream::BandLimit)),
@@ -282,6 +293,7 @@ impl Augmenter {
             window: Vec::new(),
             clips: vec![0.0; AT_ONCE * self.clip_len],
             other: Vec::new(),
+            note: Vec::new(),
         }
     }
 
@@ -294,20 +306,21 @@ impl Augmenter {
         buffers: &mut Buffers,
         clip: &mut [f32],
     ) {
-        let Item { recording, index } = items[i];
+        let Item { recording, index, .. } = items[i];
         match treatment {
             Treatment::Plain(starts) => {
                 let repeats = window::repeats(self.short, recording.len(), self.clip_len);
                 recording.read(self.isa(), starts[i] as isize, repeats, clip);
             }
             Treatment::Augment { epoch, mix } => {
-                self.augment(recording, &self.draw(epoch, index, recording.len()), buffers, clip);
+                let drawn = self.draw(epoch, index, recording.len());
+                self.augment(&items[i], &drawn, buffers, clip);
                 if let Some((items, weights)) = mix {
-                    let Item { recording, index } = items[i];
+                    let Item { recording, index, .. } = items[i];
                     let drawn = self.draw(epoch, index, recording.len());
                     let mut other = std::mem::take(&mut buffers.other);
                     other.resize(self.clip_len, 0.0);
-                    self.augment(recording, &drawn, buffers, &mut other);
+                    self.augment(&items[i], &drawn, buffers, &mut other);
                     mix::mix(self.isa(), clip, &other, weights[i]);
                     buffers.other = other;
                 }
@@ -315,18 +328,13 @@ impl Augmenter {
         }
     }
 
-    fn augment(&self, recording: Samples, drawn: &Drawn, buffers: &mut Buffers, clip: &mut [f32]) {
-        let (isa, window) = (self.isa(), &mut buffers.window);
-        let start = drawn.start as isize;
-        if let Some(draw) = drawn.pitch {
-            let repeats = window::repeats(self.short, recording.len(), draw.n_used(self.clip_len));
-            window.resize(Pitch::n_inputs(draw, self.clip_len), 0.0);
-            recording.read(isa, start - pitch::LEAD as isize, repeats, window);
-            self.pitch.apply(isa, draw, window, clip);
-        } else {
-            let repeats = window::repeats(self.short, recording.len(), self.clip_len);
-            recording.read(isa, start, repeats, clip);
+    fn augment(&self, item: &Item, drawn: &Drawn, buffers: &mut Buffers, clip: &mut [f32]) {
+        let isa = self.isa();
+        self.play(item.recording, drawn.start, drawn.pitch, &mut buffers.window, clip);
+        if let Some(draw) = &drawn.phrase {
+            self.follow(item, draw, drawn.pitch, buffers, clip);
         }
+        let window = &mut buffers.window;
         if let Some(draw) = &drawn.filters {
             biquad::filter(isa, &draw.sections, clip, window);
         }
@@ -350,6 +358,52 @@ impl Augmenter {
         }
         if let Some(draw) = &drawn.shift {
             draw.apply(clip);
+        }
+    }
+
+    /// A recording from sample `start` on, at another pitch. `window` is overwritten.
+    fn play(
+        &self,
+        recording: Samples,
+        start: usize,
+        pitch: Option<PitchDraw>,
+        window: &mut Vec<f32>,
+        out: &mut [f32],
+    ) {
+        let (isa, start) = (self.isa(), start as isize);
+        if let Some(draw) = pitch {
+            let repeats = window::repeats(self.short, recording.len(), draw.n_used(out.len()));
+            window.resize(Pitch::n_inputs(draw, out.len()), 0.0);
+            recording.read(isa, start - pitch::LEAD as isize, repeats, window);
+            self.pitch.apply(isa, draw, window, out);
+        } else {
+            let repeats = window::repeats(self.short, recording.len(), out.len());
+            recording.read(isa, start, repeats, out);
+        }
+    }
+
+    /// The notes of a phrase after the first. None follows silence, nor is silence raised.
+    fn follow(
+        &self,
+        item: &Item,
+        draw: &PhraseDraw,
+        pitch: Option<PitchDraw>,
+        buffers: &mut Buffers,
+        clip: &mut [f32],
+    ) {
+        let Buffers { window, note, .. } = buffers;
+        let own = self.phrase.loudness(self.isa(), item.recording, window);
+        for (draw, &recording) in draw.notes.iter().zip(item.following) {
+            let loudness = self.phrase.loudness(self.isa(), recording, window);
+            let gain = (own / loudness * 10f64.powf(draw.gain_db / 10.0)).sqrt();
+            if !gain.is_normal() {
+                continue;
+            }
+            let gain = gain.min(phrase::MOST_GAIN);
+            let sounding = &mut clip[draw.at..];
+            note.resize(sounding.len(), 0.0);
+            self.play(recording, 0, pitch, window, note);
+            self.phrase.join(self.isa(), draw, sounding, note, gain);
         }
     }
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 # The number of a partner's draw: that of the clip it is mixed into, in a range of its own.
 _PARTNER = 1 << 62
+# Notes that follow in a phrase at most, as the engine has it.
+MOST_FOLLOWING = 3
 # In a folder of noises or impulse responses: 1 GiB in memory, an hour and a half at 44.1 kHz.
 MOST_SAMPLES = 1 << 28
 
@@ -88,29 +90,32 @@ class Augmenter:
         *,
         draws: NDArray[np.int64] | None = None,
         mix: tuple[NDArray[np.int64], NDArray[np.float32]] | None = None,
+        following: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float32]:
         """Features float32 [n, frames, features] of the clips `indices` of a store of samples: of
         each a window drawn anew in every epoch, augmented.
 
         out: where they go, C-contiguous. draws: int64 [n], the number of each draw in the epoch,
         where a clip is drawn more than once; default `indices`. mix: for each clip the index of
-        another that is mixed into it, and the weight of the first, in 0..1.
+        another that is mixed into it, and the weight of the first, in 0..1. following: int64
+        [n, k], for each clip the indices of what may follow it in a phrase, of which there are at
+        most `MOST_FOLLOWING`; without them there is none.
 
         Raises:
             SettingError: a store of features, or of another sample rate.
         """
+        n = len(indices)
         numbers = np.ascontiguousarray(indices if draws is None else draws, np.int64)
-        if mix is None:
-            arrays, spans = self._samples(store, indices)
-            out = self._out(len(indices), out)
-            self._native.batch(arrays, spans, numbers, epoch, out)
-            return out
-        partners, weights = mix
-        arrays, spans = self._samples(store, np.concatenate([indices, partners]))
-        mine, theirs = np.split(spans, [len(indices)])
-        other = (theirs, numbers | _PARTNER, np.ascontiguousarray(weights, np.float32))
-        out = self._out(len(indices), out)
-        self._native.batch(arrays, mine, numbers, epoch, out, other)
+        partners, weights = (np.empty(0, np.int64), None) if mix is None else mix
+        later = np.empty((n, 0), np.int64) if following is None else following
+        arrays, spans = self._samples(store, np.concatenate([indices, partners, later.ravel()]))
+        mine, theirs, notes = np.split(spans, [n, n + len(partners)])
+        other = None
+        if weights is not None:
+            other = (theirs, numbers | _PARTNER, np.ascontiguousarray(weights, np.float32))
+        out = self._out(n, out)
+        notes = notes.reshape(*later.shape, 3)
+        self._native.batch(arrays, mine, numbers, epoch, out, other, notes)
         return out
 
     def plain(

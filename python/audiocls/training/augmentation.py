@@ -20,6 +20,15 @@ class Augmentation:
     """Probability of a change of pitch and speed, by resampling."""
     pitch_semitones: float = 3.0
     """Greatest change of pitch, up or down."""
+    phrase_p: float = 0.0
+    """Probability of a phrase: within the clip other recordings of its class and source begin, as
+    notes follow each other in music."""
+    phrase_note_s: Pair = (0.1, 1.0)
+    """How long a note of a phrase lasts."""
+    phrase_gain_db: Pair = (-6.0, 6.0)
+    """How much louder than the first a note that follows is."""
+    phrase_rest_db: Pair = (-60.0, 0.0)
+    """How much what sounds falls when the next note begins."""
     filter_p: float = 0.7
     """Probability of random filters: a low shelf, a high shelf and two peaks."""
     filter_db: float = 12.0

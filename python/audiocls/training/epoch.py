@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 from audiocls.errors import DataError
 from audiocls.level import holds_mel
 from audiocls.metrics import evaluate, negative_log_likelihood, softmax
+from audiocls.training.augment import MOST_FOLLOWING
 from audiocls.training.device import Device
 from audiocls.training.evaluation import logits_of
 from audiocls.training.examples import Batch, Examples
@@ -64,6 +65,9 @@ def train_epoch(
     labels, sources = map(torch.from_numpy, (examples.labels, examples.sources))
     sampler = Sampler(labels, recipe.sampler, trial.seed, sources if recipe.source else None)
     order = examples.by_length(sampler.draw(per_epoch * size, epoch), size)
+    following = None
+    if recipe.phrase_p > 0:
+        following = sampler.alike(torch.cat(order), MOST_FOLLOWING, epoch)
     draws = generator(trial.seed, epoch, Purpose.AUGMENTATION)
     spec = state.classifier.description.spec
     mel = examples.augmenter is None and holds_mel(spec)
@@ -75,7 +79,7 @@ def train_epoch(
     step, steps = state.epoch * per_epoch, recipe.epochs * per_epoch
     lr = recipe.lr
     try:
-        for batch in examples.drawn(order, epoch):
+        for batch in examples.drawn(order, epoch, following):
             ctrl_c.check()
             lr = learning_rate(recipe, step, steps)
             own = Draws(*map(device.own, draw(recipe, size, draws, mel=mel)))

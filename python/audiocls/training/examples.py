@@ -79,9 +79,12 @@ class Examples:
         else:
             yield from self._ahead((ids, partial(self._read, ids)) for ids in many)
 
-    def drawn(self, order: Sequence[Tensor], epoch: int) -> Iterator[Batch]:
+    def drawn(
+        self, order: Sequence[Tensor], epoch: int, following: Tensor | None = None
+    ) -> Iterator[Batch]:
         """The batches of an epoch as they train: of each this process's part; made anew from the
-        samples where there is an augmenter."""
+        samples where there is an augmenter. following: int64 [clips of the epoch, k], what may
+        follow each in a phrase."""
         if self.augmenter is None:
             yield from self.batches(map(self.device.own, order))
             return
@@ -89,7 +92,9 @@ class Examples:
         ends = torch.cumsum(torch.tensor([len(ids) for ids in order]), 0)
         numbers = torch.arange(int(ends[-1])).tensor_split(ends[:-1])
         own = [map(self.device.own, pair) for pair in zip(order, numbers, strict=True)]
-        yield from self._ahead((ids, partial(self._augmented, ids, n, epoch)) for ids, n in own)
+        yield from self._ahead(
+            (ids, partial(self._augmented, ids, n, epoch, following)) for ids, n in own
+        )
 
     def _ahead(
         self, many: Iterable[tuple[Tensor, Callable[[], NDArray[np.generic]]]]
@@ -106,11 +111,23 @@ class Examples:
                 ids, made = waiting.popleft()
                 yield self._on_device(ids, made.result())
 
-    def _augmented(self, ids: Tensor, numbers: Tensor, epoch: int) -> NDArray[np.generic]:
+    def _augmented(
+        self, ids: Tensor, numbers: Tensor, epoch: int, following: Tensor | None
+    ) -> NDArray[np.generic]:
         assert isinstance(self.store, ComputedStore)
         assert self.augmenter is not None
-        recordings = self.store.recording_index(self.clips[ids.numpy()])
-        return self.augmenter.batch(self.store.whole, recordings, epoch, draws=numbers.numpy())
+        store = self.store
+
+        def recordings(ids: Tensor) -> NDArray[np.int64]:
+            return store.recording_index(self.clips[ids.numpy()])
+
+        return self.augmenter.batch(
+            store.whole,
+            recordings(ids),
+            epoch,
+            draws=numbers.numpy(),
+            following=None if following is None else recordings(following[numbers]),
+        )
 
     def by_length(self, order: Tensor, batch_size: int, pool: int = 16) -> list[Tensor]:
         """An order cut into batches; where clips differ in length, those of a batch are alike:

@@ -17,6 +17,7 @@ class Purpose(IntEnum):
     ORDER = 0
     AUGMENTATION = 1
     NETWORK = 2  # what an architecture draws in a step, such as dropout
+    PHRASE = 3  # which recordings follow in a clip
 
 
 def seed_of(seed: int, epoch: int, purpose: Purpose, step: int = 0) -> int:

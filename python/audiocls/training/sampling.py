@@ -43,8 +43,8 @@ class Sampler:
         if sources is None:
             sources = torch.zeros_like(labels)
         cells = labels * (int(sources.max()) + 1) + sources.cpu()
-        _, cells, self.counts = torch.unique(cells, return_inverse=True, return_counts=True)
-        self.by_cell = torch.argsort(cells, stable=True)
+        _, self.cell_of, self.counts = torch.unique(cells, return_inverse=True, return_counts=True)
+        self.by_cell = torch.argsort(self.cell_of, stable=True)
         self.starts = torch.cumsum(self.counts, 0) - self.counts
         own_class = labels[self.by_cell[self.starts]]
         weights = torch.bincount(labels).double().pow(SAMPLERS[kind])
@@ -59,7 +59,17 @@ class Sampler:
             rounds = [torch.randperm(size, generator=numbers) for _ in range(-(-n // size))]
             return torch.cat(rounds)[:n] if rounds else torch.empty(0, dtype=torch.int64)
         cells = torch.multinomial(self.cell_probability, n, replacement=True, generator=numbers)
+        return self._within(cells, numbers)
+
+    def alike(self, ids: Tensor, n: int, epoch: int = 0) -> Tensor:
+        """n examples for each of `ids`, int64 [len(ids), n] on the CPU, uniformly out of those of
+        its class and source."""
+        numbers = generator(self.seed, epoch, Purpose.PHRASE)
+        return self._within(self.cell_of[ids, None].expand(-1, n), numbers)
+
+    def _within(self, cells: Tensor, numbers: torch.Generator) -> Tensor:
+        """An example of each cell."""
         counts = self.counts[cells]
-        uniform = torch.rand(n, dtype=torch.float64, generator=numbers)
+        uniform = torch.rand(cells.shape, dtype=torch.float64, generator=numbers)
         within = (uniform * counts).long().clamp(max=counts - 1)
         return self.by_cell[self.starts[cells] + within]

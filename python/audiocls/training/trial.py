@@ -8,6 +8,7 @@ from typing import Any
 
 from audiocls.errors import SettingError
 from audiocls.models import architecture
+from audiocls.training.augmentation import NONE
 from audiocls.training.recipe import Recipe
 
 
@@ -44,8 +45,11 @@ class Trial:
 
     def differences(self, settings: dict[str, Any], store: str) -> Iterator[str]:
         """In what a run of other `settings` on a store of identity `store` differs."""
-        for key, value in self.settings().items():
-            if key not in settings and not value:
+        own = self.settings()
+        # Prefixes of the fields of what is never done to a waveform here.
+        off = tuple(name.removesuffix("p") for name in NONE if not own[name])
+        for key, value in own.items():
+            if key not in settings and (not value or key.startswith(off)):
                 continue  # an earlier version did not know it, and here it is off
             if settings.get(key) != value:
                 yield f"`{key}` was {settings.get(key)}, is {value} now"

@@ -39,6 +39,8 @@ pub(super) enum Stream {
     Impulses,
     /// The noises of a plan, one an index.
     Noises,
+    /// After the others, whose numbers must stay.
+    Phrase,
 }
 
 /// The numbers of one stream for one clip of one epoch.

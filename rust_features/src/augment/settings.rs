@@ -15,6 +15,14 @@ pub struct Settings {
     pub pitch_p: f64,
     /// Greatest change, up or down, in semitones.
     pub pitch_semitones: f64,
+    /// Probability of a phrase: other recordings begin within the clip.
+    pub phrase_p: f64,
+    /// How long a note of a phrase lasts, in seconds.
+    pub phrase_note_s: [f64; 2],
+    /// How much louder than the first a note that follows is.
+    pub phrase_gain_db: [f64; 2],
+    /// How much what sounds falls when the next note begins.
+    pub phrase_rest_db: [f64; 2],
     /// Probability of random filters: a low shelf, a high shelf and two peaks.
     pub filter_p: f64,
     /// Greatest boost or cut of each filter in decibels.
@@ -59,6 +67,10 @@ impl Default for Settings {
             seed: 0,
             pitch_p: 0.5,
             pitch_semitones: 3.0,
+            phrase_p: 0.0,
+            phrase_note_s: [0.1, 1.0],
+            phrase_gain_db: [-6.0, 6.0],
+            phrase_rest_db: [-60.0, 0.0],
             filter_p: 0.7,
             filter_db: 12.0,
             reverb_p: 0.5,
@@ -87,6 +99,7 @@ impl Settings {
     pub fn off() -> Self {
         Self {
             pitch_p: 0.0,
+            phrase_p: 0.0,
             filter_p: 0.0,
             reverb_p: 0.0,
             band_limit_p: 0.0,
@@ -122,6 +135,7 @@ impl Settings {
     pub fn validate(&self) -> Result<()> {
         for (name, p) in [
             ("pitch_p", self.pitch_p),
+            ("phrase_p", self.phrase_p),
             ("filter_p", self.filter_p),
             ("reverb_p", self.reverb_p),
             ("band_limit_p", self.band_limit_p),
@@ -137,6 +151,9 @@ impl Settings {
         within("filter_db", self.filter_db, [0.0, 60.0])?;
         within("shift_s", self.shift_s, [0.0, 60.0])?;
         for (name, range, bounds) in [
+            ("phrase_note_s", self.phrase_note_s, [0.01, 60.0]),
+            ("phrase_gain_db", self.phrase_gain_db, [-60.0, 60.0]),
+            ("phrase_rest_db", self.phrase_rest_db, [-120.0, 0.0]),
             ("reverb_rt60_s", self.reverb_rt60_s, [0.01, 60.0]),
             ("reverb_direct_db", self.reverb_direct_db, [-60.0, 120.0]),
             ("band_limit_low_hz", self.band_limit_low_hz, [1.0, 1e6]),

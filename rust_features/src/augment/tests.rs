@@ -14,6 +14,7 @@ fn spec() -> FeatureSpec {
 fn always() -> Settings {
     Settings {
         pitch_p: 1.0,
+        phrase_p: 1.0,
         filter_p: 1.0,
         reverb_p: 1.0,
         band_limit_p: 1.0,
@@ -38,6 +39,10 @@ fn waveforms(plan: &Augmenter, threads: usize, items: &[Item], epoch: u64) -> Ve
     out
 }
 
+fn item(recording: &[f32], index: u64) -> Item<'_> {
+    Item { recording: Samples::Float32(recording), following: &[], index }
+}
+
 fn sine(n: usize) -> Vec<f32> {
     (0..n).map(|i| (0.05 * i as f32).sin() * (0.0007 * i as f32).cos()).collect()
 }
@@ -45,8 +50,13 @@ fn sine(n: usize) -> Vec<f32> {
 #[test]
 fn a_clip_depends_on_seed_epoch_and_index_only() {
     let recordings = [sine(20_000), sine(2_000), sine(9_000)];
+    let following = [Samples::Float32(&recordings[1]), Samples::Float32(&recordings[0])];
     let plan = augmenter(&always(), CLIP, Short::Pad);
-    let item = |i: usize| Item { recording: Samples::Float32(&recordings[i % 3]), index: i as u64 };
+    let item = |i: usize| Item {
+        recording: Samples::Float32(&recordings[i % 3]),
+        following: &following,
+        index: i as u64,
+    };
     let items: Vec<Item> = (0..23).map(item).collect();
     let together = waveforms(&plan, 1, &items, 5);
     assert_eq!(together, waveforms(&plan, 3, &items, 5));
@@ -62,8 +72,7 @@ fn a_clip_depends_on_seed_epoch_and_index_only() {
 fn features_are_those_of_the_waveforms() {
     let recording = sine(20_000);
     let plan = augmenter(&always(), CLIP, Short::Pad);
-    let items: Vec<Item> =
-        (0..9).map(|index| Item { recording: Samples::Float32(&recording), index }).collect();
+    let items: Vec<Item> = (0..9).map(|index| item(&recording, index)).collect();
     let clips = waveforms(&plan, 1, &items, 0);
     let extractor = plan.extractor();
     let n = items.len() * extractor.n_frames(CLIP) * extractor.n_features();
@@ -77,7 +86,7 @@ fn features_are_those_of_the_waveforms() {
 #[test]
 fn what_is_switched_off_leaves_the_window_as_it_is() {
     let recording = sine(5_000);
-    let item = Item { recording: Samples::Float32(&recording), index: 4 };
+    let item = item(&recording, 4);
     let plan = augmenter(&Settings::off(), CLIP, Short::Pad);
     let start = plan.draw(9, 4, 5_000).start;
     assert!(start > 0);
@@ -98,9 +107,7 @@ fn a_sample_that_is_not_finite_is_named() {
     let (mut bad, good) = (sine(CLIP), sine(CLIP));
     bad[17] = f32::NAN;
     let plan = augmenter(&Settings::off(), CLIP, Short::Pad);
-    let items: Vec<Item> = (0..9)
-        .map(|i| Item { recording: Samples::Float32(if i == 6 { &bad } else { &good }), index: i })
-        .collect();
+    let items: Vec<Item> = (0..9).map(|i| item(if i == 6 { &bad } else { &good }, i)).collect();
     let n = items.len() * plan.extractor().n_frames(CLIP) * plan.extractor().n_features();
     let mut out = vec![0.0; n];
     let treatment = Treatment::Augment { epoch: 0, mix: None };
@@ -158,7 +165,8 @@ proptest! {
         let spec = FeatureSpec { n_fft: 64, frame_length: 64, hop_length: 64, ..FeatureSpec::default() };
         let noise = vec![vec![1.0, -1.0, 0.5]];
         let plan = Augmenter::new(spec, &settings, clip_len, short, &[], noise).unwrap();
-        let item = Item { recording: Samples::Float32(&recording), index };
+        let following = [Samples::Float32(&recording); 2];
+        let item = Item { following: &following, ..item(&recording, index) };
         let mut out = vec![f32::NAN; clip_len];
         let treatment = Treatment::Augment { epoch, mix: Some((&[item], &[0.4])) };
         plan.batch(1, &[item], treatment, Destination::Waveforms(&mut out), &mut || Ok(())).unwrap();

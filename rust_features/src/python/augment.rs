@@ -1,6 +1,9 @@
 //! Augmentation: from samples in memory to the features of augmented clips.
 
-use numpy::{PyReadonlyArray1, PyReadonlyArray2, PyReadwriteArrayDyn, PyUntypedArrayMethods};
+use numpy::{
+    PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3, PyReadwriteArrayDyn,
+    PyUntypedArrayMethods,
+};
 use pyo3::prelude::*;
 
 use super::interruptible;
@@ -94,8 +97,8 @@ impl Augmenter {
     /// Fills `out`, features `[n, n_frames, n_features]` or waveforms `[n, clip_samples]`, with
     /// augmented clips. Clip i is of the recording `arrays[a][first:end]`, (a, first, end) =
     /// `spans[i]`, and drawn for (`epoch`, `indices[i]`). With `mix`, (spans, indices, weights), each
-    /// is mixed with another.
-    #[pyo3(signature = (arrays, spans, indices, epoch, out, mix=None))]
+    /// is mixed with another. `following`, spans `[n, k, 3]`: what may follow each in a phrase.
+    #[pyo3(signature = (arrays, spans, indices, epoch, out, mix=None, following=None))]
     #[allow(clippy::too_many_arguments, clippy::type_complexity)]
     fn batch(
         &self,
@@ -110,9 +113,22 @@ impl Augmenter {
             PyReadonlyArray1<'_, i64>,
             PyReadonlyArray1<'_, f32>,
         )>,
+        following: Option<PyReadonlyArray3<'_, i64>>,
     ) -> PyResult<()> {
         let arrays = arrays.iter().map(Array::samples).collect::<PyResult<Vec<_>>>()?;
-        let items = items(&arrays, &spans, Some(indices.as_slice()?))?;
+        let mut items = items(&arrays, &spans, Some(indices.as_slice()?))?;
+        let following = match &following {
+            Some(spans) => recordings(&arrays, spans.as_slice()?)?,
+            None => Vec::new(),
+        };
+        if !items.is_empty() && !following.len().is_multiple_of(items.len()) {
+            let rule = format!("must be [n, k, 3], n the clips, {}", items.len());
+            return Err(Error::setting("following", following.len(), rule).into());
+        }
+        let each = following.len() / items.len().max(1);
+        for (i, item) in items.iter_mut().enumerate() {
+            item.following = &following[i * each..(i + 1) * each];
+        }
         let others = match &mix {
             Some((spans, indices, weights)) => {
                 Some((self::items(&arrays, spans, Some(indices.as_slice()?))?, weights.as_slice()?))
@@ -166,22 +182,32 @@ fn items<'a>(
     spans: &PyReadonlyArray2<'_, i64>,
     indices: Option<&[i64]>,
 ) -> PyResult<Vec<Item<'a>>> {
-    let (spans, rest) = spans.as_slice()?.as_chunks::<3>();
-    if !rest.is_empty() || indices.is_some_and(|indices| indices.len() != spans.len()) {
+    let recordings = recordings(arrays, spans.as_slice()?)?;
+    if indices.is_some_and(|indices| indices.len() != recordings.len()) {
         let rule = "must be [n, 3], with as many indices";
-        return Err(Error::setting("spans", spans.len(), rule).into());
+        return Err(Error::setting("spans", recordings.len(), rule).into());
     }
-    let item = |(i, &[array, first, end]): (usize, &[i64; 3])| {
+    let item = |(i, recording)| {
+        let index = indices.map_or(0, |indices| indices[i] as u64);
+        Item { recording, following: &[], index }
+    };
+    Ok(recordings.into_iter().enumerate().map(item).collect())
+}
+
+/// The recordings that `spans`, (array, first, end) one after another, name.
+fn recordings<'a>(arrays: &[Samples<'a>], spans: &[i64]) -> PyResult<Vec<Samples<'a>>> {
+    let (spans, rest) = spans.as_chunks::<3>();
+    if !rest.is_empty() {
+        return Err(Error::setting("spans", rest.len(), "must be [n, 3]").into());
+    }
+    let recording = |&[array, first, end]: &[i64; 3]| {
         let place = |at: i64| usize::try_from(at).ok();
-        let recording = place(array)
+        let found = place(array)
             .and_then(|array| arrays.get(array))
             .and_then(|samples| samples.get(place(first)?, place(end)?));
         let name =
             || Error::setting("span", &*format!("{array}, {first}, {end}"), "lies in no array");
-        Ok(Item {
-            recording: recording.ok_or_else(name)?,
-            index: indices.map_or(0, |indices| indices[i] as u64),
-        })
+        Ok(found.ok_or_else(name)?)
     };
-    spans.iter().enumerate().map(item).collect()
+    spans.iter().map(recording).collect()
 }
