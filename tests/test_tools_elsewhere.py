@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,11 @@ def place(tmp_path: Path) -> Path:
     write(tmp_path / "run/split.csv", ["path", "label", "group", "part"],
           [[f, label, f.name, "test"] for f, label in rows])  # fmt: skip
     columns = ["file_name", "label", "source", "family", "use", "group"]
-    for folder, source in (("sources", "font"), ("sources/unknown", "unknown")):
+    for folder, source in (
+        ("sources", "font"),
+        ("sources/unknown", "unknown"),
+        ("sources/melodies", "font"),
+    ):
         made = []
         for i, (_, label) in enumerate(rows):
             y = np.random.default_rng(i).standard_normal(16000) * 0.1
@@ -36,6 +41,9 @@ def place(tmp_path: Path) -> Path:
             soundfile.write(tmp_path / folder / f"{i}.wav", y, 16000)
             made.append([f"{i}.wav", label, source, source, "test", label])
         write(tmp_path / folder / "metadata.csv", columns, made)
+    for label in names:
+        (tmp_path / "sources/gcompris" / label).mkdir(parents=True)
+        soundfile.write(tmp_path / "sources/gcompris" / label / "a.ogg", y, 16000)
     return tmp_path
 
 
@@ -63,6 +71,8 @@ def test_every_row_of_the_table(place: Path) -> None:
     assert {name for name in found if "never heard, " in name} == {font}
     assert found["mean of these sources"] == found[font]
     assert sum(name.startswith("Philharmonia, ") for name in found) == len(elsewhere.CONDITIONS)
+    assert found["melodies of these sources, 2 classes"] == found[font], "the same sounds"
+    assert found["recordings by other players, 2 classes"].recording in (0, 50, 100), "one of each"
     # The unknown sounds are the notes themselves: nothing tells them apart.
     assert found["unknown sounds told from sources never heard: AUROC"][0] == pytest.approx(50)
     assert all(0 <= value <= 100 for row in found.values() for value in row if value is not None)
@@ -73,6 +83,12 @@ def test_a_model_that_has_heard_every_source(place: Path) -> None:
     with (place / "run/split.csv").open("a", newline="") as file:
         csv.writer(file).writerows([n["path"], n["label"], "", "train"] for n in notes)
     with pytest.raises(SystemExit, match="it has heard every source; leave one out"):
+        elsewhere.scores(place / "run", place / "sources")
+
+
+def test_sources_of_before_there_were_melodies(place: Path) -> None:
+    shutil.rmtree(place / "sources/gcompris")
+    with pytest.raises(SystemExit, match=r"no gcompris here; call render_sources\.py .* again"):
         elsewhere.scores(place / "run", place / "sources")
 
 

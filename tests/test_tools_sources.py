@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import csv
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+import gcompris
 import render_sources
 import shared_samples
 import soundfont
@@ -247,14 +249,54 @@ def test_what_is_missing_is_named_and_nothing_is_rendered(
     nothing = sources.Source("merlin", "pip:no-such-package", "a/b.sf2", "?", "test")
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(render_sources, "SOURCES", (nowhere, nothing))
+    monkeypatch.setattr(gcompris, "RESOURCE", tmp_path / "no.rcc")
     with pytest.raises(SystemExit) as error:
         render_sources.main([str(tmp_path / "out")])
     message = str(error.value)
-    for package in ("fluidsynth", "timidity", "espeak-ng", "some-soundfont"):
+    for package in ("fluidsynth", "timidity", "espeak-ng", "some-soundfont", "gcompris-qt-data"):
         assert f"apt-get install {package}" in message
     assert "pip install --no-deps no-such-package" in message
     assert "\n" not in message
     assert not (tmp_path / "out").exists()
+
+
+def rcc(contents: dict[str, bytes], version: int) -> bytes:
+    """A binary resource of Qt: the files in one folder, "sounds", every second one compressed."""
+    names, data, nodes = b"", b"", []
+
+    def named(name: str) -> int:
+        nonlocal names
+        at = len(names)
+        names += struct.pack(">HI", len(name), 0) + name.encode("utf-16-be")
+        return at
+
+    date = struct.pack(">Q", 0) if version > 1 else b""
+    nodes.append(struct.pack(">IHII", 0, 2, 1, 1) + date)
+    nodes.append(struct.pack(">IHII", named("sounds"), 2, len(contents), 2) + date)
+    for i, (name, body) in enumerate(contents.items()):
+        stored = struct.pack(">I", len(body)) + zlib.compress(body) if i % 2 else body
+        nodes.append(struct.pack(">IHHHI", named(name), i % 2, 0, 0, len(data)) + date)
+        data += struct.pack(">I", len(stored)) + stored
+    tree = b"".join(nodes)
+    offsets = 20, 20 + len(tree), 20 + len(tree) + len(data)
+    return b"qres" + struct.pack(">IIII", version, *offsets) + tree + data + names
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_melodies_are_taken_out_of_a_resource(tmp_path: Path, version: int) -> None:
+    contents = {"horn.ogg": b"a horn", "violin.ogg": b"a violin", "horn.svg": b"a picture"}
+    file = tmp_path / "instruments.rcc"
+    file.write_bytes(rcc(contents, version))
+    assert gcompris.write_recordings(tmp_path / "out", file) == 2
+    written = {p.relative_to(tmp_path / "out").as_posix(): p.read_bytes()
+               for p in (tmp_path / "out").rglob("*.*")}  # fmt: skip
+    assert written == {"french-horn/horn.ogg": b"a horn", "unknown/violin.ogg": b"a violin"}
+    assert set(gcompris.CLASSES.values()) <= {part.label for part in CLASSES}
+    file.write_bytes(b"RIFF" + bytes(40))
+    with pytest.raises(ValueError, match="no binary resource of Qt"):
+        gcompris.write_recordings(tmp_path / "out", file)
+    with pytest.raises(FileNotFoundError, match="apt-get install gcompris-qt-data"):
+        gcompris.write_recordings(tmp_path / "out", tmp_path / "absent.rcc")
 
 
 def test_the_tables_agree() -> None:

@@ -4,9 +4,10 @@
 
 RUN: run folders that `audiocls train` made of a manifest of `orchestra.py`, or of one orchestra
 alone; several, one a seed, give mean ± deviation. Asked are its own held-out recordings; the notes
-of every soundfont, but for those of which it has heard the samples, from whatever soundfont; the
-Philharmonia's held-out recordings, degraded (`degrade.py`); and whether sounds of kinds that did
-not train are told from the instruments. Prints a table.
+of every soundfont, but for those of which it has heard the samples, from whatever soundfont, and
+their melodies; recordings by other players (`gcompris.py`); the Philharmonia's held-out recordings,
+degraded (`degrade.py`); and whether sounds of kinds that did not train are told from the
+instruments. Prints a table.
 """
 
 from __future__ import annotations
@@ -118,6 +119,14 @@ def never_heard(run: Path, sources: Path) -> list[dict[str, str]]:
     ]
 
 
+def other_players(sources: Path) -> list[tuple[str, str]]:
+    """Path and label of recordings by other players, those of no class of ours `unknown`."""
+    found = sorted((sources / "gcompris").glob("*/*.ogg"))
+    if not found:
+        raise SystemExit(f"{sources}: no gcompris here; call render_sources.py {sources} again")
+    return [(str(path), path.parent.name) for path in found]
+
+
 def degraded(rows: Iterable[tuple[str, str]], condition: str, out: Path) -> list[tuple[str, str]]:
     """Copies of the first recordings of each class."""
     made: list[tuple[str, str]] = []
@@ -162,6 +171,17 @@ def scores(run: Path, sources: Path) -> dict[str, Row]:
     found["mean of these sources"] = Row(
         *map(statistics.mean, zip(*(found[n] for n in names), strict=True))
     )
+    unheard = {(note["label"], note["source"]) for note in notes}
+    tunes = [
+        (row["path"], row["label"])
+        for row in rendered(sources / "melodies", "all")
+        if (row["label"], row["source"]) in unheard
+    ]
+    judge(f"melodies of these sources, {len({label for _, label in tunes})} classes", tunes)
+    played = other_players(sources)
+    instruments = [row for row in played if row[1] != UNKNOWN]
+    n = len({label for _, label in instruments})
+    judge(f"recordings by other players, {n} classes", instruments)
     with tempfile.TemporaryDirectory() as folder:
         for condition in CONDITIONS:
             rows = degraded(orchestra, condition, Path(folder))
@@ -175,6 +195,7 @@ def scores(run: Path, sources: Path) -> dict[str, Row]:
         found[f"unknown sounds told from {where}: AUROC"] = Row(100 * area)
         found[f"of them refused, where {KEPT:.0%} of {where} are kept"] = Row(100 * refused)
     if (limit := model.threshold) is not None:
+        others = answers(model, [row for row in played if row[1] == UNKNOWN])[1]
         for what, share in (
             ("held-out pitches that are answered", np.mean(home >= limit)),
             (
@@ -182,6 +203,10 @@ def scores(run: Path, sources: Path) -> dict[str, Row]:
                 np.mean(known["sources never heard"] >= limit),
             ),
             ("unknown sounds that are refused", np.mean(strange < limit)),
+            (
+                "other players' instruments of no class that are",
+                np.mean(certainty(others, model.classes_) < limit),
+            ),
         ):
             found[f"at the model's own threshold: {what}"] = Row(100 * float(share))
     return found

@@ -3,10 +3,12 @@
     python tools/render_sources.py OUT                  # everything: docs/sources.md has the table
     python tools/render_sources.py OUT --per-class 5    # a small set: the first of the same notes
 
-writes OUT/SOURCE/CLASS/*.flac with OUT/metadata.csv, and OUT/unknown/KIND/*.flac with
-OUT/unknown/metadata.csv, all mono, 44.1 kHz, 16 bit. `audiocls extract OUT` reads either. The same
-command gives the same notes again, and goes on where it was interrupted. What is not installed is
-named before anything is rendered.
+writes OUT/SOURCE/CLASS/*.flac with OUT/metadata.csv, OUT/unknown/KIND/*.flac with
+OUT/unknown/metadata.csv, and melodies, OUT/melodies/SOURCE/CLASS/*.flac with
+OUT/melodies/metadata.csv, all mono, 44.1 kHz, 16 bit. `audiocls extract OUT` reads each. What real
+players play comes from gcompris.py, as OUT/gcompris/CLASS/*.ogg. The same command gives the same
+sounds again, and goes on where it was interrupted. What is not installed is named before anything
+is rendered.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+import gcompris
 import soundfont
 import unknown_sounds
 from recording import write_recording
@@ -47,6 +50,9 @@ VELOCITIES = (40, 68, 96, 124)  # piano, mezzopiano, forte, fortissimo
 HOLDS_S = (0.6, 1.2, 2.4)
 RELEASE_S = 0.6  # what is kept after the key goes up
 GAP_S = 0.4  # silence before the next note
+MELODIES = 3  # a class and source
+MELODY_S = 5.0
+STEPS_S = (0.15, 0.2, 0.3, 0.4, 0.6)  # lengths of the notes of a melody
 SILENT = 10 ** (-60 / 20)  # a note whose peak is below it is left out, and counted
 PITCHES = ("C", "Cs", "D", "Ds", "E", "F", "Fs", "G", "Gs", "A", "As", "B")
 COLUMNS = (
@@ -110,25 +116,44 @@ def choose_notes(parts: Iterable[Part], presets: soundfont.Presets, n: int) -> l
     return notes
 
 
-def midi_file(notes: Iterable[Note]) -> tuple[bytes, list[float]]:
+def choose_melody(parts: list[Part], presets: soundfont.Presets, number: int) -> list[Note]:
+    """`MELODY_S` seconds of one of the parts, in small steps up and down within its range."""
+    part = parts[number % len(parts)]
+    keys = [k for k in range(part.low, part.high + 1)
+            if any(lo <= k <= hi for lo, hi, _ in presets[part.program])]  # fmt: skip
+    rng = np.random.default_rng(zlib.crc32(f"{part.label} {part.name} {number}".encode()))
+    notes: list[Note] = []
+    at = int(rng.integers(len(keys)))
+    while sum(note.hold_s for note in notes) < MELODY_S:
+        velocity, hold_s = int(rng.integers(60, 121)), float(rng.choice(STEPS_S))
+        notes.append(Note(part, keys[at], velocity, hold_s))
+        at = int(np.clip(at + rng.integers(-5, 6), 0, len(keys) - 1))
+    return notes
+
+
+def midi_file(notes: Iterable[Note], *, legato: bool = False) -> tuple[bytes, list[float]]:
     """The notes one after the other as a Standard MIDI File, and when each begins, in seconds.
 
     Format 0, a tick is a millisecond. Before each note its bank and program are chosen, after it
-    all sound is cut, so that no note rings into the next.
+    all sound is cut, so that no note rings into the next; but if `legato`, the next begins at once.
     """
     events: list[tuple[int, bytes]] = []
     starts, now = [], 100
     for note in notes:
         bank, program = note.part.program
         channel = 9 if bank == DRUMS else 0
-        if bank != DRUMS:
-            events.append((now - 20, bytes([0xB0, 0, bank])))
-        events.append((now - 10, bytes([0xC0 | channel, program])))
+        if not (legato and starts):  # a melody is of one program
+            if bank != DRUMS:
+                events.append((now - 20, bytes([0xB0, 0, bank])))
+            events.append((now - 10, bytes([0xC0 | channel, program])))
         events.append((now, bytes([0x90 | channel, note.midi, note.velocity])))
         events.append((now + round(1000 * note.hold_s), bytes([0x80 | channel, note.midi, 0])))
+        starts.append(now / 1000)
+        if legato:
+            now += round(1000 * note.hold_s)
+            continue
         end = now + round(1000 * note.length_s)
         events.append((end + 50, bytes([0xB0 | channel, 120, 0])))
-        starts.append(now / 1000)
         now = end + round(1000 * GAP_S)
     events.append((now, b"\xff\x2f\x00"))
     track = b"\x00\xff\x51\x03" + (1_000_000).to_bytes(3, "big")  # a quarter note is a second
@@ -198,8 +223,7 @@ def write_table(path: Path, rows: list[dict[str, object]]) -> None:
 def render_source(source: Source, out: Path, per_class: int) -> tuple[list[dict], list[dict]]:
     """All notes of a soundfont: the rows of the classes, and those of the unknown kinds."""
     presets = soundfont.read(path_of(source))
-    with FAMILIES.open(newline="") as file:
-        family = {(row["label"], row["source"]): row["family"] for row in csv.DictReader(file)}
+    family = families()
     known, unknown = [], []
     # The kinds of the test come from all soundfonts, those to learn from few: as many of each.
     for parts, use, n in (
@@ -236,6 +260,38 @@ def render_source(source: Source, out: Path, per_class: int) -> tuple[list[dict]
     return known, unknown
 
 
+def render_melodies(source: Source, out: Path) -> list[dict[str, object]]:
+    """The rows of its melodies, of every class that it has."""
+    presets = soundfont.read(path_of(source))
+    family = families()
+    rows = []
+    for label, its_parts in by_label(CLASSES).items():
+        parts = [part for part in its_parts if presets.get(part.program)]
+        if not parts or (source.name, label) in BORROWED:
+            continue
+        for number in range(MELODIES):
+            notes = choose_melody(parts, presets, number)
+            file = Path(source.name, label, f"{label}_melody_{number}.flac")
+            if not (out / file).exists():
+                midi, starts = midi_file(notes, legato=True)
+                with tempfile.TemporaryDirectory() as folder:
+                    sound = synthesize(source, midi, Path(folder))
+                write_recording(out / file, cut(sound, starts[0], MELODY_S), RATE)
+            rows.append({
+                "file_name": file.as_posix(), "label": label, "source": source.name,
+                "family": family[label, source.name], "use": "test",
+                "group": f"{label}/melody-{number}", "articulation": notes[0].part.name,
+                "licence": source.licence,
+            })  # fmt: skip
+    return rows
+
+
+def families() -> dict[tuple[str, str], str]:
+    """Class and source → which sources share its samples."""
+    with FAMILIES.open(newline="") as file:
+        return {(row["label"], row["source"]): row["family"] for row in csv.DictReader(file)}
+
+
 def check_installed(sources: Iterable[Source]) -> None:
     """Raises FileNotFoundError that names everything that is missing."""
     missing = []
@@ -247,6 +303,8 @@ def check_installed(sources: Iterable[Source]) -> None:
             path_of(source)
         except FileNotFoundError as error:
             missing.append(str(error))
+    if not gcompris.RESOURCE.is_file():
+        missing.append(f"apt-get install {gcompris.PACKAGE}")
     if missing:
         raise FileNotFoundError("not installed: " + "; ".join(missing))
 
@@ -266,11 +324,12 @@ def main(arguments: list[str] | None = None) -> None:
         check_installed(sources)
     except FileNotFoundError as error:
         sys.exit(str(error))
-    known, unknown = [], []
+    known, unknown, melodies = [], [], []
     for source in sources:
         more, others = render_source(source, args.out, args.per_class)
         known += more
         unknown += others
+        melodies += render_melodies(source, args.out / "melodies")
     for kind, name, samples, row in unknown_sounds.all_sounds(args.per_class):
         file = Path(kind, f"{name}.flac")
         if not (args.out / "unknown" / file).exists():
@@ -278,7 +337,12 @@ def main(arguments: list[str] | None = None) -> None:
         unknown.append({"file_name": file.as_posix(), "label": kind, **row})
     write_table(args.out / "metadata.csv", known)
     write_table(args.out / "unknown" / "metadata.csv", unknown)
-    print(f"{len(known)} notes: {args.out}; {len(unknown)} unknown sounds: {args.out / 'unknown'}")
+    write_table(args.out / "melodies" / "metadata.csv", melodies)
+    played = gcompris.write_recordings(args.out / "gcompris")
+    print(
+        f"{args.out}: {len(known)} notes, {len(melodies)} melodies, {len(unknown)} unknown sounds, "
+        f"{played} recordings by other players"
+    )
 
 
 if __name__ == "__main__":
