@@ -47,6 +47,7 @@ CHAIN: dict[str, dict[str, Any]] = {
     "without gain": {"gain_p": 0.0},
     "without clipping": {"clip_p": 0.0},
     "without polarity and shift": {"polarity_p": 0.0, "shift_p": 0.0},
+    "with phrases": {"phrase_p": 0.5},
     "new windows alone": NONE,
 }
 SCORES = ("val_balanced_accuracy", "balanced_accuracy", "recording_balanced_accuracy")

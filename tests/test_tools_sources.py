@@ -180,6 +180,31 @@ def test_the_midi_file_says_what_is_played_when() -> None:
     assert first + 1200 <= cuts[0] < second <= cuts[1], "a note rings into the next"
 
 
+def test_a_melody_goes_on_without_a_pause() -> None:
+    steel = Part("guitar", "steel", (0, 25), 40, 83)
+    nylon = Part("guitar", "nylon", (0, 24), 40, 83)
+    presets = {(0, 24): EVERYWHERE, (0, 25): [(50, 60, EVERYWHERE[0][2])]}
+    melody = render_sources.choose_melody([nylon, steel], presets, 1)
+    assert melody == render_sources.choose_melody([nylon, steel], presets, 1)
+    assert melody != render_sources.choose_melody([nylon, steel], presets, 3)
+    assert {note.part for note in melody} == {steel}
+    assert all(50 <= note.midi <= 60 for note in melody), "keys that it has samples for"
+    steps = np.diff([note.midi for note in melody])
+    assert np.abs(steps).max() <= 5
+    assert 5 <= sum(note.hold_s for note in melody) < 5.7
+
+    midi, starts = midi_file(melody, legato=True)
+    events = parse(midi)
+    played = [(t, e[0] >> 4, e[1]) for t, e in events if e[0] & 0xF0 in (0x80, 0x90)]
+    at, expected = 100, []
+    for note in melody:
+        expected += [(at, 9, note.midi), (at + round(1000 * note.hold_s), 8, note.midi)]
+        at += round(1000 * note.hold_s)
+    assert played == expected
+    assert starts[0] == 0.1
+    assert [e for _, e in events if e[0] == 0xC0] == [b"\xc0\x19"]
+
+
 def test_cutting_takes_the_note_and_fades_it_out() -> None:
     t = np.arange(3 * RATE) / RATE
     sound = np.where((t >= 1) & (t < 2), 0.5, 0.0)
