@@ -93,9 +93,8 @@ def noisy(snr_db: float) -> Callable[[Samples, int, np.random.Generator], Sample
         spectrum = np.fft.rfft(rng.standard_normal(len(y)))
         spectrum /= np.sqrt(np.maximum(np.fft.rfftfreq(len(y), 1 / rate), 20))
         noise = np.fft.irfft(spectrum, len(y))
-        return y + noise * np.sqrt(
-            np.mean(y**2) / max(np.mean(noise**2), 1e-20) / 10 ** (snr_db / 10)
-        )
+        power = max(float(np.mean(noise**2)), 1e-20)
+        return y + noise * np.sqrt(np.mean(y**2) / power / 10 ** (snr_db / 10))
 
     return condition
 

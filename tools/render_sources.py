@@ -61,6 +61,7 @@ COLUMNS = (
 )  # fmt: skip
 
 Samples = NDArray[np.float64]
+Rows = list[dict[str, object]]  # of a metadata.csv
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,8 @@ def midi_file(notes: Iterable[Note], *, legato: bool = False) -> tuple[bytes, li
     all sound is cut, so that no note rings into the next; but if `legato`, the next begins at once.
     """
     events: list[tuple[int, bytes]] = []
-    starts, now = [], 100
+    starts: list[float] = []
+    now = 100
     for note in notes:
         bank, program = note.part.program
         channel = 9 if bank == DRUMS else 0
@@ -212,7 +214,7 @@ def render(source: Source, notes: list[Note], paths: list[Path]) -> list[bool]:
     return [path.exists() for path in paths]
 
 
-def write_table(path: Path, rows: list[dict[str, object]]) -> None:
+def write_table(path: Path, rows: Rows) -> None:
     """The metadata.csv beside the recordings that it names."""
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
@@ -220,11 +222,12 @@ def write_table(path: Path, rows: list[dict[str, object]]) -> None:
         table.writerows(rows)
 
 
-def render_source(source: Source, out: Path, per_class: int) -> tuple[list[dict], list[dict]]:
+def render_source(source: Source, out: Path, per_class: int) -> tuple[Rows, Rows]:
     """All notes of a soundfont: the rows of the classes, and those of the unknown kinds."""
     presets = soundfont.read(path_of(source))
     family = families()
-    known, unknown = [], []
+    known: Rows = []
+    unknown: Rows = []
     # The kinds of the test come from all soundfonts, those to learn from few: as many of each.
     for parts, use, n in (
         (CLASSES, source.use, per_class),
@@ -260,11 +263,11 @@ def render_source(source: Source, out: Path, per_class: int) -> tuple[list[dict]
     return known, unknown
 
 
-def render_melodies(source: Source, out: Path) -> list[dict[str, object]]:
+def render_melodies(source: Source, out: Path) -> Rows:
     """The rows of its melodies, of every class that it has."""
     presets = soundfont.read(path_of(source))
     family = families()
-    rows = []
+    rows: Rows = []
     for label, its_parts in by_label(CLASSES).items():
         parts = [part for part in its_parts if presets.get(part.program)]
         if not parts or (source.name, label) in BORROWED:

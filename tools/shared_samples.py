@@ -121,7 +121,8 @@ def families(names: Iterable[str], shared: Iterable[tuple[str, str]]) -> dict[st
 def main() -> None:
     """Compare all soundfonts, instrument by instrument."""
     presets = {source.name: soundfont.read(path_of(source)) for source in SOURCES}
-    rows, likenesses = [], {}
+    rows = []
+    likenesses: dict[tuple[str, str, str], float] = {}
     for label, parts in by_label((*CLASSES, *UNKNOWN_TRAIN, *UNKNOWN_TEST)).items():
         plays = {
             name: heads(parts, presets[name])

@@ -61,10 +61,10 @@ def chunks(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
 
 def read_sf2(path: Path) -> Presets:
     """See `read`."""
-    data = memoryview(np.memmap(path, mode="r"))
+    data = np.memmap(path, mode="r").data
     if bytes(data[:4]) != b"RIFF" or bytes(data[8:12]) != b"sfbk":
         raise ValueError(f"{path} is no SoundFont 2 file")
-    tables = {}
+    tables: dict[bytes, memoryview] = {}
     for name, body in chunks(data[12:]):
         if name == b"LIST" and bytes(body[:4]) != b"INFO":
             tables.update(chunks(body[4:]))

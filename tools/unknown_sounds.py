@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -150,11 +151,11 @@ def all_sounds(per_kind: int) -> Iterator[tuple[str, str, Callable[[], Samples],
             level = rng.uniform(-35, -12)
             name = f"{kind}_{i:03}"
             row = {"source": "computed", "family": "computed", "use": use, "group": f"{kind}/{i}"}
-            yield kind, name, lambda make=make, level=level, rng=rng: make(level, rng), row
+            yield kind, name, partial(make, level, rng), row
     for kind, (use, voices, sentences) in SPEECH.items():
         lines = [(s, v, r) for r in range(3) for s in range(len(sentences)) for v in voices]
         for s, voice, r in lines[:per_kind]:
             name = f"{kind}_{voice}_{s}_{r}"
             row = {"source": "espeak-ng", "family": "espeak-ng", "use": use, "group": f"{kind}/{s}"}
             speed, pitch = (150, 180, 130)[r], (50, 40, 65)[r]
-            yield kind, name, lambda a=(voice, sentences[s], speed, pitch): speak(*a), row
+            yield kind, name, partial(speak, voice, sentences[s], speed, pitch), row
