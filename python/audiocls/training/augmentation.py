@@ -28,7 +28,7 @@ class Augmentation:
     phrase_gain_db: Pair = (-6.0, 6.0)
     """How much louder than the first a note that follows is."""
     phrase_rest_db: Pair = (-60.0, 0.0)
-    """How much what sounds falls when the next note begins."""
+    """What is left of what sounds when the next note begins."""
     filter_p: float = 0.7
     """Probability of random filters: a low shelf, a high shelf and two peaks."""
     filter_db: float = 12.0

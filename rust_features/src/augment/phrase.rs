@@ -1,7 +1,7 @@
 //! A phrase: within the clip other recordings begin, as notes follow each other in music and calls in a
 //! chorus. Whose they are, decides the one who knows the labels.
 //!
-//! At a change what sounds falls by a drawn number of decibels within [`FADE_S`] and goes on below, as
+//! At a change what sounds falls to a drawn level within [`FADE_S`] and goes on below what follows, as
 //! a string or a room does. What follows is played from its beginning and at the pitch of the clip, as
 //! loud as the clip's own recording, each by the mean square of its first second, but for a drawn gain;
 //! by [`MOST_GAIN`] at most.
@@ -44,9 +44,9 @@ pub struct PhraseDraw {
 pub struct NoteDraw {
     /// Sample of the clip at which it begins.
     pub at: usize,
-    /// How much louder than the clip's own recording it is.
+    /// How much louder than the clip's own recording it is, in decibels.
     pub gain_db: f64,
-    /// How much what sounded before falls.
+    /// What is left of what sounded before, in decibels.
     pub rest_db: f64,
 }
 

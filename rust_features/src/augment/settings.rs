@@ -19,9 +19,9 @@ pub struct Settings {
     pub phrase_p: f64,
     /// How long a note of a phrase lasts, in seconds.
     pub phrase_note_s: [f64; 2],
-    /// How much louder than the first a note that follows is.
+    /// How much louder than the first a note that follows is, in decibels.
     pub phrase_gain_db: [f64; 2],
-    /// How much what sounds falls when the next note begins.
+    /// What is left of what sounds, in decibels, when the next note begins.
     pub phrase_rest_db: [f64; 2],
     /// Probability of random filters: a low shelf, a high shelf and two peaks.
     pub filter_p: f64,
