@@ -122,8 +122,8 @@ orchestra: build sources
 		--out features/orchestra
 	$(BIN)/audiocls train --model compact --features features/orchestra --feature mel-16k \
 		--source family --group-by group --remove-level --mixstyle 0.4 --noise-p 0.6 \
-		--noise-snr-db -5 40 --mixup 0 --time-mask 0 --freq-mask 0 --epochs 80 --patience 0 \
-		--out runs/orchestra --resume
+		--noise-snr-db -5 40 --phrase-p 0.5 --mixup 0 --time-mask 0 --freq-mask 0 --epochs 80 \
+		--patience 0 --out runs/orchestra --resume
 	$(BIN)/python tools/pack_model.py runs/orchestra python/audiocls/orchestra
 	$(BIN)/python tools/elsewhere.py build/sources runs/orchestra
 
