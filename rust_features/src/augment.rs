@@ -2,9 +2,9 @@
 //! an augmented clip → its features, in one go, while the clip is in the cache.
 //!
 //! One operation a file, in the order of a recording's life: [`pitch`], [`phrase`], [`filters`],
-//! [`reverb`], [`band_limit`], [`noise`], [`gain`], [`clipping`], [`polarity`], [`shift`]; then [`mix`]. Each is an
-//! immutable plan made from [`Settings`], and draws of its own from (seed, epoch, index) and nothing
-//! else: a clip is the same on any thread and machine, in whatever batch it stands.
+//! [`reverb`], [`band_limit`], [`noise`], [`gain`], [`clipping`], [`polarity`], [`shift`]; then [`mix`].
+//! Each is an immutable plan made from [`Settings`], and draws of its own from (seed, epoch, index) and
+//! nothing else: a clip is the same on any thread and machine, in whatever batch it stands.
 
 mod band_limit;
 mod biquad;
