@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from audiocls import (
 )
 from audiocls.compare import compare
 from audiocls.errors import SettingError
+from audiocls.training import train
 from audiocls.training.augmentation import NONE
 from audiocls.training.computed import ComputedStore, open_features
 from audiocls.training.device import Device
@@ -157,6 +159,16 @@ def test_clips_of_an_epoch_are_followed_by_others_of_their_class(store: Store) -
     torch.testing.assert_close(epoch(following), torch.from_numpy(want), rtol=0, atol=0)
     changed = (epoch(following) != epoch(None)).any(2).any(1).float().mean()
     assert changed > 0.9, "a phrase changes the clip"
+
+
+def test_a_phrase_is_in_what_trains(store: Store, tmp_path: Path) -> None:
+    def loss(out: str, p: float) -> str:
+        recipe = Recipe(**{**NONE, "phrase_p": p}, epochs=1, ema=0)  # type: ignore[arg-type]
+        train(store.path, "lstm", tmp_path / out, recipe=recipe, feature=SPEC, device="cpu")
+        rows = csv.DictReader((tmp_path / out / "history.csv").read_text().splitlines())
+        return next(rows)["train_loss"]
+
+    assert loss("a", 1) == loss("b", 1) != loss("c", 0)
 
 
 def test_bad_input_is_refused(data: Path, store: Store, tmp_path: Path) -> None:
