@@ -161,8 +161,8 @@ def test_notes_that_follow_are_at_the_pitch_of_the_clip(recording: NDArray[np.fl
     augmenter = plan(settings)
     drawn = json.loads(augmenter.drawn(1, 3, len(recording)))
     at = drawn["phrase"]["notes"][0]["at"]
-    alone = plan({**OFF, "pitch_p": 1})
-    note = wave(alone, recording[40_000 : 40_000 + math.ceil(CLIP * drawn["pitch"]["ratio"])], 3)
+    unjoined = plan({**OFF, "pitch_p": 1})
+    note = wave(unjoined, recording[40_000 : 40_000 + math.ceil(CLIP * drawn["pitch"]["ratio"])], 3)
     got = wave(augmenter, recording, 3, following=following)[at:]
     fell = int(0.02 * RATE)
     ratio = got[fell:] @ note[fell : CLIP - at] / (note[fell : CLIP - at] @ note[fell : CLIP - at])
@@ -437,6 +437,10 @@ def test_bad_arguments_are_refused(recording: NDArray[np.float32]) -> None:
     pair = np.empty((2, CLIP), np.float32)
     with pytest.raises(SettingError, match=r"following 3 is invalid: must be \[n, k, 3\]"):
         augmenter.batch([recording], two, np.arange(2), 0, pair, following=notes)
+    with pytest.raises(SettingError, match=r"following 4 is invalid: must be \[n, k, 3\]"):
+        augmenter.batch(
+            [recording], two, np.arange(2), 0, pair, following=np.tile(notes[:, :1], (4, 1, 1))
+        )
     for span in ([1, 0, 5], [0, -1, 5], [0, 0, len(recording) + 1], [0, 5, 4]):
         with pytest.raises(SettingError, match="lies in no array"):
             augmenter.batch([recording], np.array([span]), index, 0, out)

@@ -98,6 +98,8 @@ class FileLock:
 
 def check_augmentation(json: str) -> str: ...
 
+MOST_FOLLOWING: int
+
 @final
 class Augmenter:
     def __new__(

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 # The number of a partner's draw: that of the clip it is mixed into, in a range of its own.
 _PARTNER = 1 << 62
-# Notes that follow in a phrase at most, as the engine has it.
-MOST_FOLLOWING = 3
+# Notes that follow in a phrase at most.
+MOST_FOLLOWING = _native.MOST_FOLLOWING
 # In a folder of noises or impulse responses: 1 GiB in memory, an hour and a half at 44.1 kHz.
 MOST_SAMPLES = 1 << 28
 

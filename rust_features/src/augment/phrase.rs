@@ -15,7 +15,7 @@ use super::window::Samples;
 use crate::simd::Isa;
 
 /// Most notes that follow in a clip.
-pub const MOST: usize = 3;
+pub const MOST_FOLLOWING: usize = 3;
 /// Time in which what sounded falls.
 const FADE_S: f64 = 0.02;
 /// What tells how loud a recording is.
@@ -61,14 +61,15 @@ impl Phrase {
         }
     }
 
-    /// The clip begins within a note; those after it last as long as is drawn for each.
+    /// The clip begins within a note; those after it last as long as is drawn for each. None
+    /// where that one lasts beyond the clip.
     pub fn draw(&self, mut draws: Draws, clip_len: usize) -> Option<PhraseDraw> {
         if !draws.chance(self.p) {
             return None;
         }
-        let mut notes = Vec::with_capacity(MOST);
+        let mut notes = Vec::with_capacity(MOST_FOLLOWING);
         let mut at_s = draws.log_uniform(self.note_s) * draws.unit();
-        while notes.len() < MOST {
+        while notes.len() < MOST_FOLLOWING {
             let at = (at_s * self.sample_rate) as usize;
             if at >= clip_len {
                 break;
@@ -77,7 +78,7 @@ impl Phrase {
             notes.push(NoteDraw { at, gain_db, rest_db });
             at_s += draws.log_uniform(self.note_s);
         }
-        Some(PhraseDraw { notes })
+        (!notes.is_empty()).then_some(PhraseDraw { notes })
     }
 
     /// Mean square of a recording's first second. `buffer` is overwritten.

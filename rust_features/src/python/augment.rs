@@ -13,6 +13,7 @@ use crate::{Error, FeatureSpec, Result};
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(check_augmentation, module)?)?;
+    module.add("MOST_FOLLOWING", augment::MOST_FOLLOWING)?;
     module.add_class::<Augmenter>()
 }
 
@@ -117,17 +118,17 @@ impl Augmenter {
     ) -> PyResult<()> {
         let arrays = arrays.iter().map(Array::samples).collect::<PyResult<Vec<_>>>()?;
         let mut items = items(&arrays, &spans, Some(indices.as_slice()?))?;
-        let following = match &following {
-            Some(spans) => recordings(&arrays, spans.as_slice()?)?,
-            None => Vec::new(),
-        };
-        if !items.is_empty() && !following.len().is_multiple_of(items.len()) {
-            let rule = format!("must be [n, k, 3], n the clips, {}", items.len());
-            return Err(Error::setting("following", following.len(), rule).into());
-        }
-        let each = following.len() / items.len().max(1);
-        for (i, item) in items.iter_mut().enumerate() {
-            item.following = &following[i * each..(i + 1) * each];
+        let notes;
+        if let Some(spans) = &following {
+            let &[n, each, width] = spans.shape() else { unreachable!("it has three axes") };
+            if (n, width) != (items.len(), 3) {
+                let rule = format!("must be [n, k, 3], n the clips, {}", items.len());
+                return Err(Error::setting("following", n * each, rule).into());
+            }
+            notes = recordings(&arrays, spans.as_slice()?)?;
+            for (i, item) in items.iter_mut().enumerate() {
+                item.following = &notes[i * each..(i + 1) * each];
+            }
         }
         let others = match &mix {
             Some((spans, indices, weights)) => {
