@@ -127,6 +127,11 @@ def other_players(sources: Path) -> list[tuple[str, str]]:
     return [(str(path), path.parent.name) for path in found]
 
 
+def n_classes(rows: Iterable[tuple[str, str]]) -> int:
+    """How many labels there are. rows: path, label."""
+    return len({label for _, label in rows})
+
+
 def degraded(rows: Iterable[tuple[str, str]], condition: str, out: Path) -> list[tuple[str, str]]:
     """Copies of the first recordings of each class."""
     made: list[tuple[str, str]] = []
@@ -145,6 +150,7 @@ def scores(run: Path, sources: Path) -> dict[str, Row]:
     """What is asked → what came of it."""
     if not (notes := never_heard(run, sources)):
         raise SystemExit(f"{run}: it has heard every source; leave one out: orchestra.py --without")
+    played = other_players(sources)
     model = audiocls.Classifier.load(run)
     found: dict[str, Row] = {}
 
@@ -164,7 +170,7 @@ def scores(run: Path, sources: Path) -> dict[str, Row]:
     far = []
     for source in sorted({note["source"] for note in notes}):
         rows = [(n["path"], n["label"]) for n in notes if n["source"] == source]
-        what = f"`{source}`, never heard, {len({label for _, label in rows})} classes"
+        what = f"`{source}`, never heard, {n_classes(rows)} classes"
         far.append(certainty(judge(what, rows)[1], model.classes_))
     known = {"held-out pitches": home, "sources never heard": np.concatenate(far)}
     names = [name for name in found if "never heard" in name]
@@ -177,11 +183,9 @@ def scores(run: Path, sources: Path) -> dict[str, Row]:
         for row in rendered(sources / "melodies", "all")
         if (row["label"], row["source"]) in unheard
     ]
-    judge(f"melodies of these sources, {len({label for _, label in tunes})} classes", tunes)
-    played = other_players(sources)
+    judge(f"melodies of these sources, {n_classes(tunes)} classes", tunes)
     instruments = [row for row in played if row[1] != UNKNOWN]
-    n = len({label for _, label in instruments})
-    judge(f"recordings by other players, {n} classes", instruments)
+    judge(f"recordings by other players, {n_classes(instruments)} classes", instruments)
     with tempfile.TemporaryDirectory() as folder:
         for condition in CONDITIONS:
             rows = degraded(orchestra, condition, Path(folder))

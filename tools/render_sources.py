@@ -32,7 +32,7 @@ import gcompris
 import soundfont
 import unknown_sounds
 from recording import write_recording
-from shared_samples import FAMILIES, by_label
+from shared_samples import by_label, read_families
 from sources import (
     BORROWED,
     CLASSES,
@@ -96,10 +96,7 @@ def choose_notes(parts: Iterable[Part], presets: soundfont.Presets, n: int) -> l
     parts = [part for part in parts if presets.get(part.program)]
     notes: list[Note] = []
     for part in parts:
-        zones = presets[part.program]
-        keys = [
-            k for k in range(part.low, part.high + 1) if any(lo <= k <= hi for lo, hi, _ in zones)
-        ]
+        keys = keys_of(part, presets)
         rng = np.random.default_rng(zlib.crc32(f"{part.label} {part.name}".encode()))
         wanted = round(n * part.share / sum(p.share for p in parts))
         # Round by round each pitch once, in a new order, with another velocity and in time length.
@@ -117,11 +114,16 @@ def choose_notes(parts: Iterable[Part], presets: soundfont.Presets, n: int) -> l
     return notes
 
 
+def keys_of(part: Part, presets: soundfont.Presets) -> list[int]:
+    """The notes of its range for which the soundfont has a sample."""
+    zones = presets[part.program]
+    return [k for k in range(part.low, part.high + 1) if any(lo <= k <= hi for lo, hi, _ in zones)]
+
+
 def choose_melody(parts: list[Part], presets: soundfont.Presets, number: int) -> list[Note]:
     """`MELODY_S` seconds of one of the parts, in small steps up and down within its range."""
     part = parts[number % len(parts)]
-    keys = [k for k in range(part.low, part.high + 1)
-            if any(lo <= k <= hi for lo, hi, _ in presets[part.program])]  # fmt: skip
+    keys = keys_of(part, presets)
     rng = np.random.default_rng(zlib.crc32(f"{part.label} {part.name} {number}".encode()))
     notes: list[Note] = []
     at = int(rng.integers(len(keys)))
@@ -153,10 +155,10 @@ def midi_file(notes: Iterable[Note], *, legato: bool = False) -> tuple[bytes, li
         starts.append(now / 1000)
         if legato:
             now += round(1000 * note.hold_s)
-            continue
-        end = now + round(1000 * note.length_s)
-        events.append((end + 50, bytes([0xB0 | channel, 120, 0])))
-        now = end + round(1000 * GAP_S)
+        else:
+            end = now + round(1000 * note.length_s)
+            events.append((end + 50, bytes([0xB0 | channel, 120, 0])))
+            now = end + round(1000 * GAP_S)
     events.append((now, b"\xff\x2f\x00"))
     track = b"\x00\xff\x51\x03" + (1_000_000).to_bytes(3, "big")  # a quarter note is a second
     before = 0
@@ -225,7 +227,7 @@ def write_table(path: Path, rows: Rows) -> None:
 def render_source(source: Source, out: Path, per_class: int) -> tuple[Rows, Rows]:
     """All notes of a soundfont: the rows of the classes, and those of the unknown kinds."""
     presets = soundfont.read(path_of(source))
-    family = families()
+    family = read_families()
     known: Rows = []
     unknown: Rows = []
     # The kinds of the test come from all soundfonts, those to learn from few: as many of each.
@@ -266,7 +268,7 @@ def render_source(source: Source, out: Path, per_class: int) -> tuple[Rows, Rows
 def render_melodies(source: Source, out: Path) -> Rows:
     """The rows of its melodies, of every class that it has."""
     presets = soundfont.read(path_of(source))
-    family = families()
+    family = read_families()
     rows: Rows = []
     for label, its_parts in by_label(CLASSES).items():
         parts = [part for part in its_parts if presets.get(part.program)]
@@ -287,12 +289,6 @@ def render_melodies(source: Source, out: Path) -> Rows:
                 "licence": source.licence,
             })  # fmt: skip
     return rows
-
-
-def families() -> dict[tuple[str, str], str]:
-    """Class and source → which sources share its samples."""
-    with FAMILIES.open(newline="") as file:
-        return {(row["label"], row["source"]): row["family"] for row in csv.DictReader(file)}
 
 
 def check_installed(sources: Iterable[Source]) -> None:

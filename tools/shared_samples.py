@@ -118,6 +118,12 @@ def families(names: Iterable[str], shared: Iterable[tuple[str, str]]) -> dict[st
     return {name: "+".join(sorted(members)) for name, members in family.items()}
 
 
+def read_families() -> dict[tuple[str, str], str]:
+    """Label and source → its family, from the table that `main` wrote."""
+    with FAMILIES.open(newline="") as file:
+        return {(row["label"], row["source"]): row["family"] for row in csv.DictReader(file)}
+
+
 def main() -> None:
     """Compare all soundfonts, instrument by instrument."""
     presets = {source.name: soundfont.read(path_of(source)) for source in SOURCES}
