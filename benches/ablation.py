@@ -56,11 +56,11 @@ SCORES = ("val_balanced_accuracy", "balanced_accuracy", "recording_balanced_accu
 def table(
     done: dict[str, list[dict[str, Any]]],
     parts: Iterable[str],
-    epochs: int,
+    trained: str,
     model: str,
     feature: str,
 ) -> str:
-    """Mean ± deviation over the seeds that are finished."""
+    """Mean ± deviation over the seeds that are finished. trained: how long, on what."""
     head = ["", "seeds", "validation", "test, clips", "test, recordings"]
     lines = [head, ["---"] * len(head)]
     for what, rows in done.items():
@@ -73,7 +73,7 @@ def table(
     text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     left = [what for what in parts if what not in done]
     missing = f" Not run yet: {', '.join(left)}." if left else ""
-    about = f"`{model}` on `{feature}`, {epochs} epochs, balanced accuracy in per cent.{missing}"
+    about = f"`{model}` on `{feature}`, {trained}, balanced accuracy in per cent.{missing}"
     return f"{about}\n\n{text}"
 
 
@@ -83,6 +83,7 @@ def main() -> None:
     parser.add_argument("--feature", help="what is computed, where FEATURES holds samples")
     parser.add_argument("--model", default="compact")
     parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--clips-per-recording", type=int, default=0, help="0: all [0]")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("runs/ablation"))
     parser.add_argument("--threads", type=int, default=1)
@@ -91,12 +92,18 @@ def main() -> None:
     chain = audiocls.open_store(options.features).spec.kind == "samples"
     parts = CHAIN if chain else OFF
     name = f"chain-{options.model}" if chain else options.model
+    trained = f"{options.epochs} epochs"
+    if n := options.clips_per_recording:
+        trained += f" of {n} clip{'s' if n > 1 else ''} a recording"
     done: dict[str, list[dict[str, Any]]] = {}
     # One seed of every part first: a table that is broken off says something of each.
     for seeds in range(1, options.seeds + 1):
         for what, fields in parts.items():
             folder = options.out / f"{name}-{what.strip('`').replace(' ', '-')}"
-            recipe = Recipe.preset("modern", epochs=options.epochs, patience=0, **fields)
+            recipe = Recipe.preset(
+                "modern", epochs=options.epochs, patience=0,
+                clips_per_recording=options.clips_per_recording, **fields,
+            )  # fmt: skip
             made = compare(
                 [options.features], [options.model],
                 feature=[options.feature] if options.feature else None,
@@ -104,7 +111,7 @@ def main() -> None:
             )  # fmt: skip
             done[what] = made.rows
             feature = options.feature or options.features.name
-            text = table(done, parts, options.epochs, options.model, feature)
+            text = table(done, parts, trained, options.model, feature)
             print(f"\n{text}", flush=True)
             write(f"ablation-{name}", text)
 

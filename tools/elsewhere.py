@@ -183,9 +183,11 @@ def scores(run: Path, sources: Path) -> dict[str, Row]:
         for row in rendered(sources / "melodies", "all")
         if (row["label"], row["source"]) in unheard
     ]
-    judge(f"melodies of these sources, {n_classes(tunes)} classes", tunes)
+    what = f"melodies of these sources, {n_classes(tunes)} classes"
+    melodies = certainty(judge(what, tunes)[1], model.classes_)
     instruments = [row for row in played if row[1] != UNKNOWN]
-    judge(f"recordings by other players, {n_classes(instruments)} classes", instruments)
+    what = f"recordings by other players, {n_classes(instruments)} classes"
+    players = certainty(judge(what, instruments)[1], model.classes_)
     with tempfile.TemporaryDirectory() as folder:
         for condition in CONDITIONS:
             rows = degraded(orchestra, condition, Path(folder))
@@ -206,6 +208,8 @@ def scores(run: Path, sources: Path) -> dict[str, Row]:
                 "notes of sources never heard that are",
                 np.mean(known["sources never heard"] >= limit),
             ),
+            ("their melodies that are", np.mean(melodies >= limit)),
+            ("recordings by other players that are", np.mean(players >= limit)),
             ("unknown sounds that are refused", np.mean(strange < limit)),
             (
                 "other players' instruments of no class that are",

@@ -1,4 +1,4 @@
-"""A temperature for probabilities that mean what they say."""
+"""A temperature for probabilities that mean what they say, and a threshold for `unknown`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COLDEST, HOTTEST = 0.05, 20.0
 # The share of known recordings that may be answered with `unknown`. A model that has heard unknown
 # sounds needs less; those of other players and rooms seem stranger to it than validation's do.
 REFUSED = 0.05
-REFUSED_WITH_BACKGROUND = 0.01
+REFUSED_WITH_BACKGROUND = 0.005
 
 
 def fit_threshold(probabilities: NDArray[np.float64], classes: list[str]) -> float | None:
