@@ -285,8 +285,9 @@ def test_what_is_missing_is_named_and_nothing_is_rendered(
     assert not (tmp_path / "out").exists()
 
 
-def rcc(contents: dict[str, bytes], version: int) -> bytes:
-    """A binary resource of Qt: the files in one folder, "sounds", every second one compressed."""
+def rcc(contents: dict[str, bytes], version: int, packed: int = 1) -> bytes:
+    """A binary resource of Qt: the files in one folder, "sounds", every second one compressed.
+    packed: the flag that says so: 1 zlib, 4 zstd (for which zlib stands here)."""
     names, data, nodes = b"", b"", []
 
     def named(name: str) -> int:
@@ -300,7 +301,7 @@ def rcc(contents: dict[str, bytes], version: int) -> bytes:
     nodes.append(struct.pack(">IHII", named("sounds"), 2, len(contents), 2) + date)
     for i, (name, body) in enumerate(contents.items()):
         stored = struct.pack(">I", len(body)) + zlib.compress(body) if i % 2 else body
-        nodes.append(struct.pack(">IHHHI", named(name), i % 2, 0, 0, len(data)) + date)
+        nodes.append(struct.pack(">IHHHI", named(name), i % 2 * packed, 0, 0, len(data)) + date)
         data += struct.pack(">I", len(stored)) + stored
     tree = b"".join(nodes)
     offsets = 20, 20 + len(tree), 20 + len(tree) + len(data)
@@ -317,6 +318,9 @@ def test_melodies_are_taken_out_of_a_resource(tmp_path: Path, version: int) -> N
                for p in (tmp_path / "out").rglob("*.*")}  # fmt: skip
     assert written == {"french-horn/horn.ogg": b"a horn", "unknown/violin.ogg": b"a violin"}
     assert set(gcompris.CLASSES.values()) <= {part.label for part in CLASSES}
+    file.write_bytes(rcc(contents, version, packed=4))
+    with pytest.raises(ValueError, match=r"/sounds/violin\.ogg is compressed by zstd"):
+        gcompris.write_recordings(tmp_path / "out", file)
     file.write_bytes(b"RIFF" + bytes(40))
     with pytest.raises(ValueError, match="no binary resource of Qt"):
         gcompris.write_recordings(tmp_path / "out", file)

@@ -33,7 +33,8 @@ _COMPRESSED, _FOLDER, _ZSTD = 1, 2, 4
 def write_recordings(out: Path, resource: Path = RESOURCE) -> int:
     """Writes them to OUT/CLASS/NAME.ogg, the others to OUT/unknown/; how many there are.
 
-    Raises FileNotFoundError that names the package, ValueError for another kind of file.
+    Raises FileNotFoundError that names the package, ValueError for another kind of file or of
+    compression.
     """
     if not resource.is_file():
         raise FileNotFoundError(f"no {resource}: apt-get install {PACKAGE}")
@@ -75,7 +76,8 @@ def files(resource: bytes) -> Iterator[tuple[str, bytes]]:
         data = resource[start : start + size]
         if flags & _COMPRESSED:
             data = zlib.decompress(data[4:])  # after the length that it had
-        if not flags & _ZSTD:
-            yield path, data
+        elif flags & _ZSTD:
+            raise ValueError(f"{path} is compressed by zstd, which is not read here")
+        yield path, data
 
     return walk(0, "")
