@@ -103,9 +103,10 @@ study: build
 	$(BIN)/python benches/study.py --recipe study
 	$(BIN)/python benches/study.py --recipe modern
 
-# On a store that `audiocls extract … --feature mel` made; hours, and resumable.
+# On a store that `audiocls extract … --feature mel-16k` made; hours, and resumable.
 ablation: build
-	$(BIN)/python benches/ablation.py --features features/mel
+	$(BIN)/python benches/ablation.py
+	$(BIN)/python benches/ablation.py --model resnet --clips-per-recording 1
 
 parity: build
 	$(BIN)/python tests/parity_table.py

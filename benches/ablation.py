@@ -79,10 +79,10 @@ def table(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--features", type=Path, default=Path("features/mel"))
+    parser.add_argument("--features", type=Path, default=Path("features/mel-16k"))
     parser.add_argument("--feature", help="what is computed, where FEATURES holds samples")
     parser.add_argument("--model", default="compact")
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--clips-per-recording", type=int, default=0, help="0: all [0]")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("runs/ablation"))
