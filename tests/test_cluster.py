@@ -33,6 +33,9 @@ NODE = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": Fal
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     """Two nodes of one processor each, whose workers have this package."""
+    # Ray leaves a handler of its own, in Python, which a process that a later test forks has too:
+    # about to wait for a lock, it would never come to call it, and live on.
+    terminated = signal.getsignal(signal.SIGTERM)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")  # which would look for a network
         patch.setenv("PYTHONPATH", os.pathsep.join(map(str, (*PACKAGE, Path(__file__).parent))))
@@ -43,6 +46,7 @@ def cluster() -> Iterator[Cluster]:
         yield cluster
         ray.shutdown()
         cluster.shutdown()
+    signal.signal(signal.SIGTERM, terminated)
 
 
 @pytest.fixture
