@@ -321,6 +321,8 @@ def test_melodies_are_taken_out_of_a_resource(tmp_path: Path, version: int) -> N
     file.write_bytes(rcc(contents, version, packed=4))
     with pytest.raises(ValueError, match=r"/sounds/violin\.ogg is compressed by zstd"):
         gcompris.write_recordings(tmp_path / "out", file)
+    file.write_bytes(rcc({"horn.ogg": b"a horn", "horn.svg": b"a picture"}, version, packed=4))
+    assert gcompris.write_recordings(tmp_path / "out", file) == 1, "the picture is not read"
     file.write_bytes(b"RIFF" + bytes(40))
     with pytest.raises(ValueError, match="no binary resource of Qt"):
         gcompris.write_recordings(tmp_path / "out", file)

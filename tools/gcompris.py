@@ -39,18 +39,18 @@ def write_recordings(out: Path, resource: Path = RESOURCE) -> int:
     if not resource.is_file():
         raise FileNotFoundError(f"no {resource}: apt-get install {PACKAGE}")
     n = 0
-    for name, data in files(resource.read_bytes()):
-        if name.endswith(".ogg"):
-            path = out / CLASSES.get(Path(name).stem, UNKNOWN) / Path(name).name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
-            n += 1
+    for name, data in files(resource.read_bytes(), ".ogg"):
+        path = out / CLASSES.get(Path(name).stem, UNKNOWN) / Path(name).name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        n += 1
     return n
 
 
-def files(resource: bytes) -> Iterator[tuple[str, bytes]]:
-    """Paths and contents of a binary resource of Qt (what `rcc --binary` writes): a header, a tree
-    whose nodes are numbered, names in UTF-16, data; all big-endian, at offsets that the header has.
+def files(resource: bytes, suffix: str) -> Iterator[tuple[str, bytes]]:
+    """Paths and contents of what is named so in a binary resource of Qt (what `rcc --binary`
+    writes): a header, a tree whose nodes are numbered, names in UTF-16, data; all big-endian, at
+    offsets that the header has.
     """
     magic, version, tree, data_at, names_at = struct.unpack_from(">4s4I", resource)
     if magic != b"qres":
@@ -69,6 +69,8 @@ def files(resource: bytes) -> Iterator[tuple[str, bytes]]:
             n, first = struct.unpack_from(">II", resource, at + 6)
             for child in range(first, first + n):
                 yield from walk(child, path)
+            return
+        if not path.endswith(suffix):
             return
         (place,) = struct.unpack_from(">I", resource, at + 10)
         (size,) = struct.unpack_from(">I", resource, data_at + place)
