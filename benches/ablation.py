@@ -9,7 +9,6 @@ was stopped. The splits hold out whole pitches of an instrument, as the results 
 from __future__ import annotations
 
 import argparse
-import statistics
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import torch
 
 import audiocls
 from audiocls.compare import compare
+from audiocls.report.ranking import Spread
 from audiocls.training import Recipe
 from audiocls.training.augmentation import NONE
 
@@ -50,13 +50,8 @@ CHAIN: dict[str, dict[str, Any]] = {
     "with phrases": {"phrase_p": 0.5},
     "new windows alone": NONE,
 }
-SCORES = ("val_balanced_accuracy", "balanced_accuracy", "recording_balanced_accuracy")
-
-
-def spread(shares: list[float]) -> str:
-    """Mean ± deviation, in per cent."""
-    deviation = f" ± {100 * statistics.stdev(shares):.1f}" if len(shares) > 1 else ""
-    return f"{100 * statistics.mean(shares):z.1f}{deviation}"
+TEST = ("balanced_accuracy", "recording_balanced_accuracy")
+SCORES = ("val_balanced_accuracy", *TEST)
 
 
 def table(
@@ -76,11 +71,11 @@ def table(
     lines = [head, ["---", *["---:"] * (len(head) - 1)]]
     whole = next(iter(done.values()))
     for what, rows in done.items():
-        cells = [spread([row[score] for row in rows]) for score in SCORES]
-        for score in SCORES[1:]:
+        cells = [f"{Spread.of([100 * row[score] for row in rows]):.1f}" for score in SCORES]
+        for score in TEST:
             pairs = zip(rows, whole, strict=False)  # of the seeds that both have
-            less = [own[score] - of_whole[score] for own, of_whole in pairs]
-            cells.append("" if rows is whole else spread(less))
+            differences = [100 * (own[score] - of_whole[score]) for own, of_whole in pairs]
+            cells.append("" if rows is whole else f"{Spread.of(differences):z.1f}")
         lines.append([what, str(len(rows)), *cells])
     text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     left = [what for what in parts if what not in done]

@@ -17,6 +17,7 @@ from ablation import GROUPS, write
 
 from audiocls.compare import compare
 from audiocls.report.differences import answers
+from audiocls.report.ranking import Spread
 from audiocls.training import Recipe
 from audiocls.training.run import Result
 
@@ -57,9 +58,7 @@ def table(cells: Path) -> str:
                 continue
             row = [f"`{feature}`", f"`{model}`", str(len(done))]
             for score in SCORES.values():
-                values = [100 * score(run) for run in done]
-                spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-                row.append(f"{statistics.mean(values):.1f}{spread}")
+                row.append(f"{Spread.of([100 * score(run) for run in done]):.1f}")
             lines.append([*row, f"{statistics.mean(run.training_s for run in done):.0f}"])
     text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     return text + (f"\n\nNot run yet: {', '.join(missing)}." if missing else "")

@@ -198,7 +198,9 @@ def test_the_best_is_chosen_by_validation(made: tuple[Path, list[Cell]]) -> None
 def test_spread() -> None:
     values = [0.1, 0.4, 0.3]
     assert str(Spread.of(values)) == f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"
-    assert str(Spread.of([0.25])) == "0.250"
+    assert str(Spread.of([0.25])) == f"{Spread.of([0.25])}" == "0.250"
+    assert f"{Spread.of([1, 2]):.1f}" == "1.5 ± 0.7"
+    assert f"{Spread.of([-0.01]):z.1f}" == "0.0"
 
 
 def test_a_single_cell_has_the_interval_of_its_run(made: tuple[Path, list[Cell]]) -> None:

@@ -28,6 +28,7 @@ from audiocls.answers import certainty, closed_set
 from audiocls.description import UNKNOWN
 from audiocls.files import read_csv
 from audiocls.metrics import expected_calibration_error
+from audiocls.report.ranking import Spread
 from degrade import CONDITIONS, degrade, draws
 from orchestra import background, rendered
 
@@ -232,8 +233,7 @@ def main() -> None:
         cells = []
         for values in zip(*(f[name] for f in found), strict=True):
             numbers = [value for value in values if value is not None]
-            spread = f" ± {statistics.stdev(numbers):.1f}" if len(numbers) > 1 else ""
-            cells.append(f"{statistics.mean(numbers):.1f}{spread}" if numbers else "")
+            cells.append(f"{Spread.of(numbers):.1f}" if numbers else "")
         print(f"| {name} | {' | '.join(cells)} |")
 
 

@@ -61,9 +61,13 @@ class Spread:
         return cls(fmean(values), stdev(values) if len(values) > 1 else None)
 
     def __str__(self) -> str:
-        if self.deviation is None:
-            return f"{self.mean:.3f}"
-        return f"{self.mean:.3f} ± {self.deviation:.3f}"
+        return f"{self:.3f}"
+
+    def __format__(self, spec: str) -> str:
+        """Each number as `spec` says, by default with three decimals."""
+        spec = spec or ".3f"
+        deviation = "" if self.deviation is None else f" ± {self.deviation:{spec}}"
+        return f"{self.mean:{spec}}{deviation}"
 
 
 @dataclass(frozen=True, eq=False)
