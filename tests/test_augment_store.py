@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -222,6 +223,24 @@ def test_sounds_of_a_folder_are_those_of_arrays(
     computed = Augmenter(SPEC, Recipe(**chances)).batch(store, at, 1)
     assert (named == given).all()
     assert not (named == computed).all()
+
+
+@pytest.mark.parametrize("field", ["noises", "impulses"])
+def test_a_run_with_other_sounds_is_not_gone_on_with(
+    store: Store, own: Path, tmp_path: Path, field: str
+) -> None:
+    recipe = Recipe(**{field: str(own)}, epochs=1)
+
+    def run() -> dict[str, Any]:
+        return train(
+            store.path, "lstm", tmp_path / "run", recipe=recipe, feature=SPEC, resume=True,
+            device="cpu",
+        )  # fmt: skip
+
+    assert run() == run()
+    (own / "c.WAV").rename(own / "d.WAV")
+    with pytest.raises(SettingError, match="recordings in `impulses` or `noises` have changed"):
+        run()
 
 
 @pytest.mark.parametrize("field", ["noises", "impulses"])

@@ -6,6 +6,7 @@ on any thread and rank, in a run that was resumed.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from audiocls.audio import load
 from audiocls.data.listing.folder import list_folder
 from audiocls.errors import SettingError
 from audiocls.parallel import usable_cores
+from audiocls.training.augmentation import FOLDERS
 
 if TYPE_CHECKING:
     from audiocls.data.store import Store
@@ -162,6 +164,18 @@ class Augmenter:
             found = f"{out.dtype} {out.shape}"
             raise SettingError("out", found, f"must be C-contiguous float32 {shape}")
         return out
+
+
+def sounds_identity(recipe: Recipe) -> str:
+    """SHA-256 over paths and sizes of the recordings in the folders that the recipe names; "" where
+    it names none."""
+    folders = {name: getattr(recipe, name) for name in FOLDERS}
+    content = {
+        name: sorted((r.path, r.n_bytes) for r in list_folder(Path(folder)).recordings)
+        for name, folder in folders.items()
+        if folder is not None
+    }
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest() if content else ""
 
 
 def _sounds(field: str, folder: str | None, sample_rate: int) -> list[NDArray[np.float32]]:

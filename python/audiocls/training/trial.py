@@ -26,6 +26,7 @@ class Trial:
     fold: str | None = None
     feature: str = ""  # the store's name
     store: str = ""  # its identity
+    sounds: str = ""  # that of the recordings in the folders of the recipe, where it names any
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", architecture(self.model))
@@ -41,7 +42,8 @@ class Trial:
     def settings(self) -> dict[str, Any]:
         """What was chosen, as metrics.json shows it."""
         own = {key: getattr(self, key) for key in ("model", "seed", "group_by", "fold")}
-        return own | self.recipe.to_dict()
+        sounds = {"sounds": self.sounds} if self.sounds else {}
+        return own | self.recipe.to_dict() | sounds
 
     def differences(self, settings: dict[str, Any], store: str) -> Iterator[str]:
         """In what a run of other `settings` on a store of identity `store` differs."""
@@ -49,9 +51,11 @@ class Trial:
         # Prefixes of the fields of what is never done to a waveform here.
         off = tuple(name.removesuffix("p") for name in NONE if not own[name])
         for key, value in own.items():
-            if key not in settings and (not value or key.startswith(off)):
-                continue  # an earlier version did not know it, and here it is off
-            if settings.get(key) != value:
+            if key not in settings and (not value or key.startswith(("sounds", *off))):
+                continue  # an earlier version did not know it, and here it is off or unknown
+            if key == "sounds" and settings[key] != value:
+                yield "the recordings in `impulses` or `noises` have changed"
+            elif settings.get(key) != value:
                 yield f"`{key}` was {settings.get(key)}, is {value} now"
         if store != self.store:
             yield "the feature store has changed"
