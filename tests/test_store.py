@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 import audiocls
 from audiocls.data import extraction
+from audiocls.data.format import UNFINISHED, verify
 from audiocls.data.listing import list_recordings
 from audiocls.data.recordings import Listing, Recording, write_recordings
-from audiocls.data.store import UNFINISHED, Store, open_store, verify
+from audiocls.data.store import Store, open_store
 from audiocls.errors import DataError, SettingError
 from audiocls.files import LARGEST_DOCUMENT, write_json
 
@@ -124,7 +125,7 @@ def test_rows_taken_are_the_callers_own(store: Store) -> None:
 
 
 def test_few_shards_are_open_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("audiocls.data.store._OPEN_SHARDS", 1)
+    monkeypatch.setattr("audiocls.data.rows._OPEN_SHARDS", 1)
     fresh = open_store(store.path)
     assert np.array_equal(fresh.features[np.arange(len(fresh))[::-1]], store.numpy()[::-1])
 

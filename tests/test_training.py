@@ -15,7 +15,7 @@ from tiny_store import TinyStore, tiny_store
 
 from audiocls import FeatureSpec, build_model
 from audiocls.classifier import Classifier
-from audiocls.data.store import Clips
+from audiocls.data.rows import Clips
 from audiocls.description import Description
 from audiocls.errors import DataError, SettingError
 from audiocls.models import MODELS

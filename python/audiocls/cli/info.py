@@ -98,7 +98,8 @@ def _describe(path: Path) -> dict[str, Any]:
 
 def _verify(path: Path, as_json: bool) -> None:
     from audiocls.cli.progress import header_progress
-    from audiocls.data.store import open_store, verify
+    from audiocls.data.format import verify
+    from audiocls.data.store import open_store
 
     if not (path / "store.json").is_file():
         open_store(path)  # says what it is instead

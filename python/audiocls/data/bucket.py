@@ -20,7 +20,7 @@ from threading import Lock
 from typing import Any
 
 from audiocls import _native
-from audiocls.data.store import damage, files_of, read_about
+from audiocls.data.format import damage, files_of, read_about
 from audiocls.data.url import connect, failure, is_url
 from audiocls.errors import AudioclsError, DataError, SettingError
 from audiocls.files import replace_file

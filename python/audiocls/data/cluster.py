@@ -27,10 +27,11 @@ from audiocls import _native
 from audiocls.data.bucket import placed
 from audiocls.data.completion import loss
 from audiocls.data.extraction import Progress, Work, extract, make_part, plan
+from audiocls.data.format import files_of
 from audiocls.data.parts import merge, part_folder, read_part
 from audiocls.data.recordings import read_recordings
 from audiocls.data.resume import check_settings, opened
-from audiocls.data.store import Store, files_of
+from audiocls.data.store import Store
 from audiocls.data.url import is_url
 from audiocls.errors import AudioclsError, DataError, SettingError
 from audiocls.files import replace_file

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from audiocls import _native
+from audiocls.data.format import n_rows, shard_file
 from audiocls.data.recordings import Recording, write_recordings
 from audiocls.data.resume import made
-from audiocls.data.store import n_rows, shard_file
 from audiocls.errors import DataError
 from audiocls.files import escape, write_csv, write_json
 

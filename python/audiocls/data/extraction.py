@@ -29,11 +29,12 @@ from audiocls.data.completion import (
     loss,
     write_failures,
 )
+from audiocls.data.format import FORMAT, VERSION, shard_file
 from audiocls.data.listing import list_recordings
 from audiocls.data.parts import Part, part_folder, read_part
 from audiocls.data.recordings import Listing, Recording
 from audiocls.data.resume import known, missing_shards, opened
-from audiocls.data.store import FORMAT, VERSION, Store, open_store, shard_file
+from audiocls.data.store import Store, open_store
 from audiocls.data.url import is_url
 from audiocls.errors import DataError, LimitError, SettingError, unknown
 from audiocls.fallback import Decoding

@@ -13,16 +13,10 @@ from typing import Any, overload
 
 from audiocls.data.bucket import local, parts_at, placed
 from audiocls.data.completion import check_some_clip, complete, loss, write_failures
+from audiocls.data.format import UNFINISHED, files_of, read_about, verify
 from audiocls.data.recordings import Recording, iterate_recordings
 from audiocls.data.resume import PARTS, differing_settings, opened
-from audiocls.data.store import (
-    UNFINISHED,
-    Store,
-    files_of,
-    open_store,
-    read_about,
-    verify,
-)
+from audiocls.data.store import Store, open_store
 from audiocls.data.url import is_url
 from audiocls.errors import DataError, SettingError
 from audiocls.files import link_file, sync_folder

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from audiocls import _native
+from audiocls.data.format import SHARD_FILES, UNFINISHED, damage, read_about, shard_file, verify
 from audiocls.data.recordings import Recording, iterate_recordings, write_recordings
-from audiocls.data.store import SHARD_FILES, UNFINISHED, damage, read_about, shard_file, verify
 from audiocls.errors import DataError, SettingError
 from audiocls.files import escape, write_json
 from audiocls.parallel import for_each
