@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -231,16 +230,24 @@ def test_a_run_with_other_sounds_is_not_gone_on_with(
 ) -> None:
     recipe = Recipe(**{field: str(own)}, epochs=1)
 
-    def run() -> dict[str, Any]:
+    def trained() -> object:
         return train(
             store.path, "lstm", tmp_path / "run", recipe=recipe, feature=SPEC, resume=True,
             device="cpu",
         )  # fmt: skip
 
-    assert run() == run()
+    def compared() -> object:
+        return compare(
+            [store.path], ["lstm"], feature=["mel-16k"], recipe=recipe, device="cpu",
+            out=tmp_path / "compare",
+        ).rows  # fmt: skip
+
+    assert trained() == trained()
+    assert compared() == compared()
     (own / "c.WAV").rename(own / "d.WAV")
-    with pytest.raises(SettingError, match="recordings in `impulses` or `noises` have changed"):
-        run()
+    for again in (trained, compared):
+        with pytest.raises(SettingError, match="recordings in `impulses` or `noises` have changed"):
+            again()
 
 
 @pytest.mark.parametrize("field", ["noises", "impulses"])

@@ -119,17 +119,12 @@ def compare(
     trials = list(
         _trials(list(stores), models, recipe, seeds, _folds(folds, recordings, group_by), group_by)
     )
-    splits: dict[tuple[int, str | None], Split] = {}
-    for trial in trials:
-        if (trial.seed, trial.fold) not in splits:
-            split = make_split(recordings, group_by=group_by, fold=trial.fold, seed=trial.seed)
-            split = replace(split, warnings=left_out + split.warnings)
-            splits[trial.seed, trial.fold] = split
+    splits = _splits(trials, recordings, left_out)
 
     # Checked for the whole grid before the first cell is trained.
     cells: list[tuple[Trial, Run, Result | None]] = []
     for trial in trials:
-        trial = replace(trial, store=stores[trial.feature].identity)
+        trial = trial.on(stores[trial.feature])
         run = Run(Path(out) / "cells" / trial.name)
         split = splits[trial.seed, trial.fold]
         cells.append((trial, run, None if restart else run.finished(trial, split)))
@@ -232,6 +227,18 @@ def _trials(
             for feature in features:
                 for model in models:
                     yield Trial(model, recipe, seed, group_by, fold, feature)
+
+
+def _splits(
+    trials: Sequence[Trial], recordings: list[Recording], warnings: list[str]
+) -> dict[tuple[int, str | None], Split]:
+    """The split of each seed and fold, with further warnings."""
+    splits: dict[tuple[int, str | None], Split] = {}
+    for t in trials:
+        if (t.seed, t.fold) not in splits:
+            split = make_split(recordings, group_by=t.group_by, fold=t.fold, seed=t.seed)
+            splits[t.seed, t.fold] = replace(split, warnings=warnings + split.warnings)
+    return splits
 
 
 def common_recordings(stores: dict[str, Store]) -> tuple[list[Recording], list[str]]:

@@ -6,7 +6,6 @@ The model is chosen on the validation part; the test part is looked at once, at 
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,6 @@ from audiocls.errors import SettingError
 from audiocls.level import decibel
 from audiocls.models import build_model
 from audiocls.models.convolution import lay_out
-from audiocls.training.augment import sounds_identity
 from audiocls.training.computed import open_features
 from audiocls.training.device import Device
 from audiocls.training.epoch import Progress, batches_of, train_epoch, validate
@@ -108,7 +106,7 @@ def fit(
             f"must be >= {2 * device.world}: a pair of clips for each of {device.world} processes"
         )
         raise SettingError("batch_size", trial.recipe.batch_size, rule)
-    trial = replace(trial, store=store.identity, sounds=sounds_identity(trial.recipe))
+    trial = trial.on(store)
     if resume and (finished := run.finished(trial, split)) is not None:
         return finished
     # The global generators are the caller's: they are as before when this returns.

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from audiocls.errors import SettingError
 from audiocls.models import architecture
+from audiocls.training.augment import sounds_identity
 from audiocls.training.augmentation import NONE
 from audiocls.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from audiocls.data.store import Store
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,10 @@ class Trial:
         """FEATURE-MODEL-SEED, and the fold where there is one."""
         fold = f"-fold{self.fold.replace('/', 'of')}" if self.fold else ""
         return f"{self.feature}-{self.model}-{self.seed}{fold}"
+
+    def on(self, store: Store) -> Trial:
+        """The same of a store: with its identity, and that of the folders the recipe names."""
+        return replace(self, store=store.identity, sounds=sounds_identity(self.recipe))
 
     def settings(self) -> dict[str, Any]:
         """What was chosen, as metrics.json shows it."""
