@@ -28,6 +28,7 @@ from audiocls.training.evaluation import logits_of
 from audiocls.training.examples import Examples
 from audiocls.training.interrupt import CtrlC
 from audiocls.training.loop import new_state
+from audiocls.training.memory import reused_memory
 
 N_CLASSES, BATCH, LR = 14, 64, 1e-3
 SHAPES = {"mel": (44, 128), "mfcc": (49, 13)}  # (frames, features)
@@ -110,12 +111,13 @@ class Ours:
 
     def train(self) -> float:
         """The mean loss of an epoch."""
-        with CtrlC() as ctrl_c:
+        with reused_memory(), CtrlC() as ctrl_c:
             row = train_epoch(self.trial, self.state, self.examples, self.device, None, ctrl_c)
         return row["train_loss"]
 
     def evaluate(self) -> NDArray[np.float64]:
-        return logits_of(self.state.classifier, self.examples, self.device)
+        with reused_memory():
+            return logits_of(self.state.classifier, self.examples, self.device)
 
 
 def as_users_write_it(name: str, data: Any) -> nn.Module:

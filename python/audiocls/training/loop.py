@@ -25,6 +25,7 @@ from audiocls.training.evaluation import judge
 from audiocls.training.examples import Examples, split_examples
 from audiocls.training.interrupt import CtrlC
 from audiocls.training.leakage import leak_warnings
+from audiocls.training.memory import reused_memory
 from audiocls.training.normalisation import statistics
 from audiocls.training.recipe import Recipe
 from audiocls.training.run import Result, Run
@@ -110,7 +111,8 @@ def fit(
     if resume and (finished := run.finished(trial, split)) is not None:
         return finished
     # The global generators are the caller's: they are as before when this returns.
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())), CtrlC() as ctrl_c:
+    generators = torch.random.fork_rng(devices=range(torch.cuda.device_count()))
+    with generators, reused_memory(), CtrlC() as ctrl_c:
         parts = split_examples(store, split, trial, device, memory_gb)
         state = new_state(trial, store, parts[TRAIN], device)
         warnings = split.warnings + (leak_warnings(store, split) if leaks is None else leaks)
