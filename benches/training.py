@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from paired import ratio, seconds
+from plain_network import plain
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset
 
 from audiocls import FeatureSpec
 from audiocls.models import MODELS
-from audiocls.models.convolution import Convolution
 from audiocls.training import Device, Recipe, Trial
 from audiocls.training.epoch import train_epoch
 from audiocls.training.evaluation import logits_of
@@ -121,13 +121,8 @@ class Ours:
 
 
 def as_users_write_it(name: str, data: Any) -> nn.Module:
-    """The network, fresh, with torch's own convolutions over pictures features × frames."""
-    network = Ours(name, data, "float32").state.classifier.network
-    for module in network.modules():
-        if hasattr(module, "turned"):
-            module.turned = False
-        if isinstance(module, Convolution):
-            module.__class__ = nn.Conv2d
+    """The network, fresh, as anyone writes it."""
+    network = plain(Ours(name, data, "float32").state.classifier.network)
     return network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
 

@@ -29,7 +29,6 @@ from audiocls.description import (
 )
 from audiocls.errors import DataError
 from audiocls.files import replace_file
-from audiocls.models.padding import grid_mean
 from audiocls.spec import FeatureSpec
 
 OPSET = 20
@@ -184,33 +183,17 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-# --- layers that torch exports wrongly, or not at all, over a length that is not fixed ---
+# --- the layer that torch does not export over a length that is not fixed ---
 
 
 def exportable(classifier: Classifier) -> Classifier:
-    """The classifier with the same weights and such layers replaced."""
+    """The classifier with the same weights, and such layers replaced."""
     replaced = copy.deepcopy(classifier)
     for parent in list(replaced.modules()):
         for name, child in parent.named_children():
             if isinstance(child, nn.LSTM):
                 setattr(parent, name, _LSTM(child))
-            elif isinstance(child, nn.AdaptiveAvgPool2d):
-                setattr(parent, name, _AdaptiveAvgPool(child))
     return replaced
-
-
-class _AdaptiveAvgPool(nn.Module):
-    """`nn.AdaptiveAvgPool2d` becomes a pooling of the example's size without a word."""
-
-    def __init__(self, pool: nn.AdaptiveAvgPool2d) -> None:
-        super().__init__()
-        size = pool.output_size
-        if not isinstance(size, int):
-            raise DataError(f"adaptive pooling to {size} cannot be exported: only to a square")
-        self.size = size
-
-    def forward(self, x: Tensor) -> Tensor:
-        return grid_mean(x, self.size, None)
 
 
 class _LSTM(nn.Module):

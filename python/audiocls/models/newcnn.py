@@ -29,7 +29,6 @@ class NewCNN(nn.Module):
         for n_in, n_out in pairwise(channels):
             self.convolutions.append(nn.Conv2d(n_in, n_out, 3, padding=1))
             self.convolutions.append(nn.LeakyReLU(inplace=True))
-        self.pool = nn.AdaptiveAvgPool2d(POOLED)
         self.classifier = nn.Sequential(
             nn.Flatten(),
             nn.Linear(HIDDEN * POOLED * POOLED, 256),
@@ -45,6 +44,5 @@ class NewCNN(nn.Module):
             x = layer(x)
             if isinstance(layer, nn.LeakyReLU):
                 x = masked(x, lengths)
-        pooled = self.pool(x) if lengths is None else grid_mean(x, POOLED, lengths)
-        logits: Tensor = self.classifier(pooled)
+        logits: Tensor = self.classifier(grid_mean(x, POOLED, lengths))
         return logits
