@@ -42,7 +42,9 @@ class Features(nn.Module):
         if spec.kind != "spectrogram":
             self.filters = nn.Buffer(torch.from_numpy(_filters(spec).T.copy()).float())
         if spec.kind == "mfcc":
-            self.cepstrum = nn.Buffer(torch.from_numpy(_cepstrum(spec).T.copy()).float())
+            # In float64: of silence the sums cancel, and what rounding leaves of them differs from
+            # frame to frame, which `normalize` would make large.
+            self.cepstrum = nn.Buffer(torch.from_numpy(_cepstrum(spec).T.copy()))
 
     def forward(self, y: Tensor) -> Tensor:
         spec = self.spec
@@ -63,7 +65,7 @@ class Features(nn.Module):
             values = values @ self.filters
         values = self._log(values) * spec.scale + spec.offset
         if spec.kind == "mfcc":
-            values = values @ self.cepstrum
+            values = (values.double() @ self.cepstrum).float()
             if spec.energy != "none":
                 nats = self._floored(energy).log()
                 unit = {"natural": 1.0, "log10": 1 / math.log(10), "db": 10 / math.log(10)}
