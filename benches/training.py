@@ -6,8 +6,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import multiprocessing
 import statistics
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from multiprocessing.connection import Connection
 from types import SimpleNamespace
 from typing import Any
 
@@ -111,13 +115,12 @@ class Ours:
 
     def train(self) -> float:
         """The mean loss of an epoch."""
-        with reused_memory(), CtrlC() as ctrl_c:
+        with CtrlC() as ctrl_c:
             row = train_epoch(self.trial, self.state, self.examples, self.device, None, ctrl_c)
         return row["train_loss"]
 
     def evaluate(self) -> NDArray[np.float64]:
-        with reused_memory():
-            return logits_of(self.state.classifier, self.examples, self.device)
+        return logits_of(self.state.classifier, self.examples, self.device)
 
 
 def as_users_write_it(name: str, data: Any) -> nn.Module:
@@ -126,11 +129,52 @@ def as_users_write_it(name: str, data: Any) -> nn.Module:
     return network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
 
+class Apart:
+    """A contender in a process of its own: what one does with memory is nothing to the other."""
+
+    def __init__(self, make: Callable[..., Any], *given: Any) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.line, end = context.Pipe()
+        self.process = context.Process(target=_serve, args=(end, make, given))
+        self.process.start()
+        end.close()  # so that its death is the end of the line
+
+    def __call__(self, what: str) -> None:
+        self.line.send(what)
+        self.line.recv()
+
+    def end(self) -> None:
+        self.line.send("")
+        self.process.join()
+
+
+def _serve(line: Connection, make: Callable[..., Any], given: Sequence[Any]) -> None:
+    torch.set_num_threads(1)
+    with make(*given) as contender:
+        while what := line.recv():
+            getattr(contender, what)()
+            line.send(None)
+
+
+@contextlib.contextmanager
+def by_hand(feature: str, n: int, name: str, workers: int) -> Iterator[ByHand]:
+    data = store(feature, n)
+    hand = ByHand(as_users_write_it(name, data), data, workers)
+    yield hand
+    del hand.loader  # ends its processes
+
+
+@contextlib.contextmanager
+def ours(feature: str, n: int, name: str, precision: str) -> Iterator[Ours]:
+    with reused_memory():  # as `fit` does for a whole training
+        yield Ours(name, store(feature, n), precision)
+
+
 def check_equal(name: str, data: Any) -> None:
     """Both loops learn alike: from equal weights, their mean losses over an epoch differ by less
     than what the order of the clips makes of them."""
-    ours = [Ours(name, data, precision) for precision in ("float32", "bfloat16")]
-    weights = {k: v.clone() for k, v in ours[0].state.classifier.network.state_dict().items()}
+    both = [Ours(name, data, precision) for precision in ("float32", "bfloat16")]
+    weights = {k: v.clone() for k, v in both[0].state.classifier.network.state_dict().items()}
     network = as_users_write_it(name, data)
     losses = []
     for seed in range(3):
@@ -138,33 +182,31 @@ def check_equal(name: str, data: Any) -> None:
         torch.manual_seed(seed)
         losses.append(statistics.mean(ByHand(network, data, 0).train()))
     noise = max(statistics.stdev(losses), 0.01 * statistics.mean(losses))
-    for one in ours:
+    for one in both:
         assert abs(one.train() - statistics.mean(losses)) < 5 * noise, (name, losses)
 
 
 def rows(feature: str, name: str, rounds: int) -> Iterator[list[str]]:
     """Training and evaluation of one architecture."""
-    data = store(feature, BATCH * STEPS.get(name, 12))
-    check_equal(name, data)
-    by_hand = {
-        f"by hand, {workers} loaders": ByHand(as_users_write_it(name, data), data, workers)
-        for workers in (0, 2)
-    }
-    ours = {precision: Ours(name, data, precision) for precision in ("float32", "bfloat16")}
+    n = BATCH * STEPS.get(name, 12)
+    check_equal(name, store(feature, n))
+    hands = {f"{k} loaders": Apart(by_hand, feature, n, name, k) for k in (0, 2)}
+    own = {p: Apart(ours, feature, n, name, p) for p in ("float32", "bfloat16")}
     for what in ("train", "evaluate"):
-        runs: dict[str, Callable[[], object]] = {
-            key: getattr(one, what) for key, one in (by_hand | ours).items()
-        }
-        taken = seconds(runs, rounds, at_least=0.0)
-        hand = min(by_hand, key=lambda key: statistics.median(taken[key]))
-        rates = [len(data.features) / statistics.median(taken[k]) for k in (hand, *ours)]
+        taken = seconds(
+            {key: partial(one, what) for key, one in (hands | own).items()}, rounds, at_least=0.0
+        )
+        hand = min(hands, key=lambda key: statistics.median(taken[key]))
+        rates = [n / statistics.median(taken[key]) for key in (hand, *own)]
         yield [
             feature,
             f"`{name}`",
             {"train": "training", "evaluate": "evaluation"}[what],
             *(f"{float(f'{rate:.3g}'):,g}" for rate in rates),
-            *(f"**{ratio(taken[hand], taken[precision]):.2f}**" for precision in ours),
+            *(f"**{ratio(taken[hand], taken[precision]):.2f}**" for precision in own),
         ]
+    for one in (hands | own).values():
+        one.end()
 
 
 HEAD = [

@@ -33,7 +33,9 @@ pub use clipping::ClippingDraw;
 pub use filters::FilterDraw;
 pub use gain::GainDraw;
 pub use noise::NoiseDraw;
-pub use phrase::{MOST_FOLLOWING, PhraseDraw};
+#[cfg(feature = "python")]
+pub use phrase::MOST_FOLLOWING;
+pub use phrase::PhraseDraw;
 pub use pitch::PitchDraw;
 pub use reverb::ReverbDraw;
 pub use settings::Settings;
