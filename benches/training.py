@@ -137,22 +137,22 @@ class Apart:
         self.line, end = context.Pipe()
         self.process = context.Process(target=_serve, args=(end, make, given))
         self.process.start()
-        end.close()  # so that its death is the end of the line
+        end.close()  # so that the death of one process ends the line for the other
 
     def __call__(self, what: str) -> None:
         self.line.send(what)
         self.line.recv()
 
-    def end(self) -> None:
-        self.line.send("")
+    def close(self) -> None:
+        self.line.close()
         self.process.join()
 
 
 def _serve(line: Connection, make: Callable[..., Any], given: Sequence[Any]) -> None:
     torch.set_num_threads(1)
-    with make(*given) as contender:
-        while what := line.recv():
-            getattr(contender, what)()
+    with make(*given) as contender, contextlib.suppress(EOFError):
+        while True:
+            getattr(contender, line.recv())()
             line.send(None)
 
 
@@ -190,23 +190,25 @@ def rows(feature: str, name: str, rounds: int) -> Iterator[list[str]]:
     """Training and evaluation of one architecture."""
     n = BATCH * STEPS.get(name, 12)
     check_equal(name, store(feature, n))
-    hands = {f"{k} loaders": Apart(by_hand, feature, n, name, k) for k in (0, 2)}
-    own = {p: Apart(ours, feature, n, name, p) for p in ("float32", "bfloat16")}
-    for what in ("train", "evaluate"):
-        taken = seconds(
-            {key: partial(one, what) for key, one in (hands | own).items()}, rounds, at_least=0.0
-        )
-        hand = min(hands, key=lambda key: statistics.median(taken[key]))
-        rates = [n / statistics.median(taken[key]) for key in (hand, *own)]
-        yield [
-            feature,
-            f"`{name}`",
-            {"train": "training", "evaluate": "evaluation"}[what],
-            *(f"{float(f'{rate:.3g}'):,g}" for rate in rates),
-            *(f"**{ratio(taken[hand], taken[precision]):.2f}**" for precision in own),
-        ]
-    for one in (hands | own).values():
-        one.end()
+    with contextlib.ExitStack() as stack:
+
+        def apart(*contender: Any) -> Apart:
+            return stack.enter_context(contextlib.closing(Apart(*contender)))
+
+        hands = {f"{k} loaders": apart(by_hand, feature, n, name, k) for k in (0, 2)}
+        own = {p: apart(ours, feature, n, name, p) for p in ("float32", "bfloat16")}
+        for what in ("train", "evaluate"):
+            runs = {key: partial(one, what) for key, one in (hands | own).items()}
+            taken = seconds(runs, rounds, at_least=0.0)
+            hand = min(hands, key=lambda key: statistics.median(taken[key]))
+            rates = [n / statistics.median(taken[key]) for key in (hand, *own)]
+            yield [
+                feature,
+                f"`{name}`",
+                {"train": "training", "evaluate": "evaluation"}[what],
+                *(f"{float(f'{rate:.3g}'):,g}" for rate in rates),
+                *(f"**{ratio(taken[hand], taken[precision]):.2f}**" for precision in own),
+            ]
 
 
 HEAD = [

@@ -38,8 +38,14 @@ OPUS = encoded("OGG", "OPUS")
 
 
 def children() -> list[psutil.Process]:
-    found = psutil.Process().children()
-    return [p for p in found if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+    return [p for p in psutil.Process().children() if lives(p)]
+
+
+def lives(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # it ended after it was listed
+        return False
 
 
 @pytest.fixture(autouse=True)

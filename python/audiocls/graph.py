@@ -187,7 +187,7 @@ def _quiet() -> Iterator[None]:
 
 
 def exportable(classifier: Classifier) -> Classifier:
-    """The classifier with the same weights, and such layers replaced."""
+    """The classifier with the same weights and such layers replaced."""
     replaced = copy.deepcopy(classifier)
     for parent in list(replaced.modules()):
         for name, child in parent.named_children():

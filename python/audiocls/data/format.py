@@ -61,7 +61,7 @@ _PART = {
 }
 _SHAPES = {"store.json": _STORE, "part.json": _PART, "unfinished.json": _ABOUT}
 
-AGAIN = "the same `audiocls extract` makes it again"
+REMEDY = "the same `audiocls extract` makes it again"
 
 
 def shard_file(store: Path, number: int, kind: str) -> Path:
@@ -140,5 +140,5 @@ def load_array(file: Path) -> NDArray[Any]:
     try:
         rows: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{file}: is missing or damaged ({error}); {AGAIN}") from None
+        raise DataError(f"{file}: is missing or damaged ({error}); {REMEDY}") from None
     return rows

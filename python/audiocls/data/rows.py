@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocls.data.format import AGAIN, load_array
+from audiocls.data.format import REMEDY, load_array
 from audiocls.errors import DataError
 
 # An open shard keeps a file descriptor; systems allow as few as 256.
@@ -126,7 +126,7 @@ class Rows:
         if rows.shape != expected or rows.dtype != self.dtype:
             raise DataError(
                 f"{self._files[shard]}: holds {rows.dtype} {rows.shape}, "
-                f"store.json says {self.dtype} {expected}; {AGAIN}"
+                f"store.json says {self.dtype} {expected}; {REMEDY}"
             )
         return rows
 

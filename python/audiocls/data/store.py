@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocls.data.bucket import local
-from audiocls.data.format import AGAIN, damage, files_of, load_array, read_about, shard_file
+from audiocls.data.format import REMEDY, damage, files_of, load_array, read_about, shard_file
 from audiocls.data.recordings import Recording, read_recordings
 from audiocls.data.rows import Clips, Rows
 from audiocls.errors import DataError, SettingError
@@ -172,14 +172,14 @@ class Store:
         index = load_array(file)
         if index.shape != shape or index.dtype != np.int64:
             rule = f"must be int64 {shape}"
-            raise DataError(f"{file}: holds {index.dtype} {index.shape}: {rule}; {AGAIN}")
+            raise DataError(f"{file}: holds {index.dtype} {index.shape}: {rule}; {REMEDY}")
         if kind == "clips.npy":
             ok = (index >= 0).all() and (index[:, 0] < self.counts["recordings"]).all()
         else:
             n_rows = self.about["shards"][shard]["rows"]
             ok = index[0] == 0 and index[-1] == n_rows and (np.diff(index) >= 0).all()
         if not ok:
-            raise DataError(f"{file}: points at what is not there; {AGAIN}")
+            raise DataError(f"{file}: points at what is not there; {REMEDY}")
         return index
 
 
@@ -202,7 +202,7 @@ def open_store(path: str | Path) -> Store:
     about = read_about(path / "store.json")
     for name, expected in files_of(about).items():
         if wrong := damage(path / name, expected, whole=False):
-            raise DataError(f"{path / name}: {wrong}; {AGAIN}")
+            raise DataError(f"{path / name}: {wrong}; {REMEDY}")
     try:
         return Store(path, about)
     except SettingError as error:  # of its spec

@@ -53,8 +53,8 @@ def grid_mean(x: Tensor, size: int, lengths: Tensor | None) -> Tensor:
     # Not `torch.tensor`: in an exported graph a length is a value, not a number.
     n = torch.full((1,), x.shape[2], device=x.device)
     rows, n_rows = _cells(n, size, x.shape[2])
-    n = torch.full((1,), x.shape[3]) if lengths is None else lengths
-    columns, n_columns = _cells(n.to(x.device), size, x.shape[3])
+    n = torch.full((1,), x.shape[3], device=x.device) if lengths is None else lengths.to(x.device)
+    columns, n_columns = _cells(n, size, x.shape[3])
     # As matrix products, channels last: a fifth of the time of torch's pooling and its gradient.
     sums = rows.to(x) @ x.permute(0, 2, 3, 1).flatten(2)
     sums = columns.to(x)[:, None] @ sums.view(*sums.shape[:2], x.shape[3], x.shape[1])

@@ -56,14 +56,15 @@ class Trial:
     def differences(self, settings: dict[str, Any], store: str) -> Iterator[str]:
         """In what a run of other `settings` on a store of identity `store` differs."""
         own = self.settings()
+        sounds = own.pop("sounds", "")
         # Prefixes of the fields of what is never done to a waveform here.
         off = tuple(name.removesuffix("p") for name in NONE if not own[name])
         for key, value in own.items():
-            if key not in settings and (not value or key.startswith(("sounds", *off))):
-                continue  # an earlier version did not know it, and here it is off or unknown
-            if key == "sounds" and settings[key] != value:
-                yield "the recordings in `impulses` or `noises` have changed"
-            elif settings.get(key) != value:
+            if key not in settings and (not value or key.startswith(off)):
+                continue  # an earlier version did not know it, and here it is off
+            if settings.get(key) != value:
                 yield f"`{key}` was {settings.get(key)}, is {value} now"
+        if settings.get("sounds", sounds) != sounds:  # earlier versions did not keep it
+            yield "the recordings in `impulses` or `noises` have changed"
         if store != self.store:
             yield "the feature store has changed"
