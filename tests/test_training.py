@@ -21,6 +21,7 @@ from audiocls.errors import DataError, SettingError
 from audiocls.models import MODELS
 from audiocls.models.convolution import lay_out
 from audiocls.training import Device, Recipe, Run, Trial, fit
+from audiocls.training.device import _faster_in_bfloat16, _why_not_bfloat16
 from audiocls.training.leakage import near_duplicates
 from audiocls.training.loop import new_state
 from audiocls.training.normalisation import statistics
@@ -485,14 +486,45 @@ def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
         Device.pick("gpu")
 
 
-def test_emulated_bfloat16_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("audiocls.training.device._computes_bfloat16", lambda device: False)
-    assert Device.pick("cpu", "auto").bfloat16 is False
-    with pytest.warns(UserWarning, match="only emulates it"):
+@pytest.mark.parametrize("why", ["only emulates it", "has slow instructions for it"])
+def test_slow_bfloat16_is_said(monkeypatch: pytest.MonkeyPatch, why: str) -> None:
+    monkeypatch.setattr("audiocls.training.device._why_not_bfloat16", lambda _: why)
+    assert not Device.pick("cpu", "auto").bfloat16
+    with pytest.warns(UserWarning, match=f"bfloat16: cpu {why} here, float32 is faster"):
         assert Device.pick("cpu", "bfloat16").bfloat16
-    monkeypatch.setattr("audiocls.training.device._computes_bfloat16", lambda device: True)
+    monkeypatch.setattr("audiocls.training.device._why_not_bfloat16", lambda _: None)
     assert Device.pick("cpu", "auto").bfloat16
     assert not Device.pick("cpu", "float32").bfloat16
+
+
+@pytest.mark.parametrize(
+    ("instructions", "float32_s", "bfloat16_s", "why"),
+    [
+        (False, 2.0, 1.0, "only emulates it"),
+        (True, 1.0, 2.0, "has slow instructions for it"),
+        (True, 2.0, 1.0, None),
+    ],
+)
+def test_bfloat16_is_used_where_it_is_faster(
+    monkeypatch: pytest.MonkeyPatch,
+    instructions: bool,
+    float32_s: float,
+    bfloat16_s: float,
+    why: str | None,
+) -> None:
+    """By a clock of ours, on which the first product of each kind is slow."""
+    ends = [0.0, 10.0 * bfloat16_s, 0.0, 10.0 * float32_s]
+    for _ in range(5):
+        ends += [0.0, float32_s, 0.0, bfloat16_s]
+    clock = iter(ends)
+    for check in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.setattr(torch.cpu, check, lambda: instructions)
+    monkeypatch.setattr("audiocls.training.device.perf_counter", lambda: next(clock))
+    _faster_in_bfloat16.cache_clear()
+    try:
+        assert _why_not_bfloat16(torch.device("cpu")) == why
+    finally:
+        _faster_in_bfloat16.cache_clear()
 
 
 def test_learning_rate_rises_and_falls() -> None:

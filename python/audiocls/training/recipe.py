@@ -99,7 +99,7 @@ class Recipe(Augmentation):
     """At most so many clips of a recording train, evenly spread over it, the first among them; 0:
     all. Validation and test keep all."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Arithmetic of the network; auto: bfloat16 where the device computes in it."""
+    """Arithmetic of the network; auto: bfloat16 where the device is faster in it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
