@@ -23,6 +23,7 @@ from audiocls.training.loop import check_model, fit, run_name
 from audiocls.training.recipe import Recipe
 from audiocls.training.run import Result, Run
 from audiocls.training.splits import LOGO, Split, groups_of, make_split, usable
+from audiocls.training.subnormals import subnormals_are_zero
 from audiocls.training.trial import Trial
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class Comparison:
     report: Path
 
 
+@subnormals_are_zero()
 def compare(
     features: Sequence[str | Path],
     models: Sequence[str],

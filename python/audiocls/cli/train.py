@@ -110,7 +110,7 @@ def command(
     recipe = recipe_of(preset, options)
     # Before the search for a store: wrong usage is said first.
     trial = training.Trial(model, recipe, seed, group_by, fold)
-    leads = training.Device.pick(device, recipe.precision).leads
+    leads = training.Device.pick(device).leads
     features = features or newest_store()
     trial = replace(trial, feature=run_name(features, feature))
     folder = out or Path("runs") / trial.name

@@ -31,6 +31,7 @@ from audiocls.training.recipe import Recipe
 from audiocls.training.run import Result, Run
 from audiocls.training.splits import TRAIN, VAL, Split, make_split
 from audiocls.training.state import TrainState
+from audiocls.training.subnormals import subnormals_are_zero
 from audiocls.training.trial import Trial
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from audiocls.spec import FeatureSpec
 
 
+@subnormals_are_zero()
 def train(
     features: str | Path,
     model: str,
