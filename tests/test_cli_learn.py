@@ -175,6 +175,19 @@ def test_bad_input_is_one_line(there: Path, args: str, code: int, message: str) 
     assert not (there / "runs/mfcc-lstm-0-fold4of3").exists()
 
 
+@pytest.mark.filterwarnings("default:precision bfloat16")
+def test_a_warning_is_one_line(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("audiocls.training.device._why_not_bfloat16", lambda _: "is slow with it")
+    warning = "precision bfloat16: cpu is slow with it here, float32 is faster"
+    given = ("--model", "lstm", "--epochs", "1", "--device", "cpu", "--precision", "bfloat16")
+    done = call("train", *given, "--out", "warned")
+    assert done.exit_code == 0, done.stderr
+    assert done.stderr.splitlines()[0] == f"warning: {warning}"
+    assert done.stderr.count(warning) == 1
+    with pytest.warns(UserWarning, match=warning):
+        call("train", *given, "--out", "warned-too", "--debug")
+
+
 def test_no_store_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for args in (("train", "--model", "lstm"), ("compare",)):

@@ -8,6 +8,7 @@ import errno
 import importlib
 import re
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,8 @@ EXTRAS = {
 
 
 class Command(click.Command):
-    """A command with `--debug`; its errors are one line on stderr and an exit code."""
+    """A command with `--debug`; its errors and warnings are a line on stderr each, and of errors an
+    exit code."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -61,7 +63,10 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                if not ctx.meta.get("debug"):
+                    warnings.showwarning = _say  # type: ignore[assignment]
+                return super().invoke(ctx)
         except ModuleNotFoundError as error:
             package = (error.name or "").partition(".")[0]
             if package not in EXTRAS or ctx.meta.get("debug"):
@@ -89,6 +94,11 @@ class Command(click.Command):
         if any(flag in p.opts for p in self.params):
             return flag
         return field if otherwise is None else otherwise
+
+
+def _say(message: Warning | str, *_: Any) -> None:
+    """A warning without the line of code that gave it."""
+    click.echo(f"warning: {message}", err=True)
 
 
 @contextlib.contextmanager
