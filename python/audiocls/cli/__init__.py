@@ -65,7 +65,7 @@ class Command(click.Command):
         try:
             with warnings.catch_warnings():
                 if not ctx.meta.get("debug"):
-                    warnings.showwarning = _say  # type: ignore[assignment]
+                    warnings.showwarning = warn  # type: ignore[assignment]
                 return super().invoke(ctx)
         except ModuleNotFoundError as error:
             package = (error.name or "").partition(".")[0]
@@ -94,11 +94,6 @@ class Command(click.Command):
         if any(flag in p.opts for p in self.params):
             return flag
         return field if otherwise is None else otherwise
-
-
-def _say(message: Warning | str, *_: Any) -> None:
-    """A warning without the line of code that gave it."""
-    click.echo(f"warning: {message}", err=True)
 
 
 @contextlib.contextmanager
@@ -143,6 +138,11 @@ class StorePath(click.ParamType[str | Path]):
         from audiocls.data.url import is_url
 
         return value if is_url(value) else Path(value)
+
+
+def warn(message: Warning | str, *_: Any) -> None:
+    """A warning as one line, without that of the code that gave it."""
+    click.echo(f"warning: {message}", err=True)
 
 
 def next_step(command: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from audiocls.cli import Command, StorePath, next_step
+from audiocls.cli import Command, StorePath, next_step, warn
 from audiocls.cli.options import recipe_of, recipe_options
 from audiocls.models import ALIASES, MODELS
 
@@ -135,7 +135,7 @@ def command(
     if not leads:  # one process of several speaks
         return
     for warning in result["warnings"]:
-        click.echo(f"warning: {warning}", err=True)
+        warn(warning)
     if as_json:
         click.echo(json.dumps(result, indent=1))
         return

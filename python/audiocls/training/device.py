@@ -46,12 +46,11 @@ class Device:
         rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
         local = int(os.environ.get("LOCAL_RANK", 0))
         device = torch.device(kind, local) if kind == "cuda" else torch.device(kind)
-        bfloat16 = precision != "float32"
-        if bfloat16 and (why := _why_not_bfloat16(device)):
-            bfloat16 = precision == "bfloat16"
-            if bfloat16:
-                rule = f"{kind} {why} here, float32 is faster"
-                warnings.warn(f"precision bfloat16: {rule}", stacklevel=2)
+        slow = None if precision == "float32" else _why_not_bfloat16(device)
+        if precision == "bfloat16" and slow:
+            said = f"precision bfloat16: {kind} {slow} here, float32 is faster"
+            warnings.warn(said, stacklevel=2)
+        bfloat16 = precision == "bfloat16" or (precision == "auto" and not slow)
         return cls(device, bfloat16, rank, world)
 
     @property
@@ -135,15 +134,14 @@ class Device:
 def _why_not_bfloat16(device: torch.device) -> str | None:
     """What makes it slower there than float32, for people."""
     if device.type == "cuda":
-        native = torch.cuda.get_device_capability(device) >= (8, 0)
+        native = fast = torch.cuda.get_device_capability(device) >= (8, 0)
     else:
         checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
         native = any(getattr(torch.cpu, check, lambda: False)() for check in checks)
-    if not native:
-        return "only emulates it"
-    if device.type == "cpu" and not _faster_in_bfloat16():
-        return "has slow instructions for it"
-    return None
+        fast = native and _faster_in_bfloat16()
+    if fast:
+        return None
+    return "has slow instructions for it" if native else "only emulates it"
 
 
 @cache
