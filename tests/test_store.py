@@ -157,6 +157,8 @@ class Both(torch.utils.data.Dataset[tuple[Any, Any]]):
         return self.store[i], self.extractor(np.resize(samples, RATE))
 
 
+# On one core torch would rather have one worker.
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 2 worker processes")
 @pytest.mark.parametrize(("start", "workers"), [("fork", 2), ("spawn", 1)])
 def test_workers_of_a_loader_read_it(data: Path, store: Store, start: str, workers: int) -> None:
     """After the parent has used threads, memory maps and a child of its own."""
