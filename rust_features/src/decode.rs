@@ -8,6 +8,7 @@
 
 mod chunks;
 mod container;
+mod mp3;
 mod mpeg;
 mod pcm;
 mod source;

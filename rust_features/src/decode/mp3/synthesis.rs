@@ -1,0 +1,256 @@
+//! 32 subbands → samples, the polyphase filter bank of ISO 11172-3, 2.4.3.2.2 and Annex A, Figure A.2.
+//!
+//! The matrixing is a DCT-II of 32 points, with c\[n\] = Σ cos(π/64 n (2k + 1)) S\[k\]:
+//!
+//! ```text
+//! V[i] = c[16 + i] for i < 16, -c[48 - i] for 16 < i < 48, -c[i - 48] for i >= 48
+//! ```
+//!
+//! Times are lanes there. A row of 64 values of each time is kept: those of V that even and those that
+//! odd taps of the window need, both without their signs, which the window has. There the 32 samples
+//! of one time are lanes.
+
+// Index loops: see imdct.rs.
+#![allow(clippy::needless_range_loop)]
+
+use std::sync::LazyLock;
+
+use super::imdct::{ROW_BLOCKS, SUBBANDS};
+use super::window::coefficient;
+use crate::simd::{Block, Kernel, MAX_LANES, Rows, RowsMut, Simd};
+
+/// Earlier times that a sample depends on.
+const HISTORY: usize = 15;
+
+/// Values of one time.
+const VALUES: usize = 2 * SUBBANDS;
+
+/// Blocks of one time.
+const VALUE_BLOCKS: usize = VALUES / MAX_LANES;
+
+/// Times whose samples are summed together; it divides those of a granule.
+const TOGETHER: usize = 6;
+
+/// The filter bank's memory.
+pub struct Synthesis {
+    /// Rows of `VALUES`: the history, then the times at hand.
+    rows: Vec<Block>,
+}
+
+impl Synthesis {
+    /// Silence, with room for `most` times at once.
+    pub fn new(most: usize) -> Self {
+        Self { rows: vec![Block([0.0; MAX_LANES]); (HISTORY + most) * VALUE_BLOCKS] }
+    }
+
+    /// Forgets what was.
+    pub fn clear(&mut self) {
+        self.rows[..HISTORY * VALUE_BLOCKS].fill(Block([0.0; MAX_LANES]));
+    }
+
+    /// The work of all times in `subbands`, a row of 32 each, to `samples`, 32 each.
+    pub fn kernel<'a>(
+        &'a mut self,
+        subbands: &'a [Block],
+        samples: &'a mut [f32],
+    ) -> impl Kernel<Output = ()> {
+        Filter { rows: &mut self.rows, subbands, samples, taps: taps() }
+    }
+}
+
+/// The window's taps by age, even and odd, with the signs of V.
+type Taps = [[Block; ROW_BLOCKS]; 16];
+
+fn taps() -> &'static Taps {
+    static TAPS: LazyLock<Taps> = LazyLock::new(|| {
+        std::array::from_fn(|age| {
+            std::array::from_fn(|block| {
+                Block(std::array::from_fn(|lane| {
+                    let j = block * MAX_LANES + lane;
+                    let d = coefficient(32 * age + j);
+                    match (age % 2, j) {
+                        (0, 0..16) => d,
+                        (0, 16) => 0.0,
+                        _ => -d,
+                    }
+                }))
+            })
+        })
+    });
+    &TAPS
+}
+
+struct Filter<'a> {
+    rows: &'a mut [Block],
+    subbands: &'a [Block],
+    samples: &'a mut [f32],
+    taps: &'static Taps,
+}
+
+impl Kernel for Filter<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let n = self.subbands.len() / ROW_BLOCKS;
+        let history = HISTORY * VALUE_BLOCKS;
+        let subbands = s.floats(s.cast(self.subbands));
+        {
+            let rows = s.cast_mut(&mut self.rows[history..][..n * VALUE_BLOCKS]);
+            let rows = s.floats_mut(rows);
+            for time in (0..n).step_by(S::LANES) {
+                let n_times = S::LANES.min(n - time);
+                let subbands = &subbands[time * SUBBANDS..][..n_times * SUBBANDS];
+                s.call(Matrixing {
+                    subbands,
+                    rows: &mut rows[time * VALUES..][..n_times * VALUES],
+                });
+            }
+        }
+        for (at, samples) in self.samples.chunks_exact_mut(TOGETHER * SUBBANDS).enumerate() {
+            let rows = &self.rows[at * TOGETHER * VALUE_BLOCKS..];
+            window(s, &rows[..(HISTORY + TOGETHER) * VALUE_BLOCKS], self.taps, samples);
+        }
+        let end = n * VALUE_BLOCKS;
+        self.rows.copy_within(end..end + history, 0);
+    }
+}
+
+/// As many times as there are lanes, or fewer.
+struct Matrixing<'a> {
+    subbands: &'a [f32],
+    rows: &'a mut [f32],
+}
+
+impl Kernel for Matrixing<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let starts: [usize; MAX_LANES] = std::array::from_fn(|time| time * SUBBANDS);
+        let n_times = self.subbands.len() / SUBBANDS;
+        let rows = Rows::new(self.subbands, &starts[..n_times], SUBBANDS);
+        let mut x = [s.splat(0.0); SUBBANDS];
+        for k in (0..SUBBANDS).step_by(4) {
+            let four = s.load4(&rows, k);
+            for i in 0..4 {
+                x[k + i] = four[i];
+            }
+        }
+        let c = dct_32(s, x);
+        let mut rows = RowsMut::new(self.rows, VALUES);
+        for j in (0..SUBBANDS).step_by(4) {
+            // V[16] is 0, as is the window's tap.
+            let even =
+                [j, j + 1, j + 2, j + 3].map(|j| c[if j < 16 { 16 + j } else { 48 - j.max(17) }]);
+            let odd = [j, j + 1, j + 2, j + 3].map(|j| c[j.abs_diff(16)]);
+            s.store4(&mut rows, j, even);
+            s.store4(&mut rows, SUBBANDS + j, odd);
+        }
+    }
+}
+
+/// Samples of `TOGETHER` times from their rows and those before.
+#[inline(always)]
+fn window<S: Simd>(s: S, rows: &[Block], taps: &Taps, samples: &mut [f32]) {
+    let (n_groups, stride) = (SUBBANDS / S::LANES, VALUES / S::LANES);
+    let rows = &s.cast(rows)[..(HISTORY + TOGETHER) * stride];
+    let taps = &s.cast(taps.as_flattened())[..16 * n_groups];
+    let samples = &mut samples[..TOGETHER * SUBBANDS];
+    for group in 0..n_groups {
+        let mut sums = [s.splat(0.0); TOGETHER];
+        for age in 0..16 {
+            let tap = taps[age * n_groups + group];
+            let column = age % 2 * n_groups + group;
+            for time in 0..TOGETHER {
+                let value = rows[(HISTORY + time - age) * stride + column];
+                sums[time] = s.mul_add(value, tap, sums[time]);
+            }
+        }
+        for time in 0..TOGETHER {
+            s.store(&mut samples[time * SUBBANDS + group * S::LANES..], sums[time]);
+        }
+    }
+}
+
+/// A DCT-II of twice as many points (Lee 1984): even ones are the DCT-II of the sums of x from both
+/// ends; odd ones are sums of neighbours in the DCT-II of the differences, each divided by 2 cos.
+macro_rules! dct {
+    ($name:ident, $n:literal, $half:ident, $secants:expr) => {
+        #[inline(always)]
+        fn $name<S: Simd>(s: S, x: [S::V; $n]) -> [S::V; $n] {
+            const SECANTS: [f64; $n / 2] = $secants;
+            let mut sums = [x[0]; $n / 2];
+            let mut differences = [x[0]; $n / 2];
+            for k in 0..$n / 2 {
+                sums[k] = s.add(x[k], x[$n - 1 - k]);
+                differences[k] = s.mul(s.sub(x[k], x[$n - 1 - k]), s.constant(SECANTS[k]));
+            }
+            let even = $half(s, sums);
+            let odd = $half(s, differences);
+            let mut out = x;
+            for n in 0..$n / 2 {
+                out[2 * n] = even[n];
+                out[2 * n + 1] = if n + 1 < $n / 2 { s.add(odd[n], odd[n + 1]) } else { odd[n] };
+            }
+            out
+        }
+    };
+}
+
+#[inline(always)]
+fn dct_1<S: Simd>(_: S, x: [S::V; 1]) -> [S::V; 1] {
+    x
+}
+// 1 / (2 cos(π (2k + 1) / (2N)))
+dct!(dct_2, 2, dct_1, [std::f64::consts::FRAC_1_SQRT_2]);
+dct!(dct_4, 4, dct_2, [0.541_196_100_146_197, 1.306_562_964_876_376_4]);
+dct!(
+    dct_8,
+    8,
+    dct_4,
+    [
+        0.509_795_579_104_159_2,
+        0.601_344_886_935_045_3,
+        0.899_976_223_136_415_6,
+        2.562_915_447_741_505_5,
+    ]
+);
+dct!(
+    dct_16,
+    16,
+    dct_8,
+    [
+        0.502_419_286_188_155_7,
+        0.522_498_614_939_688_9,
+        0.566_944_034_816_357_7,
+        0.646_821_783_359_990_1,
+        0.788_154_623_451_250_1,
+        1.060_677_685_990_347,
+        1.722_447_098_238_334_2,
+        5.101_148_618_689_155,
+    ]
+);
+dct!(
+    dct_32,
+    32,
+    dct_16,
+    [
+        0.500_602_998_235_196_3,
+        0.505_470_959_897_543_6,
+        0.515_447_309_922_624_6,
+        0.531_042_591_089_784_1,
+        0.553_103_896_034_444_5,
+        0.582_934_968_206_133_9,
+        0.622_504_123_035_664_8,
+        0.674_808_341_455_005_7,
+        0.744_536_271_002_298_6,
+        0.839_349_645_415_526_8,
+        0.972_568_237_861_960_8,
+        1.169_439_933_432_884_7,
+        1.484_164_616_314_166_2,
+        2.057_781_009_953_411,
+        3.407_608_418_468_719,
+        10.190_008_123_548_033,
+    ]
+);
