@@ -129,6 +129,9 @@ impl Decoder {
     pub fn flush(&mut self, out: &mut Vec<f32>) {
         let from = out.len();
         out.resize(from + self.subbands.len() * MAX_LANES, 0.0);
+        // Whole vectors of times.
+        let whole = self.subbands.len().next_multiple_of(MAX_LANES * ROW_BLOCKS);
+        self.subbands.resize(whole, simd::Block([0.0; MAX_LANES]));
         self.isa.dispatch(self.synthesis.kernel(&self.subbands, &mut out[from..]));
         self.subbands.clear();
     }

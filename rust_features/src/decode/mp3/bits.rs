@@ -51,6 +51,7 @@ fn window(bytes: &[u8], at: usize) -> u64 {
 }
 
 /// The same for variable codes, with the next bits in a register.
+#[derive(Clone, Copy)]
 pub struct Cache<'a> {
     bytes: &'a [u8],
     /// The byte that comes into the register next.
@@ -94,10 +95,10 @@ impl<'a> Cache<'a> {
         (self.ahead >> (64 - n)) as usize
     }
 
-    /// The `n` bits that follow the next `skip`; all must be valid.
+    /// The bits that come next, from the top.
     #[inline(always)]
-    pub fn peek_after(&self, skip: u32, n: u32) -> usize {
-        (self.ahead << skip >> 1 >> (63 - n)) as usize
+    pub fn bits(&self) -> u64 {
+        self.ahead
     }
 
     /// Moves by `n` valid bits.
@@ -105,14 +106,6 @@ impl<'a> Cache<'a> {
     pub fn skip(&mut self, n: u32) {
         self.ahead <<= n;
         self.valid -= n;
-    }
-
-    /// The next `n` bits, 0 to 56; they must be valid.
-    #[inline(always)]
-    pub fn take(&mut self, n: u32) -> usize {
-        let value = self.peek_after(0, n);
-        self.skip(n);
-        value
     }
 
     /// The bit that comes next.

@@ -20,18 +20,6 @@ const QUAD_BITS: u32 = 10;
 /// The most that a value can be: 15 and 13 more bits.
 const MOST: usize = 15 + (1 << 13) - 1;
 
-/// What the next bits mean.
-#[derive(Clone, Copy, Default)]
-struct Pair {
-    /// sign · |value|^(4/3).
-    values: [f32; 2],
-    /// Bits of the pair with its signs; 0 if they are more than the table is indexed by.
-    len: u8,
-    /// Then `second[at..]`, indexed by so many bits, knows the code word.
-    more: u8,
-    at: u16,
-}
-
 /// A code word.
 #[derive(Clone, Copy, Default)]
 struct Word {
@@ -39,9 +27,24 @@ struct Word {
     values: [u8; 2],
 }
 
+/// Where the second table knows a code word: from `at` on, by the `bits` that follow the first ones.
+#[derive(Clone, Copy, Default)]
+struct Link {
+    at: u16,
+    bits: u8,
+}
+
+/// An array that is indexed by the next bits.
+type First<T> = Box<[T; 1 << FIRST_BITS]>;
+
 /// A code of pairs.
 struct PairTable {
-    first: Box<[Pair; 1 << FIRST_BITS]>,
+    /// Bits of the pair with its signs; 0 if they are more than the table is indexed by.
+    lens: First<u8>,
+    /// sign · |value|^(4/3) of both.
+    values: First<[f32; 2]>,
+    /// For the long ones.
+    links: First<Link>,
     second: Vec<Word>,
 }
 
@@ -75,59 +78,70 @@ pub fn tables() -> &'static Tables {
 
 impl PairTable {
     fn new(codes: &PairCodes, powers: &[f32]) -> Self {
-        let mut first = vec![Pair::default(); 1 << FIRST_BITS];
-        let mut second = Vec::new();
-        // Words that are longer than the first table's bits, by those bits.
+        let mut table = Self {
+            lens: boxed(0),
+            values: boxed([0.0; 2]),
+            links: boxed(Link::default()),
+            second: Vec::new(),
+        };
+        // Words that are longer than the first bits, by those bits.
         let mut long = vec![Vec::new(); 1 << FIRST_BITS];
         for (at, &word) in codes.words.iter().enumerate() {
             let len = word.ilog2();
             let bits = word ^ 1 << len;
-            let values = [(at / codes.side) as u8, (at % codes.side) as u8];
+            let values = [at / codes.side, at % codes.side];
             let n_signs = values.iter().filter(|&&v| v != 0).count() as u32;
             let escapes = codes.number >= 16 && values.contains(&15);
-            if len + n_signs <= FIRST_BITS && !escapes {
-                for signs in 0..1 << n_signs {
-                    let mut left = n_signs;
-                    let values = values.map(|v| {
-                        let negative = v != 0 && {
-                            left -= 1;
-                            signs >> left & 1 == 1
-                        };
-                        let power = powers[usize::from(v)];
-                        if negative { -power } else { power }
-                    });
-                    let len = len + n_signs;
-                    let pair = Pair { values, len: len as u8, ..Pair::default() };
-                    fill(&mut first, bits << n_signs | signs, len, FIRST_BITS, pair);
-                }
+            let entry = Word { len: len as u8, values: values.map(|v| v as u8) };
+            if len > FIRST_BITS {
+                let rest = len - FIRST_BITS;
+                let below = bits & ((1 << rest) - 1);
+                long[(bits >> rest) as usize].push((below, rest, entry));
+            } else if escapes || len + n_signs > FIRST_BITS {
+                let link = Link { at: table.second.len() as u16, bits: 0 };
+                fill(&mut table.links[..], bits, len, FIRST_BITS, link);
+                table.second.push(entry);
             } else {
-                let word = Word { len: len as u8, values };
-                if len <= FIRST_BITS {
-                    let pair = Pair { at: second.len() as u16, ..Pair::default() };
-                    fill(&mut first, bits, len, FIRST_BITS, pair);
-                    second.push(word);
-                } else {
-                    let rest = len - FIRST_BITS;
-                    let below = bits & ((1 << rest) - 1);
-                    long[(bits >> rest) as usize].push((below, rest, word));
+                table.add_short(bits, entry, n_signs, values.map(|v| powers[v]));
+            }
+        }
+        for (link, words) in table.links.iter_mut().zip(long) {
+            let Some(bits) = words.iter().map(|&(_, rest, _)| rest).max() else { continue };
+            *link = Link { at: table.second.len() as u16, bits: bits as u8 };
+            let mut second = vec![Word::default(); 1 << bits];
+            for (below, rest, entry) in words {
+                fill(&mut second, below, rest, bits, entry);
+            }
+            table.second.extend(second);
+        }
+        table
+    }
+
+    /// A word that fits into the first bits with all its signs.
+    fn add_short(&mut self, bits: u32, word: Word, n_signs: u32, powers: [f32; 2]) {
+        let len = u32::from(word.len) + n_signs;
+        for signs in 0..1 << n_signs {
+            let mut left = n_signs;
+            let values = powers.map(|power| {
+                if power == 0.0 {
+                    return 0.0;
                 }
-            }
+                left -= 1;
+                if signs >> left & 1 == 1 { -power } else { power }
+            });
+            let bits = bits << n_signs | signs;
+            fill(&mut self.lens[..], bits, len, FIRST_BITS, len as u8);
+            fill(&mut self.values[..], bits, len, FIRST_BITS, values);
         }
-        for (pair, words) in first.iter_mut().zip(long) {
-            let Some(more) = words.iter().map(|&(_, rest, _)| rest).max() else { continue };
-            *pair = Pair { more: more as u8, at: second.len() as u16, ..Pair::default() };
-            let mut table = vec![Word::default(); 1 << more];
-            for (bits, rest, word) in words {
-                fill(&mut table, bits, rest, more, word);
-            }
-            second.extend(table);
-        }
-        Self { first: first.try_into().unwrap_or_else(|_| unreachable!("made so long")), second }
     }
 }
 
+fn boxed<T: Copy, const N: usize>(value: T) -> Box<[T; N]> {
+    vec![value; N].try_into().unwrap_or_else(|_| unreachable!("made so long"))
+}
+
 fn quad_table(words: &[u32; 16]) -> Box<[Quad; 1 << QUAD_BITS]> {
-    let mut table = vec![Quad::default(); 1 << QUAD_BITS];
+    let mut table = boxed(Quad::default());
     for (at, &word) in words.iter().enumerate() {
         let len = word.ilog2();
         let n_signs = at.count_ones();
@@ -142,10 +156,10 @@ fn quad_table(words: &[u32; 16]) -> Box<[Quad; 1 << QUAD_BITS]> {
             });
             let bits = (word ^ 1 << len) << n_signs | signs;
             let quad = Quad { values, word: len as u8, len: (len + n_signs) as u8 };
-            fill(&mut table, bits, len + n_signs, QUAD_BITS, quad);
+            fill(&mut table[..], bits, len + n_signs, QUAD_BITS, quad);
         }
     }
-    table.try_into().unwrap_or_else(|_| unreachable!("made so long"))
+    table
 }
 
 /// Sets all places of a table of `width` bits that begin with the `len` bits given.
@@ -178,7 +192,7 @@ pub fn decode(bytes: &[u8], at: usize, coded: &Coded, lines: &mut [f32; LINES]) 
     for (region, number) in [0..a, a..b.max(a), b.max(a)..n_paired].into_iter().zip(coded.tables) {
         tables.decode_pairs(&mut cache, number, &mut lines[region]);
     }
-    tables.decode_quads(&mut cache, coded, n_paired, lines)
+    tables.decode_quads(&cache, coded, n_paired, lines)
 }
 
 impl Tables {
@@ -193,60 +207,62 @@ impl Tables {
             _ => return,
         };
         let table = &self.pairs[usize::from(index)];
+        // A copy, which stays in registers.
+        let mut ahead = *cache;
         for lines in lines.as_chunks_mut::<2>().0 {
-            cache.need(FIRST_BITS);
-            let pair = &table.first[cache.peek(FIRST_BITS)];
-            if pair.len > 0 {
-                cache.skip(u32::from(pair.len));
-                *lines = pair.values;
-            } else {
-                *lines = self.long_pair(cache, table, *pair, linbits);
+            ahead.need(FIRST_BITS);
+            let next = ahead.peek(FIRST_BITS);
+            let mut len = u32::from(table.lens[next]);
+            *lines = table.values[next];
+            if len == 0 {
+                // At most 19 bits of the word, and twice 13 bits and a sign.
+                ahead.fill();
+                (len, *lines) = self.long_pair(ahead.bits(), table, linbits);
             }
+            ahead.skip(len);
         }
+        *cache = ahead;
     }
 
-    /// A pair that the first table does not hold whole.
+    /// The pair that the next bits begin with, and its bits, if the first table does not hold it whole.
     #[inline(never)]
-    fn long_pair(
-        &self,
-        cache: &mut Cache,
-        table: &PairTable,
-        pair: Pair,
-        linbits: u32,
-    ) -> [f32; 2] {
-        // At most 19 bits of the word, and twice 13 bits and a sign.
-        cache.fill();
-        let more = cache.peek_after(FIRST_BITS, u32::from(pair.more));
-        let word = table.second[usize::from(pair.at) + more];
-        cache.skip(u32::from(word.len));
-        word.values.map(|value| {
-            let mut value = usize::from(value);
-            if value == 15 {
-                value += cache.take(linbits);
-            }
-            let power = self.powers[value];
-            if value > 0 && cache.take(1) == 1 { -power } else { power }
-        })
+    fn long_pair(&self, next: u64, table: &PairTable, linbits: u32) -> (u32, [f32; 2]) {
+        let link = table.links[(next >> (64 - FIRST_BITS)) as usize];
+        let more = (next << FIRST_BITS >> 1 >> (63 - link.bits)) as usize;
+        let word = table.second[usize::from(link.at) + more];
+        let mut len = u32::from(word.len);
+        let mut take = |n: u32| {
+            let bits = (next << len >> 1 >> (63 - n)) as usize;
+            len += n;
+            bits
+        };
+        let lines = word.values.map(|value| {
+            let escaped = if value == 15 { take(linbits) } else { 0 };
+            let power = self.powers[usize::from(value) + escaped];
+            if value > 0 && take(1) == 1 { -power } else { power }
+        });
+        (len, lines)
     }
 
     /// Quadruples follow as long as there are bits and lines.
     fn decode_quads(
         &self,
-        cache: &mut Cache,
+        cache: &Cache,
         coded: &Coded,
         from: usize,
         lines: &mut [f32; LINES],
     ) -> usize {
         let table = &self.quads[usize::from(coded.quads_b)];
+        let mut ahead = *cache;
         let mut line = from;
         while line < LINES {
-            cache.need(QUAD_BITS);
-            let quad = &table[cache.peek(QUAD_BITS)];
+            ahead.need(QUAD_BITS);
+            let quad = &table[ahead.peek(QUAD_BITS)];
             // The word alone decides; its signs may lie beyond the end.
-            if cache.at() + usize::from(quad.word) > coded.end {
+            if ahead.at() + usize::from(quad.word) > coded.end {
                 break;
             }
-            cache.skip(u32::from(quad.len));
+            ahead.skip(u32::from(quad.len));
             match lines[line..].first_chunk_mut() {
                 Some(four) => *four = quad.values,
                 None => lines[line..].copy_from_slice(&quad.values[..LINES - line]),

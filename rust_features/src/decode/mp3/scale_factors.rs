@@ -166,16 +166,12 @@ impl ScaleFactors {
     }
 }
 
-/// The least power that [`quarter_power`] knows: no gain, all scale factors, 4 windows' gains.
+/// The least power that `POWERS` has: no gain, all scale factors, 4 windows' gains.
 const LEAST: i32 = -400;
 
 /// 2^(n/4) for n from `LEAST` to 63.
-fn quarter_power(n: i32) -> f32 {
-    static POWERS: LazyLock<Vec<f32>> = LazyLock::new(|| {
-        (LEAST..64).map(|n| f64::from(n).mul_add(0.25, 0.0).exp2() as f32).collect()
-    });
-    POWERS[(n - LEAST) as usize]
-}
+static POWERS: LazyLock<Vec<f32>> =
+    LazyLock::new(|| (LEAST..64).map(|n| (f64::from(n) / 4.0).exp2() as f32).collect());
 
 /// Multiplies every band by its gain. `quarters`: more of it, as powers of 2^(1/4). Lines from `end` on
 /// are zero.
@@ -189,6 +185,7 @@ pub fn scale(
 ) {
     let global = i32::from(channel.global_gain) - 210 + quarters;
     let step = if channel.wide_steps { 4 } else { 2 };
+    let powers = &POWERS[..];
     let mut from = 0;
     for (band, &width) in bands.widths.iter().enumerate() {
         if from >= end {
@@ -202,9 +199,14 @@ pub fn scale(
             factor += i32::from(PRE_EMPHASIS[band]);
         }
         gain -= step * factor;
-        let gain = quarter_power(gain);
-        for line in &mut lines[from..from + width] {
-            *line *= gain;
+        let gain = powers[(gain - LEAST) as usize];
+        // All bands have an even number of lines.
+        let (fours, two) = lines[from..from + width].as_chunks_mut::<4>();
+        for four in fours {
+            *four = four.map(|line| line * gain);
+        }
+        if let [a, b] = two {
+            (*a, *b) = (*a * gain, *b * gain);
         }
         from += width;
     }

@@ -38,9 +38,10 @@ pub struct Synthesis {
 }
 
 impl Synthesis {
-    /// Silence, with room for `most` times at once.
+    /// Silence, with room for `most` times at once, which divide into whole vectors.
     pub fn new(most: usize) -> Self {
-        Self { rows: vec![Block([0.0; MAX_LANES]); (HISTORY + most) * VALUE_BLOCKS] }
+        let n_rows = HISTORY + most.next_multiple_of(MAX_LANES);
+        Self { rows: vec![Block([0.0; MAX_LANES]); n_rows * VALUE_BLOCKS] }
     }
 
     /// Forgets what was.
@@ -48,7 +49,8 @@ impl Synthesis {
         self.rows[..HISTORY * VALUE_BLOCKS].fill(Block([0.0; MAX_LANES]));
     }
 
-    /// The work of all times in `subbands`, a row of 32 each, to `samples`, 32 each.
+    /// The work of `n` times to `samples`, 32 each. `subbands`: a row of 32 for each time, and any
+    /// rows after them, so that all divide into whole vectors.
     pub fn kernel<'a>(
         &'a mut self,
         subbands: &'a [Block],
@@ -92,34 +94,26 @@ impl Kernel for Filter<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let n = self.subbands.len() / ROW_BLOCKS;
-        let history = HISTORY * VALUE_BLOCKS;
-        let subbands = s.floats(s.cast(self.subbands));
+        let n_rows = self.subbands.len() / ROW_BLOCKS;
+        let new = &mut self.rows[HISTORY * VALUE_BLOCKS..][..n_rows * VALUE_BLOCKS];
+        let (blocks, values) = (S::LANES * ROW_BLOCKS, S::LANES * VALUE_BLOCKS);
+        for (subbands, rows) in self.subbands.chunks_exact(blocks).zip(new.chunks_exact_mut(values))
         {
-            let rows = s.cast_mut(&mut self.rows[history..][..n * VALUE_BLOCKS]);
-            let rows = s.floats_mut(rows);
-            for time in (0..n).step_by(S::LANES) {
-                let n_times = S::LANES.min(n - time);
-                let subbands = &subbands[time * SUBBANDS..][..n_times * SUBBANDS];
-                s.call(Matrixing {
-                    subbands,
-                    rows: &mut rows[time * VALUES..][..n_times * VALUES],
-                });
-            }
+            s.call(Matrixing { subbands, rows });
         }
         for (at, samples) in self.samples.chunks_exact_mut(TOGETHER * SUBBANDS).enumerate() {
             let rows = &self.rows[at * TOGETHER * VALUE_BLOCKS..];
             window(s, &rows[..(HISTORY + TOGETHER) * VALUE_BLOCKS], self.taps, samples);
         }
-        let end = n * VALUE_BLOCKS;
-        self.rows.copy_within(end..end + history, 0);
+        let end = self.samples.len() / SUBBANDS * VALUE_BLOCKS;
+        self.rows.copy_within(end..end + HISTORY * VALUE_BLOCKS, 0);
     }
 }
 
-/// As many times as there are lanes, or fewer.
+/// As many times as there are lanes.
 struct Matrixing<'a> {
-    subbands: &'a [f32],
-    rows: &'a mut [f32],
+    subbands: &'a [Block],
+    rows: &'a mut [Block],
 }
 
 impl Kernel for Matrixing<'_> {
@@ -127,25 +121,22 @@ impl Kernel for Matrixing<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
+        let subbands = &s.floats(s.cast(self.subbands))[..S::LANES * SUBBANDS];
         let starts: [usize; MAX_LANES] = std::array::from_fn(|time| time * SUBBANDS);
-        let n_times = self.subbands.len() / SUBBANDS;
-        let rows = Rows::new(self.subbands, &starts[..n_times], SUBBANDS);
+        let from = Rows::new(subbands, &starts[..S::LANES], SUBBANDS);
         let mut x = [s.splat(0.0); SUBBANDS];
-        for k in (0..SUBBANDS).step_by(4) {
-            let four = s.load4(&rows, k);
-            for i in 0..4 {
-                x[k + i] = four[i];
-            }
+        for k in 0..SUBBANDS / 4 {
+            [x[4 * k], x[4 * k + 1], x[4 * k + 2], x[4 * k + 3]] = s.load4(&from, 4 * k);
         }
         let c = dct_32(s, x);
-        let mut rows = RowsMut::new(self.rows, VALUES);
-        for j in (0..SUBBANDS).step_by(4) {
+        let rows = s.cast_mut(self.rows);
+        let mut to = RowsMut::new(&mut s.floats_mut(rows)[..S::LANES * VALUES], VALUES);
+        for k in 0..SUBBANDS / 4 {
+            let columns = [4 * k, 4 * k + 1, 4 * k + 2, 4 * k + 3];
             // V[16] is 0, as is the window's tap.
-            let even =
-                [j, j + 1, j + 2, j + 3].map(|j| c[if j < 16 { 16 + j } else { 48 - j.max(17) }]);
-            let odd = [j, j + 1, j + 2, j + 3].map(|j| c[j.abs_diff(16)]);
-            s.store4(&mut rows, j, even);
-            s.store4(&mut rows, SUBBANDS + j, odd);
+            let even = columns.map(|j| c[if j < 16 { 16 + j } else { 48 - j.max(17) }]);
+            s.store4(&mut to, 4 * k, even);
+            s.store4(&mut to, SUBBANDS + 4 * k, columns.map(|j| c[j.abs_diff(16)]));
         }
     }
 }
@@ -159,12 +150,15 @@ fn window<S: Simd>(s: S, rows: &[Block], taps: &Taps, samples: &mut [f32]) {
     let samples = &mut samples[..TOGETHER * SUBBANDS];
     for group in 0..n_groups {
         let mut sums = [s.splat(0.0); TOGETHER];
-        for age in 0..16 {
-            let tap = taps[age * n_groups + group];
-            let column = age % 2 * n_groups + group;
+        for age in 0..8 {
+            let even = taps[2 * age * n_groups + group];
+            let odd = taps[(2 * age + 1) * n_groups + group];
+            let rows = &rows[(HISTORY - 1 - 2 * age) * stride..][..(TOGETHER + 1) * stride];
             for time in 0..TOGETHER {
-                let value = rows[(HISTORY + time - age) * stride + column];
-                sums[time] = s.mul_add(value, tap, sums[time]);
+                sums[time] = s.mul_add(rows[(time + 1) * stride + group], even, sums[time]);
+            }
+            for time in 0..TOGETHER {
+                sums[time] = s.mul_add(rows[time * stride + n_groups + group], odd, sums[time]);
             }
         }
         for time in 0..TOGETHER {
