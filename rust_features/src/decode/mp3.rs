@@ -28,7 +28,7 @@ use header::HEADER_LEN;
 use huffman::{Coded, LINES};
 use imdct::{Hybrid, ROW_BLOCKS, SLOTS, Spectrum};
 use reservoir::Reservoir;
-use scale_factors::{Factors, ScaleFactors};
+use scale_factors::{Factors, Groups, ScaleFactors};
 use side_info::{Block, Channel, SideInfo};
 use stereo::Intensity;
 use synthesis::Synthesis;
@@ -69,23 +69,21 @@ struct Lines {
     end: usize,
 }
 
-impl Default for Decoder {
+impl Decoder {
     /// Before the first frame.
-    fn default() -> Self {
+    pub fn new(isa: Isa) -> Self {
         let lines = || Lines { values: [0.0; LINES], end: 0 };
         Self {
-            isa: Isa::best(),
+            isa,
             reservoir: Reservoir::new(),
-            factors: Default::default(),
+            factors: [ScaleFactors::new(), ScaleFactors::new()],
             lines: Box::new([lines(), lines()]),
             hybrid: Hybrid::new(),
             subbands: Vec::with_capacity(BATCH * SLOTS * ROW_BLOCKS),
             synthesis: Synthesis::new(BATCH * SLOTS),
         }
     }
-}
 
-impl Decoder {
     /// Forgets all frames, and appends the samples that are left to `out`.
     pub fn reset(&mut self, out: &mut Vec<f32>) {
         self.flush(out);
@@ -201,15 +199,15 @@ impl Decoder {
     ) -> (Factors, Factors, usize) {
         let mut bits = Bits::new(self.reservoir.bytes(), at);
         let end = 8 * self.reservoir.len();
-        let factors = &mut self.factors[channel];
-        if header.is_mpeg1() {
-            let factors = *factors.read_mpeg1(&mut bits, end, side);
-            (factors, factors, bits.at())
+        let right = channel == 1 && header.is_intensity();
+        let groups = Groups::of(side, header.is_mpeg1(), right);
+        let factors = self.factors[channel].read(&mut bits, end, &groups, side.shared);
+        let positions = if right {
+            self.factors[channel].positions(&groups, header.is_mpeg1())
         } else {
-            let right = channel == 1 && header.is_intensity();
-            let (factors, positions) = factors.read_mpeg2(&mut bits, end, side, right);
-            (*factors, positions, bits.at())
-        }
+            factors
+        };
+        (factors, positions, bits.at())
     }
 
     /// Decodes the lines of a channel; returns positions of intensity stereo.
@@ -256,3 +254,6 @@ impl Decoder {
         self.isa.dispatch(self.hybrid.kernel(spectrum, first, &mut self.subbands[from..]));
     }
 }
+
+#[cfg(test)]
+mod tests;

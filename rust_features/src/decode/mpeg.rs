@@ -10,6 +10,7 @@ use symphonia::core::io::MediaSource;
 use super::mp3::{self, Header, Skipped};
 use super::source::Source;
 use super::{Blocks, Info, Reason};
+use crate::simd::Isa;
 
 /// Bytes held at once: many of the longest frames (2,881 bytes), and few reads.
 const WINDOW_LEN: usize = 128 * 1024;
@@ -209,7 +210,6 @@ impl Codec {
 }
 
 /// Frames of layer III.
-#[derive(Default)]
 struct Three {
     decoder: mp3::Decoder,
     /// The header of the frame before, if the next one has to go on with it.
@@ -218,6 +218,12 @@ struct Three {
     free_len: usize,
     /// For frames of another layer, which may follow where files were joined.
     other: Option<Box<Other>>,
+}
+
+impl Default for Three {
+    fn default() -> Self {
+        Self { decoder: mp3::Decoder::new(Isa::best()), last: None, free_len: 0, other: None }
+    }
 }
 
 impl Three {

@@ -36,13 +36,18 @@ const LENGTHS: [[u8; 2]; 16] = [
     [4, 3],
 ];
 
-/// Bits of four groups of scale factors, and how many each group has.
-struct Groups {
-    lengths: [u8; 4],
-    counts: [u8; 4],
+/// How many scale factors there are in each of four groups, and of how many bits.
+pub struct Groups {
+    pub lengths: [u8; 4],
+    pub counts: [u8; 4],
 }
 
 impl Groups {
+    /// Those of a channel. `right`: where they are positions of intensity stereo.
+    pub fn of(channel: &Channel, mpeg1: bool, right: bool) -> Self {
+        if mpeg1 { Self::mpeg1(channel) } else { Self::mpeg2(channel, right) }
+    }
+
     fn mpeg1(channel: &Channel) -> Self {
         let [low, high] = LENGTHS[channel.scale_factor_kind as usize];
         let counts = match (channel.block, channel.mixed) {
@@ -53,7 +58,6 @@ impl Groups {
         Self { lengths: [low, low, high, high], counts }
     }
 
-    /// `right`: of the channel whose scale factors are positions of intensity stereo.
     fn mpeg2(channel: &Channel, right: bool) -> Self {
         let kind = channel.scale_factor_kind;
         // By kind of block: long, short, mixed.
@@ -92,63 +96,32 @@ impl Groups {
     }
 }
 
-/// What one channel's scale factors were in the granule before, and are.
-#[derive(Clone, Default)]
-pub struct ScaleFactors {
-    /// As they stand in the stream.
-    raw: Raw,
-}
-
-#[derive(Clone)]
-struct Raw(Factors);
-
-impl Default for Raw {
-    fn default() -> Self {
-        Self([0; MOST_BANDS])
-    }
-}
+/// The scale factors of one channel as they stand in the stream, of which the next granule may share
+/// some.
+pub struct ScaleFactors(Factors);
 
 /// No position between left and right.
-pub const NO_POSITION: u8 = u8::MAX;
+const NO_POSITION: u8 = u8::MAX;
 
 impl ScaleFactors {
-    /// Reads those of MPEG 1. `end`: where the frame's bits end.
-    pub fn read_mpeg1(&mut self, bits: &mut Bits, end: usize, channel: &Channel) -> &Factors {
-        let groups = Groups::mpeg1(channel);
-        self.read(bits, end, &groups, channel.shared);
-        &self.raw.0
+    /// All zero.
+    pub fn new() -> Self {
+        Self([0; MOST_BANDS])
     }
 
-    /// Reads those of MPEG 2. `right`: where they are positions of intensity stereo, of which the
-    /// greatest number stands for none.
-    pub fn read_mpeg2(
+    /// Reads those of a granule. `end`: behind the frame's last bit.
+    pub fn read(
         &mut self,
         bits: &mut Bits,
         end: usize,
-        channel: &Channel,
-        right: bool,
-    ) -> (&Factors, Factors) {
-        let groups = Groups::mpeg2(channel, right);
-        self.read(bits, end, &groups, [false; 4]);
-        let mut positions = self.raw.0;
-        let mut at = 0;
-        for (len, n) in groups.lengths.into_iter().zip(groups.counts) {
-            for position in &mut positions[at..][..usize::from(n)] {
-                if len > 0 && *position == (1 << len) - 1 {
-                    *position = NO_POSITION;
-                }
-            }
-            at += usize::from(n);
-        }
-        (&self.raw.0, positions)
-    }
-
-    fn read(&mut self, bits: &mut Bits, end: usize, groups: &Groups, shared: [bool; 4]) {
+        groups: &Groups,
+        shared: [bool; 4],
+    ) -> Factors {
         let mut at = 0;
         for group in 0..4 {
             let n = usize::from(groups.counts[group]);
             let len = u32::from(groups.lengths[group]);
-            let factors = &mut self.raw.0[at..at + n];
+            let factors = &mut self.0[at..at + n];
             at += n;
             if shared[group] {
                 continue;
@@ -162,7 +135,23 @@ impl ScaleFactors {
                 *factor = if bits.at() <= end { value } else { 0 };
             }
         }
-        self.raw.0[at..].fill(0);
+        self.0[at..].fill(0);
+        self.0
+    }
+
+    /// The same as positions of intensity stereo, of which MPEG 2 has none for the greatest number.
+    pub fn positions(&self, groups: &Groups, mpeg1: bool) -> Factors {
+        let mut positions = self.0;
+        let mut at = 0;
+        for (len, n) in groups.lengths.into_iter().zip(groups.counts) {
+            for position in &mut positions[at..][..usize::from(n)] {
+                if !mpeg1 && len > 0 && *position == (1 << len) - 1 {
+                    *position = NO_POSITION;
+                }
+            }
+            at += usize::from(n);
+        }
+        positions
     }
 }
 
