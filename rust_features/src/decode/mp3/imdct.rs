@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 
 use super::huffman::LINES;
 use super::side_info;
-use crate::fft::codelet::{C, Codelet, Straight, twiddle};
+use crate::fft::codelet::{C, Codelet, Straight};
 use crate::simd::{Block, Kernel, MAX_LANES, Rows, Simd};
 
 /// Subbands.
@@ -81,17 +81,28 @@ struct Tables {
     /// Short windows, and zero in the lowest subbands.
     short: Vec<[Lanes; 12]>,
     /// Rotations before the DFT of nine points that makes a DCT-IV of 18, within it and behind it.
-    before: [[f32; 2]; 9],
-    within: [[f32; 2]; 5],
-    behind: [[f32; 2]; 9],
+    before: [Rotation; 9],
+    within: [Rotation; 5],
+    behind: [Rotation; 9],
     /// The DCT-IV of 6 points.
     short_cosines: [[f32; 6]; 6],
 }
 
+/// Cosine and sine in all lanes.
+type Rotation = [Block; 2];
+
 /// e^(-iπ/18 n).
-fn rotation(n: f64) -> [f32; 2] {
+fn rotation(n: f64) -> Rotation {
     let angle = -PI / 18.0 * n;
-    [angle.cos() as f32, angle.sin() as f32]
+    [angle.cos(), angle.sin()].map(|x| Block([x as f32; MAX_LANES]))
+}
+
+/// a · w.
+#[inline(always)]
+fn rotate<S: Simd>(s: S, a: C<S>, w: &Rotation) -> C<S> {
+    let w = s.cast(w);
+    let (re, im) = (w[0], w[MAX_LANES / S::LANES]);
+    (s.neg_mul_add(a.1, im, s.mul(a.0, re)), s.mul_add(a.1, re, s.mul(a.0, im)))
 }
 
 fn lanes(value: impl Fn(usize) -> f64) -> Lanes {
@@ -296,13 +307,20 @@ impl Transform<'_> {
             let windows = &s.cast(windows.as_flattened())[..2 * SLOTS * n_groups];
             let overlap = &mut s.cast_mut(&mut self.hybrid.overlap)[..SLOTS * n_groups];
             let out = &mut s.cast_mut(self.out)[..SLOTS * n_groups];
-            for i in 0..SLOTS {
-                let at = i * n_groups + group;
-                let (old, before) =
-                    if self.first { (overlap[at], s.splat(0.0)) } else { (out[at], overlap[at]) };
-                let later = windows[(SLOTS + i) * n_groups + group];
-                out[at] = s.mul_add(y[unfolded(i, SLOTS).0], windows[at], old);
-                overlap[at] = s.mul_add(y[unfolded(SLOTS + i, SLOTS).0], later, before);
+            // As `unfolded` has it; nine and nine, for a loop that the compiler unrolls.
+            for half in 0..2 {
+                for j in 0..SLOTS / 2 {
+                    let (i, new, later) =
+                        if half == 0 { (j, y[9 + j], y[8 - j]) } else { (9 + j, y[17 - j], y[j]) };
+                    let at = i * n_groups + group;
+                    let (old, before) = if self.first {
+                        (overlap[at], s.splat(0.0))
+                    } else {
+                        (out[at], overlap[at])
+                    };
+                    out[at] = s.mul_add(new, windows[at], old);
+                    overlap[at] = s.mul_add(later, windows[SLOTS * n_groups + at], before);
+                }
             }
         }
     }
@@ -349,12 +367,12 @@ impl Tables {
     fn dct_iv_18<S: Simd>(&self, s: S, x: [S::V; 18]) -> [S::V; 18] {
         let mut z: [C<S>; 9] = [(x[0], x[0]); 9];
         for k in 0..9 {
-            z[k] = twiddle(s, (x[2 * k], x[17 - 2 * k]), self.before[k]);
+            z[k] = rotate(s, (x[2 * k], x[17 - 2 * k]), &self.before[k]);
         }
         let z = self.dft_9(s, z);
         let mut y = x;
         for n in 0..9 {
-            (y[2 * n], y[17 - 2 * n]) = twiddle(s, z[n], self.behind[n]);
+            (y[2 * n], y[17 - 2 * n]) = rotate(s, z[n], &self.behind[n]);
         }
         y
     }
@@ -371,7 +389,7 @@ impl Tables {
             let mut row = [columns[0][k], columns[1][k], columns[2][k]];
             for b in 1..3 {
                 if k > 0 {
-                    row[b] = twiddle(s, row[b], self.within[b * k]);
+                    row[b] = rotate(s, row[b], &self.within[b * k]);
                 }
             }
             [out[k], out[k + 3], out[k + 6]] = <Straight as Codelet<3>>::dft(s, row);
