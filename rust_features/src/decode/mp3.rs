@@ -28,7 +28,7 @@ use header::HEADER_LEN;
 use huffman::{Coded, LINES};
 use imdct::{Hybrid, ROW_BLOCKS, SLOTS, Spectrum};
 use reservoir::Reservoir;
-use scale_factors::{Factors, Groups, ScaleFactors};
+use scale_factors::{Factors, Gains, Groups, ScaleFactors};
 use side_info::{Block, Channel, SideInfo};
 use stereo::Intensity;
 use synthesis::Synthesis;
@@ -223,6 +223,8 @@ impl Decoder {
         let bands = Bands::of(header.rate_index(), side);
         let [first, second] = side.region_bands;
         let coded = Coded {
+            bands: &bands.of_pairs,
+            gains: &Gains::new(side, bands, &factors, quarters),
             n_pairs: side.n_pairs,
             regions: [bands.line(first + 1), bands.line(first.saturating_add(second) + 2)],
             tables: side.tables,
@@ -232,7 +234,6 @@ impl Decoder {
         let lines = &mut self.lines[channel];
         lines.values[..lines.end].fill(0.0);
         lines.end = huffman::decode(self.reservoir.bytes(), codes_at, &coded, &mut lines.values);
-        scale_factors::scale(&mut lines.values, lines.end, side, bands, &factors, quarters);
         positions
     }
 

@@ -3,6 +3,7 @@
 
 use std::sync::LazyLock;
 
+use super::huffman::LINES;
 use super::side_info::{Block, Channel};
 
 /// Lines of each band of a long block, by the header's index of the rate.
@@ -31,9 +32,6 @@ const SHORT: [[u8; 13]; 9] = [
     [8, 8, 8, 12, 16, 20, 24, 28, 36, 2, 2, 2, 26],
 ];
 
-/// Lines of a granule.
-const LINES: usize = 576;
-
 /// Lines of a subband.
 const SUBBAND: usize = 18;
 
@@ -44,6 +42,8 @@ pub struct Bands {
     pub widths: Vec<usize>,
     /// How many are of long blocks.
     pub n_long: usize,
+    /// The band of each pair of lines: all widths are even.
+    pub of_pairs: [u8; LINES / 2],
     /// The first line of each band.
     starts: Vec<usize>,
 }
@@ -87,7 +87,10 @@ impl Kinds {
 impl Bands {
     fn new(widths: Vec<usize>, n_long: usize) -> Self {
         let starts = (0..widths.len()).map(|n| widths[..n].iter().sum()).collect();
-        Self { widths, n_long, starts }
+        let mut of_pairs = [0; LINES / 2];
+        let pairs = widths.iter().enumerate().flat_map(|(band, &n)| [band as u8].repeat(n / 2));
+        of_pairs.iter_mut().zip(pairs).for_each(|(of_pair, band)| *of_pair = band);
+        Self { widths, n_long, of_pairs, starts }
     }
 
     /// Those of a channel in one granule.

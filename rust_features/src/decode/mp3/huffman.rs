@@ -1,12 +1,15 @@
-//! Huffman codes → lines of the spectrum: ISO 11172-3, 2.4.1.7, 2.4.2.7 and 2.4.3.4.6.
+//! Huffman codes → lines of the spectrum: ISO 11172-3, 2.4.1.7, 2.4.2.7, 2.4.3.4.6 and 2.4.3.4.7.
 //!
 //! A table that is indexed by the next bits gives a pair of values at once, signs included, already
-//! raised to the power of 4/3. What does not fit into those bits is looked up a second time.
+//! raised to the power of 4/3. What does not fit into those bits is looked up a second time. A branch
+//! that the processor cannot foresee costs as much as two pairs: there is one a pair, whether it is
+//! looked up twice.
 
 use std::sync::LazyLock;
 
 use super::bits::Cache;
 use super::codes::{LINBITS, PAIRS, PairCodes, QUADS_A, QUADS_B};
+use super::scale_factors::Gains;
 
 /// Lines of a granule.
 pub const LINES: usize = 576;
@@ -168,8 +171,14 @@ fn fill<T: Copy>(table: &mut [T], bits: u32, len: u32, width: u32, value: T) {
     table[(bits as usize) << free..][..1 << free].fill(value);
 }
 
+/// Pairs whose bits can be made valid together.
+const TOGETHER: usize = (56 / FIRST_BITS) as usize;
+
 /// What the codes of one granule and channel say.
-pub struct Coded {
+pub struct Coded<'a> {
+    /// The band of each pair of lines, and the bands' gains.
+    pub bands: &'a [u8; LINES / 2],
+    pub gains: &'a Gains,
     /// Where pairs end.
     pub n_pairs: usize,
     /// The first line of the second and third region.
@@ -182,21 +191,28 @@ pub struct Coded {
     pub end: usize,
 }
 
-/// Decodes into `lines`, which are zero; the values still lack their gains. Returns where the lines end
-/// that may be other than zero.
+/// Decodes into `lines`, which are zero. Returns where the lines end that may be other than zero.
 pub fn decode(bytes: &[u8], at: usize, coded: &Coded, lines: &mut [f32; LINES]) -> usize {
     let tables = tables();
     let mut cache = Cache::new(bytes, at);
     let n_paired = 2 * coded.n_pairs;
     let [a, b] = coded.regions.map(|line| line.min(n_paired));
     for (region, number) in [0..a, a..b.max(a), b.max(a)..n_paired].into_iter().zip(coded.tables) {
-        tables.decode_pairs(&mut cache, number, &mut lines[region]);
+        let bands = &coded.bands[region.start / 2..region.end / 2];
+        tables.decode_pairs(&mut cache, number, coded.gains, bands, &mut lines[region]);
     }
     tables.decode_quads(&cache, coded, n_paired, lines)
 }
 
 impl Tables {
-    fn decode_pairs(&self, cache: &mut Cache, number: u8, lines: &mut [f32]) {
+    fn decode_pairs(
+        &self,
+        cache: &mut Cache,
+        number: u8,
+        gains: &Gains,
+        bands: &[u8],
+        lines: &mut [f32],
+    ) {
         let (index, linbits) = match number {
             1..=3 => (number - 1, 0),
             5..=13 => (number - 2, 0),
@@ -209,39 +225,14 @@ impl Tables {
         let table = &self.pairs[usize::from(index)];
         // A copy, which stays in registers.
         let mut ahead = *cache;
-        for lines in lines.as_chunks_mut::<2>().0 {
-            ahead.need(FIRST_BITS);
-            let next = ahead.peek(FIRST_BITS);
-            let mut len = u32::from(table.lens[next]);
-            *lines = table.values[next];
-            if len == 0 {
-                // At most 19 bits of the word, and twice 13 bits and a sign.
-                ahead.fill();
-                (len, *lines) = self.long_pair(ahead.bits(), table, linbits);
-            }
-            ahead.skip(len);
+        let (groups, last) = lines.as_chunks_mut::<2>().0.as_chunks_mut::<TOGETHER>();
+        let (group_bands, last_bands) = bands.as_chunks::<TOGETHER>();
+        let code = Code { tables: self, table, gains, linbits };
+        for (group, bands) in groups.iter_mut().zip(group_bands) {
+            code.decode(&mut ahead, group, bands);
         }
+        code.decode(&mut ahead, last, last_bands);
         *cache = ahead;
-    }
-
-    /// The pair that the next bits begin with, and its bits, if the first table does not hold it whole.
-    #[inline(never)]
-    fn long_pair(&self, next: u64, table: &PairTable, linbits: u32) -> (u32, [f32; 2]) {
-        let link = table.links[(next >> (64 - FIRST_BITS)) as usize];
-        let more = (next << FIRST_BITS >> 1 >> (63 - link.bits)) as usize;
-        let word = table.second[usize::from(link.at) + more];
-        let mut len = u32::from(word.len);
-        let mut take = |n: u32| {
-            let bits = (next << len >> 1 >> (63 - n)) as usize;
-            len += n;
-            bits
-        };
-        let lines = word.values.map(|value| {
-            let escaped = if value == 15 { take(linbits) } else { 0 };
-            let power = self.powers[usize::from(value) + escaped];
-            if value > 0 && take(1) == 1 { -power } else { power }
-        });
-        (len, lines)
     }
 
     /// Quadruples follow as long as there are bits and lines.
@@ -263,12 +254,72 @@ impl Tables {
                 break;
             }
             ahead.skip(u32::from(quad.len));
-            match lines[line..].first_chunk_mut() {
-                Some(four) => *four = quad.values,
-                None => lines[line..].copy_from_slice(&quad.values[..LINES - line]),
+            for (pair, values) in quad.values.as_chunks::<2>().0.iter().enumerate() {
+                let at = line / 2 + pair;
+                if at < LINES / 2 {
+                    let gain = coded.gains.of(coded.bands[at]);
+                    lines[2 * at..2 * at + 2].copy_from_slice(&values.map(|value| value * gain));
+                }
             }
             line += 4;
         }
         line.min(LINES)
+    }
+}
+
+/// The code of a region.
+struct Code<'a> {
+    tables: &'a Tables,
+    table: &'a PairTable,
+    gains: &'a Gains,
+    linbits: u32,
+}
+
+impl Code<'_> {
+    /// Decodes `TOGETHER` pairs at most.
+    #[inline(always)]
+    fn decode(&self, ahead: &mut Cache, pairs: &mut [[f32; 2]], bands: &[u8]) {
+        ahead.fill();
+        for (pair, &band) in pairs.iter_mut().zip(bands) {
+            let next = ahead.peek(FIRST_BITS);
+            let gain = self.gains.of(band);
+            let len = u32::from(self.table.lens[next]);
+            if len > 0 {
+                ahead.skip(len);
+                let [x, y] = &self.table.values[next];
+                pair[0] = x * gain;
+                pair[1] = y * gain;
+                continue;
+            }
+            // At most 19 bits of the word, and twice 13 bits and a sign.
+            ahead.fill();
+            let (len, values) = self.long_pair(ahead.bits());
+            ahead.skip(len);
+            ahead.fill();
+            *pair = values.map(|value| value * gain);
+        }
+    }
+
+    /// The pair that the next bits begin with, and its bits, if the first table does not hold it whole.
+    #[inline(never)]
+    fn long_pair(&self, next: u64) -> (u32, [f32; 2]) {
+        let link = self.table.links[(next >> (64 - FIRST_BITS)) as usize];
+        let more = (next << FIRST_BITS >> 1 >> (63 - link.bits)) as usize;
+        let word = self.table.second[usize::from(link.at) + more];
+        let mut len = u32::from(word.len);
+        let mut take = |n: u32| {
+            let bits = (next << len >> 1 >> (63 - n)) as usize;
+            len += n;
+            bits
+        };
+        // No branches: neither signs nor escapes can be foreseen.
+        let [x, y] = word.values.map(usize::from);
+        let escaped = [x, y].map(|value| if value == 15 { self.linbits } else { 0 });
+        let x_power = self.tables.powers[x + take(escaped[0])];
+        let x_sign = take(u32::from(x > 0)) as u32;
+        let y_power = self.tables.powers[y + take(escaped[1])];
+        let y_sign = take(u32::from(y > 0)) as u32;
+        let signed = |power: f32, sign: u32| f32::from_bits(power.to_bits() | sign << 31);
+        (len, [signed(x_power, x_sign), signed(y_power, y_sign)])
     }
 }

@@ -162,41 +162,35 @@ const LEAST: i32 = -400;
 static POWERS: LazyLock<Vec<f32>> =
     LazyLock::new(|| (LEAST..64).map(|n| (f64::from(n) / 4.0).exp2() as f32).collect());
 
-/// Multiplies every band by its gain. `quarters`: more of it, as powers of 2^(1/4). Lines from `end` on
-/// are zero.
-pub fn scale(
-    lines: &mut [f32],
-    end: usize,
-    channel: &Channel,
-    bands: &Bands,
-    factors: &Factors,
-    quarters: i32,
-) {
-    let global = i32::from(channel.global_gain) - 210 + quarters;
-    let step = if channel.wide_steps { 4 } else { 2 };
-    let powers = &POWERS[..];
-    let mut from = 0;
-    for (band, &width) in bands.widths.iter().enumerate() {
-        if from >= end {
-            return;
+/// What each band is multiplied by.
+pub struct Gains([f32; 64]);
+
+impl Gains {
+    /// Those of a channel. `quarters`: more of it, as powers of 2^(1/4).
+    pub fn new(channel: &Channel, bands: &Bands, factors: &Factors, quarters: i32) -> Self {
+        let powers = &POWERS[..];
+        let global = i32::from(channel.global_gain) - 210 + quarters;
+        let step = if channel.wide_steps { 4 } else { 2 };
+        let emphasised = channel.pre_emphasis && bands.n_short() == 0;
+        let mut gains = [0.0; 64];
+        for (band, (gain, &factor)) in
+            gains[..bands.widths.len()].iter_mut().zip(factors).enumerate()
+        {
+            let mut factor = i32::from(factor);
+            let mut quarters = global;
+            if band >= bands.n_long {
+                quarters -= 8 * i32::from(channel.window_gain[(band - bands.n_long) % 3]);
+            } else if emphasised {
+                factor += i32::from(PRE_EMPHASIS[band]);
+            }
+            *gain = powers[(quarters - step * factor - LEAST) as usize];
         }
-        let mut factor = i32::from(factors[band]);
-        let mut gain = global;
-        if band >= bands.n_long {
-            gain -= 8 * i32::from(channel.window_gain[(band - bands.n_long) % 3]);
-        } else if channel.pre_emphasis && bands.n_short() == 0 {
-            factor += i32::from(PRE_EMPHASIS[band]);
-        }
-        gain -= step * factor;
-        let gain = powers[(gain - LEAST) as usize];
-        // All bands have an even number of lines.
-        let (fours, two) = lines[from..from + width].as_chunks_mut::<4>();
-        for four in fours {
-            *four = four.map(|line| line * gain);
-        }
-        if let [a, b] = two {
-            (*a, *b) = (*a * gain, *b * gain);
-        }
-        from += width;
+        Self(gains)
+    }
+
+    /// That of a band.
+    #[inline(always)]
+    pub fn of(&self, band: u8) -> f32 {
+        self.0[usize::from(band % 64)]
     }
 }
