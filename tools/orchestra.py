@@ -19,7 +19,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from audiocls.description import UNKNOWN
+from audiocls.classifier.description import UNKNOWN
 
 COLUMNS = ("path", "label", "group", "source", "family")
 PITCH = re.compile(r"_([A-G]s?[0-9])_")
