@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import soundfile
 from click.testing import CliRunner, Result
+from small_stores import contents, write
 
 import audiocls
 from audiocls.cli import main
@@ -25,13 +25,6 @@ from audiocls.store.extraction import extract_part
 from audiocls.store.parts import merge
 
 N = 5  # 11 recordings in shards of 2: part 1 has one shard, the others one or two
-
-
-def write(file: Path, seed: int) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    n = 3000 + 1500 * seed
-    samples = np.random.default_rng(seed).uniform(-0.5, 0.5, n).astype(np.float32)
-    soundfile.write(file, samples, 16000, subtype="FLOAT")
 
 
 @pytest.fixture(autouse=True)
@@ -52,13 +45,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows.append({"file_name": "broken.wav", "label": "class 1"})
     (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
     return folder
-
-
-def contents(store: Path) -> dict[str, bytes]:
-    """Every file of a store, its parts apart."""
-    names = (file.relative_to(store) for file in store.rglob("*") if file.is_file())
-    kept = [name for name in names if name.parts[0] not in ("parts", ".lock")]
-    return {str(name): (store / name).read_bytes() for name in kept}
 
 
 def part(data: Path, out: Path, number: int, of: int = N, **settings: Any) -> Path:
@@ -356,7 +342,7 @@ def test_the_commands(data: Path, tmp_path: Path) -> None:
 def test_parts_made_at_the_same_time(data: Path, tmp_path: Path) -> None:
     """By processes that know nothing of each other, as a scheduler starts them."""
     code = (
-        "import sys; from audiocls.data import extraction; extraction.SHARD_RECORDINGS = 2\n"
+        "import sys; from audiocls.store import extraction; extraction.SHARD_RECORDINGS = 2\n"
         "from audiocls.cli import main; main()"
     )
     command = [sys.executable, "-c", code, "extract", data, "--feature", "mel-16k"]
@@ -371,7 +357,7 @@ def test_parts_made_at_the_same_time(data: Path, tmp_path: Path) -> None:
 def test_a_part_that_is_killed_goes_on(data: Path, tmp_path: Path) -> None:
     """SIGKILL when one of its two shards is there: the same command makes the other one."""
     code = (
-        "import os, signal, sys; from audiocls.data import extraction\n"
+        "import os, signal, sys; from audiocls.store import extraction\n"
         "extraction.SHARD_RECORDINGS = 2\n"
         "def kill(progress):\n"
         "    shards = extraction.Path(sys.argv[2]) / 'parts/1-of-3/shards'\n"

@@ -15,6 +15,7 @@ import pytest
 import soundfile
 from click.testing import CliRunner
 from fsspec.implementations.memory import MemoryFileSystem
+from small_stores import equal
 
 import audiocls
 from audiocls.cli import main
@@ -46,17 +47,6 @@ def url(folder: Path) -> Iterator[str]:
     yield "memory://bucket/data"
     fs.store.clear()
     fs.pseudo_dirs[:] = [""]
-
-
-def told(store: audiocls.Store) -> list[dict[str, Any]]:
-    """Recordings, but for the times of a copy."""
-    names = [name for name in store.recordings[0].__slots__ if name != "mtime_ns"]
-    return [{name: getattr(r, name) for name in names} for r in store.recordings]
-
-
-def equal(one: audiocls.Store, other: audiocls.Store) -> bool:
-    same = told(one) == told(other) and one.counts == other.counts
-    return same and np.array_equal(one.numpy(), other.numpy())
 
 
 @pytest.mark.parametrize("end", ["", "/"])

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from fsspec.implementations.memory import MemoryFileSystem
-from test_parts import write
+from small_stores import write
 
 import audiocls
 from audiocls.cli import main

@@ -229,7 +229,7 @@ def test_only_regular_files(tmp_path: Path) -> None:
 
 def test_a_forked_process_has_children_of_its_own() -> None:
     program = (
-        "import os, sys, warnings; from audiocls import audio\n"
+        "import os, sys, warnings; from audiocls.engine import audio\n"
         "data = sys.stdin.buffer.read(); n = len(audio.load_bytes(data)[0])\n"
         "child = os.fork()\n"
         "assert len(audio.load_bytes(data)[0]) == n\n"
@@ -249,7 +249,7 @@ def test_ctrl_c_while_soundfile_is_busy(tmp_path: Path, command: str) -> None:
         BEGIN + "open(sys.argv[0] + '.asked', 'w').write(str(os.getpid()))\nwhile True: pass\n"
     )
     program = (
-        "import sys, pathlib; from audiocls import fallback\n"
+        "import sys, pathlib; from audiocls.engine import _fallback as fallback\n"
         f"fallback._WORKER = pathlib.Path({str(tmp_path / 'worker.py')!r})\n"
         "if sys.argv[1] == 'load':\n"
         "    import audiocls\n"

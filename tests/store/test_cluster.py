@@ -16,8 +16,9 @@ import cluster_workers
 import pytest
 import ray
 from click.testing import CliRunner, Result
+from conftest import ROOT
 from ray.cluster_utils import Cluster
-from test_parts import contents, write
+from small_stores import contents, write
 
 import audiocls
 from audiocls.cli import main
@@ -38,7 +39,7 @@ def cluster() -> Iterator[Cluster]:
     terminated = signal.getsignal(signal.SIGTERM)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")  # which would look for a network
-        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, (*PACKAGE, Path(__file__).parent))))
+        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, (*PACKAGE, ROOT / "tests"))))
         cluster = Cluster(initialize_head=True, head_node_args=NODE)
         cluster.add_node(**NODE)
         # Connected once, for then the workers of one test serve the next.

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from saved_model import saved
 
 import audiocls
 from audiocls.data.synth import write_dataset
 
-ROOT = Path(__file__).resolve().parent.parent
 # What the base package needs, as pyproject.toml says; everything else is unknown in there.
 HEAVY = ("torch", "sklearn", "matplotlib", "safetensors", "onnx", "soundfile", "psutil", "jinja2")
 

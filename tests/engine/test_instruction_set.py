@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_parts import write
+from small_stores import write
 
 import audiocls
 from audiocls.engine.features import instruction_sets

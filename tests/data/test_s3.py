@@ -13,8 +13,7 @@ import pytest
 import s3fs
 from click.testing import CliRunner
 from moto.server import DomainDispatcherApplication, create_backend_app
-from test_parts import write
-from test_remote import equal
+from small_stores import equal, write
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from conftest import ROOT
 from numpy.typing import NDArray
 
 import audiocls
@@ -205,7 +206,7 @@ def test_whole_recordings(data: Path, tmp_path: Path) -> None:
 
 def test_numpy_alone_reads_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """The ten lines of docs/store.md, run as they stand there."""
-    text = (Path(__file__).parent.parent / "docs/store.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/store.md").read_text(encoding="utf-8")
     code = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0]
     assert len([line for line in code.splitlines() if line]) <= 10
     assert "audiocls" not in code
