@@ -1,7 +1,8 @@
 """The data that the model in the box is trained on, as one manifest: an orchestra's recordings, the
 soundfonts' notes that may train, and sounds that are no instrument of the fourteen.
 
-    python tools/orchestra.py PHILHARMONIA SOURCES OUT.csv [--use train|test|all] [--without SOURCE]
+    python research/orchestra/orchestra.py PHILHARMONIA SOURCES OUT.csv \
+        [--use train|test|all] [--without SOURCE]
 
 PHILHARMONIA: folders of recordings, one a class, named INSTRUMENT_PITCH_… SOURCES: what
 `render_sources.py` made. The manifest has the columns path, label, group (instrument and pitch, the
