@@ -20,7 +20,7 @@ help:
 	@echo "make ablation    what each part of the training recipe does -> research/notes/results.md"
 	@echo "make parity      equality with the reference libraries -> docs/parity.md"
 	@echo "make sources     notes from soundfonts and unknown sounds -> build/sources (docs/sources.md)"
-	@echo "make orchestra   the model in the box -> python/audiocls/orchestra (docs/orchestra.md)"
+	@echo "make orchestra   the model in the box -> python/audiocls/classifier/orchestra (docs/orchestra.md)"
 	@echo "make docs        the documents as pages with a search -> build/manual/site"
 	@echo "make lock        renew the pinned environment from pyproject.toml"
 
@@ -125,7 +125,7 @@ orchestra: build sources
 		--source family --group-by group --remove-level --mixstyle 0.4 --noise-p 0.6 \
 		--noise-snr-db -5 40 --phrase-p 0.5 --mixup 0 --time-mask 0 --freq-mask 0 --epochs 80 \
 		--patience 0 --out runs/orchestra --resume
-	$(BIN)/python research/orchestra/pack_model.py runs/orchestra python/audiocls/orchestra
+	$(BIN)/python research/orchestra/pack_model.py runs/orchestra python/audiocls/classifier/orchestra
 	$(BIN)/python research/orchestra/elsewhere.py build/sources runs/orchestra
 
 # In an environment of its own: it needs nothing of the program.

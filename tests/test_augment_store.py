@@ -21,16 +21,17 @@ from audiocls import (
     load,
     open_store,
 )
-from audiocls.compare import compare
+from audiocls.compare.grid import compare
+from audiocls.engine.augmentation import NONE
 from audiocls.errors import SettingError
+from audiocls.store.computed import ComputedStore
 from audiocls.training import train
-from audiocls.training.augmentation import NONE
-from audiocls.training.computed import ComputedStore, open_features
-from audiocls.training.device import Device
-from audiocls.training.examples import split_examples
+from audiocls.training.data.examples import split_examples
+from audiocls.training.data.features import open_features
+from audiocls.training.data.sampling import Sampler
+from audiocls.training.data.splits import TRAIN, make_split
 from audiocls.training.recipe import Recipe
-from audiocls.training.sampling import Sampler
-from audiocls.training.splits import TRAIN, make_split
+from audiocls.training.runtime.device import Device
 from audiocls.training.trial import Trial
 
 SPEC = FeatureSpec.preset("mel-16k")
@@ -263,7 +264,7 @@ def test_a_folder_that_gives_no_sound_is_refused(
     (tmp_path / "empty").mkdir()
     refused(tmp_path / "empty", "holds none")
     with monkeypatch.context() as patch:
-        patch.setattr("audiocls.training.augment.MOST_SAMPLES", 10_000)
+        patch.setattr("audiocls.store.augmenter.MOST_SAMPLES", 10_000)
         refused(own, "holds more than")
     soundfile.write(own / "d.wav", np.zeros(100), RATE)
     refused(own, r"silent: .*d\.wav")

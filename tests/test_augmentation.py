@@ -10,15 +10,21 @@ import torch
 from tiny_store import tiny_store
 from torch import Tensor
 
-from audiocls.spec import FeatureSpec
+from audiocls.engine.spec import FeatureSpec
 from audiocls.training import Device, Recipe, Trial
-from audiocls.training.epoch import _step
-from audiocls.training.examples import Batch, split_examples
+from audiocls.training.data.examples import Batch, split_examples
+from audiocls.training.data.feature_augmentation import (
+    Draws,
+    augment,
+    draw,
+    noise_frames,
+    transmitted,
+)
+from audiocls.training.data.splits import TRAIN, make_split
+from audiocls.training.fit.epoch import _step
+from audiocls.training.fit.state import TrainState
 from audiocls.training.loop import new_state
-from audiocls.training.randomness import Purpose, generator
-from audiocls.training.spectrogram import Draws, augment, draw, noise_frames, transmitted
-from audiocls.training.splits import TRAIN, make_split
-from audiocls.training.state import TrainState
+from audiocls.training.runtime.randomness import Purpose, generator
 
 CPU = Device.pick("cpu")
 MEAN = torch.arange(20.0)

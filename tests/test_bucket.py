@@ -16,10 +16,11 @@ from test_parts import write
 
 import audiocls
 from audiocls.cli import main
-from audiocls.data import bucket, extraction
-from audiocls.data.extraction import extract_part
-from audiocls.data.parts import merge
 from audiocls.errors import DataError, SettingError
+from audiocls.store import extraction
+from audiocls.store import place as bucket
+from audiocls.store.extraction import extract_part
+from audiocls.store.parts import merge
 
 URL = "memory://features/mel"
 

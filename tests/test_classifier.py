@@ -12,13 +12,13 @@ from safetensors.torch import load, save
 
 import audiocls
 from audiocls import Extractor, FeatureSpec
-from audiocls.classifier import Classifier
+from audiocls.classifier.description import Description, count_stored_parameters, read_description
+from audiocls.classifier.model import Classifier
 from audiocls.data.synth import write_dataset
-from audiocls.description import Description, count_stored_parameters, read_description
 from audiocls.errors import DataError
 from audiocls.models import MODELS, count_parameters
-from audiocls.models.convolution import lay_out
-from audiocls.training.normalisation import statistics
+from audiocls.models.layers.convolution import lay_out
+from audiocls.training.data.normalisation import statistics
 
 torch.set_num_threads(1)
 

@@ -15,11 +15,11 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from audiocls.classifier import Classifier
+from audiocls.classifier.model import Classifier
 from audiocls.cli import main
 from audiocls.cli.progress import EpochLines
-from audiocls.data.store import open_store
 from audiocls.data.synth import write_dataset
+from audiocls.store.store import open_store
 
 GROUPS = r"([^/]+)/[^/]+?_([A-G]s?[0-9])_"
 
@@ -177,7 +177,9 @@ def test_bad_input_is_one_line(there: Path, args: str, code: int, message: str) 
 
 @pytest.mark.filterwarnings("default:precision bfloat16")
 def test_a_warning_is_one_line(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("audiocls.training.device._why_not_bfloat16", lambda _: "is slow with it")
+    monkeypatch.setattr(
+        "audiocls.training.runtime.device._why_not_bfloat16", lambda _: "is slow with it"
+    )
     warning = "precision bfloat16: cpu is slow with it here, float32 is faster"
     given = ("--model", "lstm", "--epochs", "1", "--device", "cpu", "--precision", "bfloat16")
     done = call("train", *given, "--out", "warned")

@@ -21,11 +21,11 @@ from test_parts import contents, write
 
 import audiocls
 from audiocls.cli import main
-from audiocls.data import cluster as module
-from audiocls.data import extraction
-from audiocls.data.cluster import extract_on_cluster
-from audiocls.data.extraction import extract_part
 from audiocls.errors import DataError, SettingError
+from audiocls.store import cluster as module
+from audiocls.store import extraction
+from audiocls.store.cluster import extract_on_cluster
+from audiocls.store.extraction import extract_part
 
 NODE = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False}
 

@@ -13,9 +13,9 @@ import torch
 from tiny_store import TinyStore, tiny_store
 
 from audiocls import training
-from audiocls.compare import COLUMNS, compare, time_left
+from audiocls.compare.grid import COLUMNS, compare, time_left
 from audiocls.errors import DataError, SettingError
-from audiocls.training.epoch import Progress
+from audiocls.training.fit.epoch import Progress
 
 torch.set_num_threads(1)
 RECIPE = training.Recipe(epochs=2, batch_size=16)
@@ -29,7 +29,9 @@ def stores(monkeypatch: pytest.MonkeyPatch) -> dict[str, TinyStore]:
     keep = b.clip_recording != 5
     b.features, b._clips = b.features[keep], b._clips[keep]
     made = {"a": a, "b": b}
-    monkeypatch.setattr("audiocls.compare.open_features", lambda path, *_: made[Path(path).name])
+    monkeypatch.setattr(
+        "audiocls.compare.grid.open_features", lambda path, *_: made[Path(path).name]
+    )
     return made
 
 
@@ -64,7 +66,7 @@ def test_leaks_are_sought_once_a_store_and_split(
         sought.append((id(store), repr(split.table())))
         return [f"leak {len(sought)}"]
 
-    monkeypatch.setattr("audiocls.compare.leak_warnings", leak_warnings)
+    monkeypatch.setattr("audiocls.compare.grid.leak_warnings", leak_warnings)
     done = run(tmp_path, models=("lstm", "newcnn"), seeds=2)
     assert len(sought) == len(set(sought)) == 2 * 2
     for row in done.rows:
@@ -149,7 +151,7 @@ def test_finished_cells_are_not_done_again(
     assert trained == ["a-lstm-0", "b-lstm-0", "b-lstm-0"]
 
     before = whole.results.read_bytes(), whole.report.read_bytes()
-    monkeypatch.setattr("audiocls.compare.fit", None)
+    monkeypatch.setattr("audiocls.compare.grid.fit", None)
     again = run(tmp_path)
     assert (again.results.read_bytes(), again.report.read_bytes()) == before
 

@@ -16,7 +16,7 @@ import soundfile as sf
 
 import audiocls
 from audiocls import _native
-from audiocls.audio import load_bytes
+from audiocls.engine.audio import load_bytes
 from audiocls.errors import SettingError
 
 PCM = ["PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW"]

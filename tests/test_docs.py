@@ -20,9 +20,9 @@ import audiocls
 from audiocls.cli import COMMANDS, main
 from audiocls.cli.options import recipe_of
 from audiocls.data.synth import write_dataset
+from audiocls.engine.augmentation import NONE
 from audiocls.models import MODELS, architecture, count_parameters
 from audiocls.training import Recipe
-from audiocls.training.augmentation import NONE
 from audiocls.training.recipe import PRESETS
 
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]

@@ -14,8 +14,8 @@ from audiocls import Store
 from audiocls.data.synth import write_dataset
 from audiocls.errors import SettingError
 from audiocls.training import Device, Recipe, Run, Trial, fit, make_split
-from audiocls.training.examples import Examples, source_of_clips, split_examples, spread
-from audiocls.training.splits import TRAIN, VAL
+from audiocls.training.data.examples import Examples, source_of_clips, split_examples, spread
+from audiocls.training.data.splits import TRAIN, VAL
 
 torch.set_num_threads(1)
 CPU = Device.pick("cpu")

@@ -15,9 +15,9 @@ from click.testing import CliRunner
 
 import audiocls
 from audiocls import FeatureSpec
-from audiocls.classifier import Classifier as Module
+from audiocls.classifier.description import Description
+from audiocls.classifier.model import Classifier as Module
 from audiocls.cli import main
-from audiocls.description import Description
 from audiocls.errors import DataError, SettingError
 from audiocls.inference import export as exporting
 from audiocls.inference.waveform import Features

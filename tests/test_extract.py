@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 import audiocls
 from audiocls.cli import main
-from audiocls.data import extraction
 from audiocls.errors import DataError, SettingError
+from audiocls.store import extraction
 
 RATE = 16000
 N = RATE // 2

@@ -20,9 +20,10 @@ import pytest
 import soundfile
 
 import audiocls
-from audiocls import audio, fallback
+from audiocls.engine import _fallback as fallback
+from audiocls.engine import audio
+from audiocls.engine._fallback import Decoding
 from audiocls.errors import LimitError
-from audiocls.fallback import Decoding
 
 RATE = 16000
 TONE = (0.5 * np.sin(np.arange(3 * RATE) * 0.1)).astype(np.float32)

@@ -26,8 +26,8 @@ from hypothesis import strategies as st
 
 from audiocls import Extractor, FeatureSpec, presets
 from audiocls.cli.presets import command
+from audiocls.engine.features import instruction_sets
 from audiocls.errors import SettingError
-from audiocls.features import instruction_sets
 
 PRESETS = list(presets())
 STUDY = {"mel": (44, 128), "mel-16k": (41, 80), "mfcc": (49, 13)}

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 
 import audiocls
 from audiocls.data.listing import list_recordings
-from audiocls.data.summary import summarise
 from audiocls.errors import DataError, SettingError
+from audiocls.store.summary import summarise
 
 RATE = 16000
 TONE = (0.5 * np.sin(np.arange(RATE) * 0.1)).astype(np.float32)
@@ -246,7 +246,7 @@ def test_a_file_that_vanishes_or_changes_after_it_was_listed(
         (tmp_path / "data" / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "data" / file).write_bytes(encoded("WAV"))
 
-    from audiocls.data import extraction
+    from audiocls.store import extraction
 
     list_recordings = extraction.list_recordings
 

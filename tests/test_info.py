@@ -16,7 +16,7 @@ from tiny_store import tiny_store
 import audiocls
 from audiocls.cli import main
 from audiocls.training import Device, Recipe, Run, Trial, fit
-from audiocls.training.splits import make_split
+from audiocls.training.data.splits import make_split
 
 RATE = 16000
 

@@ -11,10 +11,10 @@ from saved_model import saved
 
 import audiocls
 from audiocls.data.listing import list_recordings
+from audiocls.engine.level import clip_levels, decibel
 from audiocls.inference.evaluate import evaluate, of_recordings, of_store
 from audiocls.inference.predict import Classifier
-from audiocls.level import clip_levels, decibel
-from audiocls.metrics import loud_enough, mean_by_recording
+from audiocls.scores.metrics import loud_enough, mean_by_recording
 from audiocls.training.recipe import Recipe
 
 # Of all kinds that a network takes.

@@ -15,7 +15,7 @@ from sklearn.metrics import (
     recall_score,
 )
 
-from audiocls.metrics import evaluate, expected_calibration_error, mean_by_recording
+from audiocls.scores.metrics import evaluate, expected_calibration_error, mean_by_recording
 
 
 @given(st.integers(1, 60), st.integers(2, 6), st.integers(0, 10_000))

@@ -11,9 +11,10 @@ from torch import nn
 
 from audiocls import build_model
 from audiocls.errors import SettingError
-from audiocls.models import MODELS, architecture, convolution, count_parameters
-from audiocls.models.convolution import Convolution, lay_out
-from audiocls.models.padding import grid_mean
+from audiocls.models import MODELS, architecture, count_parameters
+from audiocls.models.layers import convolution
+from audiocls.models.layers.convolution import Convolution, lay_out
+from audiocls.models.layers.padding import grid_mean
 
 MFCC = (49, 13)  # (frames, features): the study's picture is 13 × 49
 ANY_LENGTH = [name for name in MODELS if name != "cnn"]

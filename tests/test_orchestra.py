@@ -17,8 +17,8 @@ from click.testing import CliRunner
 
 import audiocls
 import unknown_sounds
+from audiocls.classifier.description import ORCHESTRA, UNKNOWN, model_folder
 from audiocls.cli import main
-from audiocls.description import ORCHESTRA, UNKNOWN, model_folder
 
 INSTRUMENTS = [
     "banjo", "bass-clarinet", "bassoon", "cello", "clarinet", "cor-anglais", "double-bass", "flute",

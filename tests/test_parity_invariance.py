@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from references import REFERENCES
 
 from audiocls import Extractor, FeatureSpec
-from audiocls.features import instruction_sets
+from audiocls.engine.features import instruction_sets
 
 drawn = settings(deadline=None, derandomize=True, max_examples=25)
 

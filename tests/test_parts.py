@@ -19,10 +19,10 @@ from click.testing import CliRunner, Result
 
 import audiocls
 from audiocls.cli import main
-from audiocls.data import extraction
-from audiocls.data.extraction import extract_part
-from audiocls.data.parts import merge
 from audiocls.errors import DataError, SettingError
+from audiocls.store import extraction
+from audiocls.store.extraction import extract_part
+from audiocls.store.parts import merge
 
 N = 5  # 11 recordings in shards of 2: part 1 has one shard, the others one or two
 

@@ -17,14 +17,14 @@ import torch
 from saved_model import saved
 
 import audiocls
-from audiocls import metrics
-from audiocls.classifier import Classifier as Module
+from audiocls.classifier.description import NETWORK, WEIGHTS
+from audiocls.classifier.model import Classifier as Module
 from audiocls.data.synth import write_dataset
-from audiocls.description import NETWORK, WEIGHTS
 from audiocls.errors import DataError, SettingError
 from audiocls.inference.clips import BATCH
 from audiocls.inference.predict import Prediction
 from audiocls.models import MODELS
+from audiocls.scores import metrics
 
 # Two runs of the same sums in another order.
 ROUNDING = 1e-6

@@ -18,10 +18,10 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 import audiocls
 from audiocls.cli import main
-from audiocls.data.extraction import extract_part
 from audiocls.data.listing import list_recordings
-from audiocls.data.parts import merge
 from audiocls.errors import DataError, SettingError
+from audiocls.store.extraction import extract_part
+from audiocls.store.parts import merge
 
 
 @pytest.fixture

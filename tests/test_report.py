@@ -20,15 +20,15 @@ from tiny_store import TinyStore, tiny_store
 
 from audiocls import FeatureSpec, training
 from audiocls.cli import main
-from audiocls.compare import compare
-from audiocls.report.charts import scatter
-from audiocls.report.commands import compare_command, extract_command
-from audiocls.report.confusion import MOST_CLASSES, matrix, per_class, reliability
-from audiocls.report.differences import Difference, answers, differences, group_differences
-from audiocls.report.mistakes import MOST, confident_mistakes
-from audiocls.report.page import write_report
-from audiocls.report.ranking import Cell, Ranking, Spread, ranked
-from audiocls.training.predictions import Prediction, write_predictions
+from audiocls.compare.charts import scatter
+from audiocls.compare.commands import compare_command, extract_command
+from audiocls.compare.confusion import MOST_CLASSES, matrix, per_class, reliability
+from audiocls.compare.differences import Difference, answers, differences, group_differences
+from audiocls.compare.grid import compare
+from audiocls.compare.mistakes import MOST, confident_mistakes
+from audiocls.compare.page import write_report
+from audiocls.compare.ranking import Cell, Ranking, Spread, ranked
+from audiocls.training.fit.predictions import Prediction, write_predictions
 
 torch.set_num_threads(1)
 RECIPE = training.Recipe(epochs=2, batch_size=16)
@@ -40,7 +40,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Cell]]:
     folder = tmp_path_factory.mktemp("comparison")
     stores = {"a": tiny_store(), "b": tiny_store(frames=8, features=6, seed=1)}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("audiocls.compare.open_features", lambda path, *_: stores[Path(path).name])
+        patch.setattr(
+            "audiocls.compare.grid.open_features", lambda path, *_: stores[Path(path).name]
+        )
         done = compare(
             ["features/a", "features/b"],
             ["lstm", "newcnn"],
@@ -170,7 +172,7 @@ def test_names_cannot_break_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyP
     store.classes = [names[c] for c in store.classes]
     for r in store.recordings:
         r.label, r.path = names[r.label], r.path.replace("drum/", "</script>&/")
-    monkeypatch.setattr("audiocls.compare.open_features", lambda *_: store)
+    monkeypatch.setattr("audiocls.compare.grid.open_features", lambda *_: store)
     done = compare(["x"], ["lstm"], recipe=RECIPE, group_by="player", device="cpu", out=tmp_path)
     page = Page(done.report.read_text(encoding="utf-8"))
     assert page.open == []

@@ -10,7 +10,7 @@ import torch
 from playwright.sync_api import Browser, Page, expect
 
 import audiocls
-from audiocls.compare import compare
+from audiocls.compare.grid import compare
 from audiocls.data.synth import write_dataset
 from audiocls.training import Recipe
 

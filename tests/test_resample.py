@@ -8,7 +8,7 @@ import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audiocls.audio import resample
+from audiocls.engine.audio import resample
 from audiocls.errors import SettingError
 
 # Both ways of the engine, down and up: by blocks, and (for ratios of large terms) by table.

@@ -192,7 +192,7 @@ def _changed(folder: Path, process: BaseProcess) -> bool:
 
 
 def test_randomness_is_of_the_epoch_not_of_a_stream() -> None:
-    from audiocls.training.sampling import Sampler
+    from audiocls.training.data.sampling import Sampler
 
     labels = torch.from_numpy(np.repeat([0, 1, 2], 20))
     sampler = Sampler(labels, "balanced", seed=1)

@@ -8,7 +8,7 @@ import torch
 from scipy.stats import chisquare
 
 from audiocls.errors import SettingError
-from audiocls.training.sampling import Sampler
+from audiocls.training.data.sampling import Sampler
 
 SIZES = [762, 58, 300, 1, 200]  # imbalanced as real collections are; class 3 has one example
 LABELS = torch.from_numpy(np.random.default_rng(0).permutation(np.repeat(np.arange(5), SIZES)))

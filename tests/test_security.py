@@ -14,9 +14,9 @@ import pytest
 from saved_model import saved
 
 import audiocls
-from audiocls.data.store import Store, open_store
 from audiocls.data.synth import write_dataset
 from audiocls.errors import DataError
+from audiocls.store.store import Store, open_store
 
 PACKAGE = Path(audiocls.__file__).parent
 # What runs code that it reads, or may.

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from audiocls.metrics import evaluate
-from audiocls.significance import (
+from audiocls.scores.metrics import evaluate
+from audiocls.scores.significance import (
     bootstrap_intervals,
     counts_by_group,
     holm,

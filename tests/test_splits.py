@@ -16,7 +16,7 @@ from tiny_store import recording, tiny_store
 from audiocls.data.recordings import Recording
 from audiocls.errors import DataError, SettingError
 from audiocls.files import write_csv
-from audiocls.training.splits import PARTS, TEST, TRAIN, VAL, Split, groups_of, make_split
+from audiocls.training.data.splits import PARTS, TEST, TRAIN, VAL, Split, groups_of, make_split
 
 # As the real recordings: pitches are groups of unequal size, classes far from equal.
 SIZES = {"banjo": 58, "bass-clarinet": 762, "cello": 720, "guitar": 95, "tuba": 700}

@@ -16,13 +16,13 @@ import torch
 from numpy.typing import NDArray
 
 import audiocls
-from audiocls.data import extraction
-from audiocls.data.format import UNFINISHED, verify
 from audiocls.data.listing import list_recordings
 from audiocls.data.recordings import Listing, Recording, write_recordings
-from audiocls.data.store import Store, open_store
 from audiocls.errors import DataError, SettingError
 from audiocls.files import LARGEST_DOCUMENT, write_json
+from audiocls.store import extraction
+from audiocls.store.format import UNFINISHED, verify
+from audiocls.store.store import Store, open_store
 
 RATE = 16000
 SPEC = audiocls.FeatureSpec.preset("mel-16k")
@@ -125,7 +125,7 @@ def test_rows_taken_are_the_callers_own(store: Store) -> None:
 
 
 def test_few_shards_are_open_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("audiocls.data.rows._OPEN_SHARDS", 1)
+    monkeypatch.setattr("audiocls.store.rows._OPEN_SHARDS", 1)
     fresh = open_store(store.path)
     assert np.array_equal(fresh.features[np.arange(len(fresh))[::-1]], store.numpy()[::-1])
 

@@ -10,13 +10,13 @@ import pytest
 import torch
 from tiny_store import tiny_store
 
-from audiocls.compare import compare
+from audiocls.compare.grid import compare
 from audiocls.training import Recipe, train
 
 # In a process of its own, in which torch has started no thread yet.
 SCRIPT = """
 import numpy as np, torch
-from audiocls.training.subnormals import subnormals_are_zero
+from audiocls.training.runtime.subnormals import subnormals_are_zero
 
 torch.set_num_threads(2)
 x = torch.from_numpy(np.full(1 << 22, 1e-39, np.float32))
@@ -44,7 +44,7 @@ def test_every_thread_takes_them_for_zeros_until_the_end(fails: bool) -> None:
 
 
 def test_training_takes_them_for_zeros(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("audiocls.compare.open_features", lambda *_: tiny_store())
+    monkeypatch.setattr("audiocls.compare.grid.open_features", lambda *_: tiny_store())
     monkeypatch.setattr("audiocls.training.loop.open_features", lambda *_: tiny_store())
     left: list[float] = []
 

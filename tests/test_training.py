@@ -14,21 +14,21 @@ import torch
 from tiny_store import TinyStore, tiny_store
 
 from audiocls import FeatureSpec, build_model
-from audiocls.classifier import Classifier
-from audiocls.data.rows import Clips
-from audiocls.description import Description
+from audiocls.classifier.description import Description
+from audiocls.classifier.model import Classifier
 from audiocls.errors import DataError, SettingError
 from audiocls.models import MODELS
-from audiocls.models.convolution import lay_out
+from audiocls.models.layers.convolution import lay_out
+from audiocls.store.rows import Clips
 from audiocls.training import Device, Recipe, Run, Trial, fit
-from audiocls.training.device import _faster_in_bfloat16, _why_not_bfloat16
-from audiocls.training.leakage import near_duplicates
+from audiocls.training.data.leakage import near_duplicates
+from audiocls.training.data.normalisation import statistics
+from audiocls.training.data.splits import TEST, TRAIN, VAL, make_split
+from audiocls.training.fit.schedule import learning_rate
+from audiocls.training.fit.state import TrainState
 from audiocls.training.loop import new_state
-from audiocls.training.normalisation import statistics
 from audiocls.training.run import FILES
-from audiocls.training.schedule import learning_rate
-from audiocls.training.splits import TEST, TRAIN, VAL, make_split
-from audiocls.training.state import TrainState
+from audiocls.training.runtime.device import _faster_in_bfloat16, _why_not_bfloat16
 
 torch.set_num_threads(1)
 CPU = Device.pick("cpu")
@@ -369,7 +369,7 @@ def test_out_of_memory_names_a_batch_size(
     def full(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr("audiocls.training.epoch.augment", full)
+    monkeypatch.setattr("audiocls.training.fit.epoch.augment", full)
     with pytest.raises(DataError, match=f"{error}; try a `batch_size` of 8"):
         run(tiny_store(), tmp_path)
 
@@ -488,11 +488,11 @@ def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("why", ["only emulates it", "has slow instructions for it"])
 def test_slow_bfloat16_is_said(monkeypatch: pytest.MonkeyPatch, why: str) -> None:
-    monkeypatch.setattr("audiocls.training.device._why_not_bfloat16", lambda _: why)
+    monkeypatch.setattr("audiocls.training.runtime.device._why_not_bfloat16", lambda _: why)
     assert not Device.pick("cpu", "auto").bfloat16
     with pytest.warns(UserWarning, match=f"bfloat16: cpu {why} here, float32 is faster"):
         assert Device.pick("cpu", "bfloat16").bfloat16
-    monkeypatch.setattr("audiocls.training.device._why_not_bfloat16", lambda _: None)
+    monkeypatch.setattr("audiocls.training.runtime.device._why_not_bfloat16", lambda _: None)
     assert Device.pick("cpu", "auto").bfloat16
     assert not Device.pick("cpu", "float32").bfloat16
 
@@ -519,7 +519,7 @@ def test_bfloat16_is_used_where_it_is_faster(
     clock = iter(ends)
     for check in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
         monkeypatch.setattr(torch.cpu, check, lambda: instructions)
-    monkeypatch.setattr("audiocls.training.device.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("audiocls.training.runtime.device.perf_counter", lambda: next(clock))
     _faster_in_bfloat16.cache_clear()
     try:
         assert _why_not_bfloat16(torch.device("cpu")) == why

@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 from sklearn.metrics import recall_score, roc_auc_score
 
 import audiocls
-from audiocls.answers import certainty, closed_set
-from audiocls.description import UNKNOWN
+from audiocls.classifier.answers import certainty, closed_set
+from audiocls.classifier.description import UNKNOWN
+from audiocls.compare.ranking import Spread
 from audiocls.files import read_csv
-from audiocls.metrics import expected_calibration_error
-from audiocls.report.ranking import Spread
+from audiocls.scores.metrics import expected_calibration_error
 from degrade import CONDITIONS, degrade, draws
 from orchestra import background, rendered
 

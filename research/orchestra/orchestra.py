@@ -24,9 +24,9 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from audiocls.classifier.description import UNKNOWN
 from audiocls.data.recordings import Recording
-from audiocls.description import UNKNOWN
-from audiocls.training.splits import PARTS, make_split
+from audiocls.training.data.splits import PARTS, make_split
 from players import players
 
 COLUMNS = ("path", "label", "group", "source", "family", "split")

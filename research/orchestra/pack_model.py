@@ -1,6 +1,6 @@
 """A trained model as it goes into the box: weights in float16, its graph beside them.
 
-    python research/orchestra/pack_model.py RUN python/audiocls/orchestra
+    python research/orchestra/pack_model.py RUN python/audiocls/classifier/orchestra
 
 Says how far its probabilities are from those of the model it was made of, on the run's own classes.
 """
@@ -14,9 +14,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from audiocls.classifier import Classifier
-from audiocls.description import DESCRIPTION, NETWORK, WEIGHTS, model_folder
-from audiocls.graph import write_graph
+from audiocls.classifier.description import DESCRIPTION, NETWORK, WEIGHTS, model_folder
+from audiocls.classifier.graph import write_graph
+from audiocls.classifier.model import Classifier
 
 # The wheel is not to grow by more.
 MOST_BYTES = 2_500_000

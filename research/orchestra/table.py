@@ -9,8 +9,6 @@ is the table for the documents, mean ± deviation over the seeds.
 
 from __future__ import annotations
 
-import argparse
-import csv
 from collections import Counter
 from pathlib import Path
 
@@ -18,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import recall_score
 
-from audiocls.answers import closed_set
-from audiocls.description import UNKNOWN
-from audiocls.metrics import expected_calibration_error, mean_by_recording
-from leave_out import ANSWERS, Answers
+from audiocls.classifier.answers import closed_set
+from audiocls.classifier.description import UNKNOWN
+from audiocls.scores.metrics import expected_calibration_error, mean_by_recording
+from leave_out import Answers
 
 COLUMNS = (
     "model", "seed", "source", "classes", "recordings", "clips", "by_recording", "by_clip", "ece",
@@ -70,11 +68,31 @@ def rows_of(model: str, seed: int, given: Answers) -> list[dict[str, object]]:
 
 if __name__ == "__main__":
     import sys
+
     for name in sys.argv[1:]:
-        a=Answers.read(Path(name))
-        rs=rows_of(name,0,a)
-        for r in rs: print(r)
-        k=[r for r in rs if r['source'] not in ('kay-banjo','ethan-winer','gtown','philharmonia')]
-        print('MEAN train sources', len(k), [round(np.mean([r[c] for r in k]),1) for c in ('by_recording','by_clip','ece','ece_clips')])
-        k=[r for r in rs if r['source'] not in ('philharmonia',)]
-        print('MEAN all', len(k), [round(np.mean([r[c] for r in k]),1) for c in ('by_recording','by_clip','ece','ece_clips')])
+        a = Answers.read(Path(name))
+        rs = rows_of(name, 0, a)
+        for r in rs:
+            print(r)
+        k = [
+            r
+            for r in rs
+            if r["source"] not in ("kay-banjo", "ethan-winer", "gtown", "philharmonia")
+        ]
+        print(
+            "MEAN train sources",
+            len(k),
+            [
+                round(np.mean([r[c] for r in k]), 1)
+                for c in ("by_recording", "by_clip", "ece", "ece_clips")
+            ],
+        )
+        k = [r for r in rs if r["source"] not in ("philharmonia",)]
+        print(
+            "MEAN all",
+            len(k),
+            [
+                round(np.mean([r[c] for r in k]), 1)
+                for c in ("by_recording", "by_clip", "ece", "ece_clips")
+            ],
+        )

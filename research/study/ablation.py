@@ -16,10 +16,10 @@ from typing import Any
 import torch
 
 import audiocls
-from audiocls.compare import compare
-from audiocls.report.ranking import Spread
+from audiocls.compare.grid import compare
+from audiocls.compare.ranking import Spread
+from audiocls.engine.augmentation import NONE
 from audiocls.training import Recipe
-from audiocls.training.augmentation import NONE
 
 PAGE = Path(__file__).resolve().parent.parent / "notes" / "results.md"
 GROUPS = r"([^/]+)/[^/]+?_([A-G]s?[0-9])_"

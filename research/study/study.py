@@ -15,9 +15,9 @@ from pathlib import Path
 import torch
 
 from ablation import GROUPS, write
-from audiocls.compare import compare
-from audiocls.report.differences import answers
-from audiocls.report.ranking import Spread
+from audiocls.compare.differences import answers
+from audiocls.compare.grid import compare
+from audiocls.compare.ranking import Spread
 from audiocls.training import Recipe
 from audiocls.training.run import Result
 

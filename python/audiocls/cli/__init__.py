@@ -135,7 +135,7 @@ class StorePath(click.ParamType[str | Path]):
     name = "path"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> str | Path:
-        from audiocls.data.url import is_url
+        from audiocls.url import is_url
 
         return value if is_url(value) else Path(value)
 

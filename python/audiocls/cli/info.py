@@ -14,7 +14,7 @@ from audiocls.cli import Command, StorePath, next_step
 from audiocls.errors import SettingError
 
 if TYPE_CHECKING:
-    from audiocls.data.summary import Summary
+    from audiocls.store.summary import Summary
 
 # Of a long list, the table shows the beginning; --json has everything.
 _SHOWN = 10
@@ -48,10 +48,10 @@ def command(path: str | Path, as_json: bool, plot: Path | None, whole: bool) -> 
       audiocls info features/mel --verify
       audiocls info runs/mel-resnet-0
     """
+    from audiocls.classifier.description import find_model
     from audiocls.cli.progress import header_progress
-    from audiocls.data.bucket import local
-    from audiocls.data.summary import draw, summarise
-    from audiocls.description import find_model
+    from audiocls.store.place import local
+    from audiocls.store.summary import draw, summarise
 
     path = local(path)
     if whole:
@@ -83,7 +83,11 @@ def command(path: str | Path, as_json: bool, plot: Path | None, whole: bool) -> 
 def _describe(path: Path) -> dict[str, Any]:
     """What a run folder or its model contains; metrics None where the run was interrupted or only
     the model was kept."""
-    from audiocls.description import count_stored_parameters, model_folder, read_description
+    from audiocls.classifier.description import (
+        count_stored_parameters,
+        model_folder,
+        read_description,
+    )
     from audiocls.training.run import Result
 
     folder = model_folder(path)
@@ -98,8 +102,8 @@ def _describe(path: Path) -> dict[str, Any]:
 
 def _verify(path: Path, as_json: bool) -> None:
     from audiocls.cli.progress import header_progress
-    from audiocls.data.format import verify
-    from audiocls.data.store import open_store
+    from audiocls.store.format import verify
+    from audiocls.store.store import open_store
 
     if not (path / "store.json").is_file():
         open_store(path)  # says what it is instead

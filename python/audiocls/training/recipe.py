@@ -10,8 +10,8 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
+from audiocls.engine.augmentation import NONE, Augmentation
 from audiocls.errors import SettingError, unknown
-from audiocls.training.augmentation import NONE, Augmentation
 
 
 @dataclass(frozen=True)

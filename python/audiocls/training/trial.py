@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from audiocls.engine.augmentation import NONE
 from audiocls.errors import SettingError
 from audiocls.models import architecture
-from audiocls.training.augment import sounds_identity
-from audiocls.training.augmentation import NONE
+from audiocls.store.augmenter import sounds_identity
 from audiocls.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from audiocls.data.store import Store
+    from audiocls.store.store import Store
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ fn settings(clip_s: f64, hop_s: f64, short: &str, min_rms: f32, dtype: &str) -> 
     Ok(Settings { clip_s, hop_s, short, min_rms, dtype })
 }
 
-/// A running extraction; see `audiocls.data.extraction`.
+/// A running extraction; see `audiocls.store.extraction`.
 #[pyclass]
 struct Extraction(Option<dataset::Extraction>);
 

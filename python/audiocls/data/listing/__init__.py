@@ -18,8 +18,8 @@ from audiocls.data.listing.on_disk import OUTSIDE, is_inside, set_file
 from audiocls.data.listing.parquet import list_parquet
 from audiocls.data.listing.remote import list_remote
 from audiocls.data.recordings import Listing, similar_labels
-from audiocls.data.url import is_url
 from audiocls.errors import SettingError
+from audiocls.url import is_url
 
 
 def list_recordings(data: Any, *, inside_only: bool = False) -> Listing:
