@@ -92,6 +92,9 @@ class Recipe:
     source: str | None = None
     """Where recordings come from, as `group_by` says it: of a class, every source is drawn as
     often as any other."""
+    source_temperature: Share = 0.0
+    """With `source`: a source is drawn as often as its number of clips to this power says; 0: all
+    sources of a class equally, 1: in proportion to their clips."""
     clips_per_recording: Annotated[int, Range(0)] = 0
     """At most so many clips of a recording train, evenly spread over it, the first among them; 0:
     all. Validation and test keep all."""
@@ -108,7 +111,8 @@ class Recipe:
     def preset(cls, name: str = "modern", **overrides: Any) -> Recipe:
         """The recipe of that name, with some fields replaced.
 
-        modern: the defaults. study: as the study had it that this project grew from.
+        modern: the defaults. study: as the study had it that this project grew from. orchestra:
+        how the model in the box was trained, for a store of samples from several sources.
 
         Args:
             name: one of `PRESETS`.
@@ -119,7 +123,7 @@ class Recipe:
         """
         if name not in PRESETS:
             raise unknown("recipe", name, PRESETS)
-        return cls(**PRESETS[name]).replace(**overrides)
+        return cls().replace(**PRESETS[name]).replace(**overrides)
 
     def replace(self, **overrides: Any) -> Recipe:
         """A recipe with some fields replaced; see `preset`."""
@@ -161,6 +165,17 @@ PRESETS: dict[str, dict[str, Any]] = {
         "remove_level": False,
         "quiet_db": 0.0,
         "ema": 0.0,
+        "patience": 0,
+    },
+    "orchestra": {
+        "phrase_p": 0.5,
+        "noise_p": 0.6,
+        "noise_snr_db": (-5.0, 40.0),
+        "epochs": 80,
+        "mixup": 0.0,
+        "time_mask": 0.0,
+        "freq_mask": 0.0,
+        "mixstyle": 0.4,
         "patience": 0,
     },
 }

@@ -55,7 +55,13 @@ def train_epoch(
     size, per_epoch = batch_size_of(recipe, examples), batches_of(recipe, examples)
     torch.manual_seed(seed_of(trial.seed, epoch, Purpose.NETWORK))
     labels, sources = map(torch.from_numpy, (examples.labels, examples.sources))
-    sampler = Sampler(labels, recipe.sampler, trial.seed, sources if recipe.source else None)
+    sampler = Sampler(
+        labels,
+        recipe.sampler,
+        trial.seed,
+        sources if recipe.source else None,
+        recipe.source_temperature,
+    )
     order = examples.by_length(sampler.draw(per_epoch * size, epoch), size)
     following = None
     if recipe.waveform is not None and recipe.waveform.phrase_p > 0:
