@@ -36,6 +36,7 @@ EXTRAS = {
     "torch": "train",
     "gradio": "demo",
     "sounddevice": "mic",
+    "crowsetta": "annotations",
     "datasets": "datasets",
     "pyarrow": "datasets",
     "fsspec": "remote",
