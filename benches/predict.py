@@ -19,7 +19,7 @@ import torch
 from paired import ratio, seconds
 
 import audiocls
-from audiocls.classifier import Classifier as Module
+from audiocls.classifier.model import Classifier as Module
 
 
 def by_loop(module: Module, files: list[str]) -> np.ndarray:

@@ -25,7 +25,7 @@ from paired import ratio, seconds
 
 import audiocls
 from audiocls import Extractor, FeatureSpec
-from audiocls.features import instruction_sets
+from audiocls.engine.features import instruction_sets
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 CORES = len(os.sched_getaffinity(0))

@@ -27,12 +27,12 @@ from torch.utils.data import DataLoader, Dataset
 from audiocls import FeatureSpec
 from audiocls.models import MODELS
 from audiocls.training import Device, Recipe, Trial
-from audiocls.training.epoch import train_epoch
-from audiocls.training.evaluation import logits_of
-from audiocls.training.examples import Examples
-from audiocls.training.interrupt import CtrlC
+from audiocls.training.data.examples import Examples
+from audiocls.training.fitting.epoch import train_epoch
+from audiocls.training.fitting.evaluation import logits_of
 from audiocls.training.loop import new_state
-from audiocls.training.memory import reused_memory
+from audiocls.training.runtime.interrupt import CtrlC
+from audiocls.training.runtime.memory import reused_memory
 
 N_CLASSES, BATCH, LR = 14, 64, 1e-3
 SHAPES = {"mel": (44, 128), "mfcc": (49, 13)}  # (frames, features)

@@ -11,7 +11,7 @@ import soundfile
 from references import REFERENCES, Reference
 
 from audiocls import Extractor, __version__
-from audiocls.features import instruction_sets
+from audiocls.engine.features import instruction_sets
 
 ROOT = Path(__file__).resolve().parent.parent
 UNITS = {"dB": "dB", "nat": "natural log", "absolute": "absolute"}

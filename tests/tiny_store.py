@@ -9,7 +9,7 @@ import numpy as np
 
 from audiocls import FeatureSpec, Store
 from audiocls.data.recordings import Recording
-from audiocls.data.rows import Clips
+from audiocls.store.rows import Clips
 
 
 def recording(path: str, label: str, n_clips: int = 1, **known: Any) -> Recording:

@@ -21,7 +21,7 @@ def main() -> None:
             raise
     # Not by the interpreter's own end, which waits for threads: one may be blocked in a read that
     # never returns. What has to be whole is written whole.
-    if fallback := sys.modules.get("audiocls.fallback"):
+    if fallback := sys.modules.get("audiocls.engine._fallback"):
         fallback.end_all()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()

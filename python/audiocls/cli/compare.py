@@ -78,13 +78,13 @@ def command(
     from rich.table import Table
 
     from audiocls.cli.progress import CellLines
-    from audiocls.compare import compare
-    from audiocls.data.store import stores_under
-    from audiocls.data.url import is_url
+    from audiocls.compare.differences import answers
+    from audiocls.compare.grid import compare
+    from audiocls.compare.ranking import SCORES
     from audiocls.errors import DataError
     from audiocls.models import MODELS
-    from audiocls.report.differences import answers
-    from audiocls.report.ranking import SCORES
+    from audiocls.store.store import stores_under
+    from audiocls.url import is_url
 
     stores: list[str | Path]
     if features is None:

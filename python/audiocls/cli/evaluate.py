@@ -64,15 +64,15 @@ def command(
       audiocls evaluate runs/mel-resnet-0 other-recordings/ --unknown --threshold 0.6
       audiocls evaluate runs/mel-resnet-0 --features features/mel-other --confusion matrix.png
     """
-    from audiocls.data.store import Store
     from audiocls.inference.evaluate import evaluate, of_recordings, of_store, opened
     from audiocls.inference.predict import Classifier
-    from audiocls.training.splits import groups_of
+    from audiocls.store.store import Store
+    from audiocls.training.data.splits import groups_of
 
     if (data is None) == (features is None):
         raise SettingError("DATA", data, "give recordings or --features, one of the two")
     if confusion is not None:
-        from audiocls import plots
+        from audiocls.scores import plots
     classifier = Classifier.load(model)
     source = opened(data or features or "")
     if not source.recordings:
@@ -105,7 +105,7 @@ def command(
 
 
 def _print(result: dict[str, Any]) -> None:
-    from audiocls.description import UNKNOWN
+    from audiocls.classifier.description import UNKNOWN
 
     whole, clips = result["recording"], result["clip"]
     for name, n in result["unknown_labels"].items():

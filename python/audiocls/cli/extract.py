@@ -14,8 +14,8 @@ from audiocls.cli import Command, StorePath, next_step
 from audiocls.errors import SettingError, unknown
 
 if TYPE_CHECKING:
-    from audiocls.data.parts import Part
-    from audiocls.data.store import Store
+    from audiocls.store.parts import Part
+    from audiocls.store.store import Store
 
 ENGINES = ("local", "ray")
 
@@ -64,6 +64,11 @@ ENGINES = ("local", "ray")
     help="Do not follow links, nor paths in tables, that lead out of DATA.",
 )
 @click.option(
+    "--label-separator",
+    metavar="SEP",
+    help="What stands between the labels of a recording that has several, such as ';'.",
+)
+@click.option(
     "--shard",
     metavar="I/N",
     help="Make part I of N only, in DIR/parts/I-of-N; `audiocls merge DIR` joins the parts.",
@@ -109,15 +114,16 @@ def command(
       audiocls extract recordings/ --feature mel
       audiocls extract recordings/ --feature mel --set n_mels=64 --out features/mel-64
       audiocls extract recordings/ --feature samples --set sample_rate=16000
+      audiocls extract scenes/metadata.csv --feature mel --label-separator ';'
       audiocls extract recordings/ --feature mel --shard 3/8
       audiocls extract s3://bucket/recordings --feature mel --engine ray
       audiocls extract recordings/ --feature mel --out s3://bucket/features/mel
     """
     from audiocls.cli.progress import extraction_progress
-    from audiocls.data.extraction import extract, extract_part
-    from audiocls.data.parts import part_folder
-    from audiocls.data.url import is_url
-    from audiocls.spec import FeatureSpec
+    from audiocls.engine.spec import FeatureSpec
+    from audiocls.store.extraction import extract, extract_part
+    from audiocls.store.parts import part_folder
+    from audiocls.url import is_url
 
     if engine not in ENGINES:
         raise unknown("engine", engine, ENGINES)
@@ -136,7 +142,7 @@ def command(
         }
         made: Store | Part
         if engine == "ray":
-            from audiocls.data.cluster import extract_on_cluster
+            from audiocls.store.cluster import extract_on_cluster
 
             made = extract_on_cluster(data, spec, out, address=ray_address, **settings)
         elif shard:

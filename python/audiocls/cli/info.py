@@ -14,7 +14,7 @@ from audiocls.cli import Command, StorePath, next_step
 from audiocls.errors import SettingError
 
 if TYPE_CHECKING:
-    from audiocls.data.summary import Summary
+    from audiocls.store.summary import Summary
 
 # Of a long list, the table shows the beginning; --json has everything.
 _SHOWN = 10
@@ -35,7 +35,18 @@ _SHOWN = 10
     is_flag=True,
     help="Of a store: read every byte, compare with its checksums, exit with 1 if any differs.",
 )
-def command(path: str | Path, as_json: bool, plot: Path | None, whole: bool) -> None:
+@click.option(
+    "--label-separator",
+    metavar="SEP",
+    help="Of a data set: what stands between the labels of a recording that has several.",
+)
+def command(
+    path: str | Path,
+    as_json: bool,
+    plot: Path | None,
+    whole: bool,
+    label_separator: str | None,
+) -> None:
     """Show what PATH contains: classes and their balance, failures, rates, groups, leaks.
 
     PATH is a data set, of which only the headers are read; a feature store, of which everything is
@@ -44,14 +55,15 @@ def command(path: str | Path, as_json: bool, plot: Path | None, whole: bool) -> 
     \b
     Example:
       audiocls info recordings/
+      audiocls info scenes/metadata.csv --label-separator ';'
       audiocls info features/mel --plot balance.png
       audiocls info features/mel --verify
       audiocls info runs/mel-resnet-0
     """
+    from audiocls.classifier.description import find_model
     from audiocls.cli.progress import header_progress
-    from audiocls.data.bucket import local
-    from audiocls.data.summary import draw, summarise
-    from audiocls.description import find_model
+    from audiocls.store.place import local
+    from audiocls.store.summary import draw, summarise
 
     path = local(path)
     if whole:
@@ -69,7 +81,7 @@ def command(path: str | Path, as_json: bool, plot: Path | None, whole: bool) -> 
             next_step(f"predict {path} RECORDING")
         return
     with header_progress() as progress:
-        summary = summarise(path, progress)
+        summary = summarise(path, progress, label_separator=label_separator)
     if plot is not None:
         draw(summary, plot)
     if as_json:
@@ -83,7 +95,11 @@ def command(path: str | Path, as_json: bool, plot: Path | None, whole: bool) -> 
 def _describe(path: Path) -> dict[str, Any]:
     """What a run folder or its model contains; metrics None where the run was interrupted or only
     the model was kept."""
-    from audiocls.description import count_stored_parameters, model_folder, read_description
+    from audiocls.classifier.description import (
+        count_stored_parameters,
+        model_folder,
+        read_description,
+    )
     from audiocls.training.run import Result
 
     folder = model_folder(path)
@@ -98,8 +114,8 @@ def _describe(path: Path) -> dict[str, Any]:
 
 def _verify(path: Path, as_json: bool) -> None:
     from audiocls.cli.progress import header_progress
-    from audiocls.data.format import verify
-    from audiocls.data.store import open_store
+    from audiocls.store.format import verify
+    from audiocls.store.store import open_store
 
     if not (path / "store.json").is_file():
         open_store(path)  # says what it is instead

@@ -36,7 +36,7 @@ def command(
       audiocls merge features/mel
     """
     from audiocls.cli.progress import header_progress
-    from audiocls.data.parts import merge
+    from audiocls.store.parts import merge
 
     with header_progress("files") as progress:
         store = merge(

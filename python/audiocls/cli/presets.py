@@ -18,8 +18,8 @@ def command(as_json: bool) -> None:
     """
     import json
 
-    from audiocls.features import Extractor
-    from audiocls.spec import presets
+    from audiocls.engine.features import Extractor
+    from audiocls.engine.spec import presets
 
     if as_json:
         click.echo(json.dumps({name: spec.to_dict() for name, spec in presets().items()}, indent=2))

@@ -20,7 +20,7 @@ from rich.progress import (
 )
 
 if TYPE_CHECKING:
-    from audiocls.data.extraction import Progress as ExtractionProgress
+    from audiocls.store.extraction import Progress as ExtractionProgress
     from audiocls.training.run import Result
 
 # Where stderr is no terminal, a line this often instead of a bar.

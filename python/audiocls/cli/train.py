@@ -103,8 +103,8 @@ def command(
     """
     from audiocls import training
     from audiocls.cli.progress import EpochLines
-    from audiocls.data.bucket import name_of
-    from audiocls.data.store import newest_store
+    from audiocls.store.place import name_of
+    from audiocls.store.store import newest_store
     from audiocls.training.loop import run_name
 
     recipe = recipe_of(preset, options)

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocls import _native
-from audiocls.description import Description
+from audiocls.classifier.description import Description
+from audiocls.engine.dataset import clip_shape
+from audiocls.engine.features import Extractor
 from audiocls.errors import DataError, SettingError
-from audiocls.features import Extractor
 
 # Clips whose features are computed, and given to the network, at once.
 BATCH = 64
@@ -44,7 +44,7 @@ class Cut:
         spec, own_hop_s = description.spec, description.hop_s
 
         def shape(hop_s: float) -> list[int]:
-            return _native.clip_shape(
+            return clip_shape(
                 spec.to_json(),
                 clip_s=description.clip_s,
                 hop_s=hop_s,

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocls.audio import blocks
-from audiocls.description import UNKNOWN
+from audiocls.classifier.description import UNKNOWN
+from audiocls.engine.audio import blocks
+from audiocls.engine.features import Extractor
+from audiocls.engine.spec import FeatureSpec
 from audiocls.errors import AudioclsError, reason
-from audiocls.features import Extractor
 from audiocls.inference.predict import Classifier, Prediction, Segment
-from audiocls.spec import FeatureSpec
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # pydub warns where there is no ffmpeg; the page needs none

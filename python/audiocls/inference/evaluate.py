@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocls import metrics
-from audiocls.answers import answers, closed_set
-from audiocls.audio import load_bytes
-from audiocls.description import UNKNOWN
+from audiocls.classifier.answers import answers, closed_set
+from audiocls.classifier.description import UNKNOWN
+from audiocls.engine.audio import load_bytes
 from audiocls.errors import AudioclsError, DataError, SettingError
 from audiocls.inference.clips import BATCH
 from audiocls.inference.predict import Classifier
+from audiocls.scores import metrics
 
 if TYPE_CHECKING:
     from audiocls.data.recordings import Listing, Recording
-    from audiocls.data.store import Store
+    from audiocls.store.store import Store
 
 DRAWS = 2000  # of groups, for the interval
 
@@ -231,9 +231,9 @@ def _mistakes(
 
 def opened(data: str | Path) -> Store | Listing:
     """A feature store, or the recordings of a data set."""
-    from audiocls.data.bucket import is_store
     from audiocls.data.listing import list_recordings
-    from audiocls.data.store import open_store
+    from audiocls.store.place import is_store
+    from audiocls.store.store import open_store
 
     if is_store(data):
         return open_store(data)

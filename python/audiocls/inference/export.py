@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from audiocls import _native
-from audiocls import classifier as trained
+from audiocls import __version__
+from audiocls.classifier import model as trained
+from audiocls.classifier.graph import exportable, exported, takes_any_length
 from audiocls.errors import DataError, SettingError, unknown
 from audiocls.files import replace_file
-from audiocls.graph import exportable, exported, takes_any_length
 from audiocls.inference.predict import Classifier
 from audiocls.inference.waveform import Features
 
@@ -69,7 +69,7 @@ def export(model: str | Path, out: str | Path, weights: str = "float32") -> dict
         "short": about.short,
         "architecture": about.architecture,
         "spec": about.spec.to_dict(),
-        "audiocls": _native.__version__,
+        "audiocls": __version__,
     }
     for key, value in metadata.items():
         graph.metadata_props.add(key=key, value=json.dumps(value))

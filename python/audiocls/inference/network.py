@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocls.description import NETWORK, WEIGHTS, Description, WeightsHeader
+from audiocls.classifier.description import NETWORK, WEIGHTS, Description, WeightsHeader
 from audiocls.errors import DataError
 from audiocls.parallel import usable_cores
 
@@ -65,7 +65,7 @@ def _by_onnxruntime(folder: Path, description: Description, threads: int) -> Net
 def _by_torch(folder: Path) -> Network:
     import torch
 
-    from audiocls.classifier import Classifier
+    from audiocls.classifier.model import Classifier
 
     classifier = Classifier.load(folder)
 

@@ -17,16 +17,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from audiocls import metrics
-from audiocls.answers import answers
-from audiocls.audio import blocks, resample
-from audiocls.description import Description, model_folder, read_description
+from audiocls.classifier.answers import answers
+from audiocls.classifier.description import Description, model_folder, read_description
+from audiocls.engine.audio import blocks, resample
+from audiocls.engine.features import Extractor
+from audiocls.engine.level import clip_levels
 from audiocls.errors import AudioclsError, DataError, SettingError
-from audiocls.features import Extractor
 from audiocls.inference.clips import Cut
 from audiocls.inference.network import Network, load_network
-from audiocls.level import clip_levels
 from audiocls.parallel import usable_cores
+from audiocls.scores import metrics
 
 # A path, or float or int16 samples [n] at the model's rate.
 Source = str | os.PathLike[str] | NDArray[Any]
@@ -100,7 +100,7 @@ class Classifier:
     """A saved model; any number of threads may use one at once.
 
     It runs on onnxruntime, and on torch only where the model folder has no network.onnx. What is
-    trained is `audiocls.classifier.Classifier`, a torch module.
+    trained is `audiocls.classifier.model.Classifier`, a torch module.
     """
 
     def __init__(

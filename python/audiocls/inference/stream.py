@@ -9,8 +9,8 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocls import _native
-from audiocls.answers import answers
+from audiocls.classifier.answers import answers
+from audiocls.engine.dataset import Resampler
 from audiocls.errors import DataError, SettingError, unknown
 from audiocls.inference.clips import Batch, Cut
 from audiocls.inference.predict import Classifier
@@ -63,7 +63,7 @@ class Stream:
         rate = classifier.sample_rate if sample_rate is None else sample_rate
         self._resampler = None
         if rate != classifier.sample_rate:
-            self._resampler = _native.Resampler(rate, classifier.sample_rate)
+            self._resampler = Resampler(rate, classifier.sample_rate)
         cut = Cut.of(classifier.description, hop_s)
         self._clip_s = cut.clip_len / classifier.sample_rate
         self._clips = cut.begin(classifier.extractor(threads=1))

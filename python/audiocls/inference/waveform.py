@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from audiocls.engine.spec import FeatureSpec
 from audiocls.errors import SettingError
-from audiocls.spec import FeatureSpec
 
 # Standard deviations below this count as this, as in the engine.
 _LEAST_DEVIATION = 1e-6

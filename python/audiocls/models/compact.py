@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from audiocls.models.padding import time_mean
+from audiocls.models.layers.padding import time_mean
 from audiocls.models.resnet import Residual
 
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from audiocls.models.padding import grid_mean, masked, picture
+from audiocls.models.layers.padding import grid_mean, masked, picture
 
 HIDDEN = 64
 POOLED = 4  # rows and columns left by the pooling, whatever the input

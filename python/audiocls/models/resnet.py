@@ -8,8 +8,8 @@ from math import prod
 
 from torch import Tensor, nn
 
-from audiocls.models.convolution import Convolution
-from audiocls.models.padding import masked, mean, picture, strided
+from audiocls.models.layers.convolution import Convolution
+from audiocls.models.layers.padding import masked, mean, picture, strided
 
 Stride = tuple[int, int]  # over features, over frames
 

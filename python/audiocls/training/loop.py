@@ -11,32 +11,32 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from audiocls.classifier import Classifier, versions
-from audiocls.data.bucket import name_of
-from audiocls.description import Description
+from audiocls.classifier.description import Description
+from audiocls.classifier.model import Classifier, versions
+from audiocls.engine.level import decibel
 from audiocls.errors import SettingError
-from audiocls.level import decibel
 from audiocls.models import build_model
-from audiocls.models.convolution import lay_out
-from audiocls.training.computed import open_features
-from audiocls.training.device import Device
-from audiocls.training.epoch import Progress, batches_of, train_epoch, validate
-from audiocls.training.evaluation import judge
-from audiocls.training.examples import Examples, split_examples
-from audiocls.training.interrupt import CtrlC
-from audiocls.training.leakage import leak_warnings
-from audiocls.training.memory import reused_memory
-from audiocls.training.normalisation import statistics
+from audiocls.models.layers.convolution import lay_out
+from audiocls.store.place import name_of
+from audiocls.training.data.examples import Examples, split_examples
+from audiocls.training.data.features import open_features
+from audiocls.training.data.leakage import leak_warnings
+from audiocls.training.data.normalisation import statistics
+from audiocls.training.data.splits import TRAIN, VAL, Split, make_split
+from audiocls.training.fitting.epoch import Progress, batches_of, train_epoch, validate
+from audiocls.training.fitting.evaluation import judge
+from audiocls.training.fitting.state import TrainState
 from audiocls.training.recipe import Recipe
 from audiocls.training.run import Result, Run
-from audiocls.training.splits import TRAIN, VAL, Split, make_split
-from audiocls.training.state import TrainState
-from audiocls.training.subnormals import subnormals_are_zero
+from audiocls.training.runtime.device import Device
+from audiocls.training.runtime.interrupt import CtrlC
+from audiocls.training.runtime.memory import reused_memory
+from audiocls.training.runtime.subnormals import subnormals_are_zero
 from audiocls.training.trial import Trial
 
 if TYPE_CHECKING:
-    from audiocls.data.store import Store
-    from audiocls.spec import FeatureSpec
+    from audiocls.engine.spec import FeatureSpec
+    from audiocls.store.store import Store
 
 
 @subnormals_are_zero()
@@ -75,7 +75,7 @@ def train(
     if isinstance(recipe, str):
         recipe = Recipe.preset(recipe, **overrides)
     elif overrides:
-        recipe = Recipe(**{**recipe.to_dict(), **overrides})
+        recipe = recipe.replace(**overrides)
     chosen = Device.pick(device, recipe.precision)
     trial = Trial(model, recipe, seed, group_by, fold, run_name(features, feature))
     run = Run(Path(out) if out is not None else Path("runs") / trial.name)

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from audiocls.errors import DataError, SettingError
 from audiocls.files import read_csv, replace_file, write_csv, write_json
-from audiocls.training.predictions import Prediction, read_predictions, write_predictions
+from audiocls.training.fitting.predictions import Prediction, read_predictions, write_predictions
 
 if TYPE_CHECKING:
-    from audiocls.classifier import Classifier
-    from audiocls.training.evaluation import Judged
-    from audiocls.training.splits import Split
-    from audiocls.training.state import Row, TrainState
+    from audiocls.classifier.model import Classifier
+    from audiocls.training.data.splits import Split
+    from audiocls.training.fitting.evaluation import Judged
+    from audiocls.training.fitting.state import Row, TrainState
     from audiocls.training.trial import Trial
 
 # What a run writes, and so what a restart may delete.
@@ -135,7 +135,7 @@ class Run:
         """
         from safetensors import SafetensorError
 
-        from audiocls.training.state import read_progress
+        from audiocls.training.fitting.state import read_progress
 
         file = self.folder / "state.safetensors"
         if not file.is_file():
@@ -163,7 +163,7 @@ class Run:
 
     def draw_curves(self, state: TrainState) -> None:
         """The curves so far."""
-        from audiocls import plots
+        from audiocls.scores import plots
 
         picture = plots.curves(state.history, state.best_epoch)
         replace_file(self.folder / "curves.png", picture)
@@ -177,8 +177,8 @@ class Run:
         state: TrainState,
     ) -> None:
         """The last files. metrics.json says that the run is finished."""
-        from audiocls import plots
-        from audiocls.graph import write_graph
+        from audiocls.classifier.graph import write_graph
+        from audiocls.scores import plots
 
         classifier.save(self.model)
         write_predictions(self.folder / "predictions.csv", clips.predictions())

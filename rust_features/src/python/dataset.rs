@@ -82,7 +82,7 @@ fn content(
     Ok(Content { spec: FeatureSpec::from_json(spec_json)?, cut, dtype })
 }
 
-/// A running extraction; see `audiocls.data.extraction`.
+/// A running extraction; see `audiocls.store.extraction`.
 #[pyclass]
 struct Extraction(Option<dataset::Extraction>);
 

@@ -1,4 +1,4 @@
-//! `audiocls.features`: specs, extractors, streams.
+//! `audiocls.engine.features`: specs, extractors, streams.
 
 use std::sync::Arc;
 

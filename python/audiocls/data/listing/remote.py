@@ -12,7 +12,7 @@ from audiocls.data.listing.manifest import METADATA_NAMES, list_rows
 from audiocls.data.listing.on_disk import Status, set_file
 from audiocls.data.listing.table import LARGEST_CELL, one_at_a_time
 from audiocls.data.recordings import Listing, Recording
-from audiocls.data.url import connect, failure, reason
+from audiocls.url import connect, failure, reason
 
 # What file systems call the time of a change.
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")

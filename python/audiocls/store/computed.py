@@ -1,0 +1,102 @@
+"""A store of features that are computed from a store of samples as they are asked for."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiocls.engine.augmentation import Augmentation
+from audiocls.engine.spec import FeatureSpec
+from audiocls.errors import SettingError
+from audiocls.store.augmenter import Augmenter
+from audiocls.store.store import Store
+
+
+class ComputedStore(Store):
+    """What `extract` with the same settings would have stored, of the recordings in `samples`.
+
+    clip_s, hop_s: of the grid of clips. Raises SettingError where `samples` holds features, has
+    another sample rate than `spec`, or was cut into clips already.
+    """
+
+    def __init__(
+        self, samples: Store, spec: FeatureSpec, feature: str, clip_s: float, hop_s: float
+    ) -> None:
+        if samples.spec.kind == "samples" and samples.clip_s > 0:
+            rule = "must hold whole recordings: extract samples with `clip_s` 0"
+            raise SettingError("clip_s", samples.clip_s, rule)
+        if hop_s <= 0:
+            raise SettingError("hop_s", hop_s, "must be > 0")
+        self.whole = samples
+        self._within: NDArray[np.int64]  # which recording of the samples each clip is cut from
+        self._start: NDArray[np.int64]  # its first sample there
+        self._plain = Augmenter(spec, None, clip_s=clip_s, short=samples.about["short"])
+        self._within, self._start = self._plain.grid(samples, hop_s)
+        about = samples.about | {
+            "spec": spec.to_dict(),
+            "feature": feature,
+            "clip_s": clip_s,
+            "hop_s": hop_s,
+            "counts": samples.counts | {"clips": len(self._within)},
+            "shape": [len(self._within), *self._plain.clip_shape],
+            "dtype": "float32",
+        }
+        super().__init__(samples.path, about)
+        self.recordings = samples.recordings
+
+    @cached_property
+    def features(self) -> Any:
+        """Array-like [n_clips, frames, features]."""
+        return _Computed(self._plain, self.whole, self._within, self._start)
+
+    @cached_property
+    def _clips(self) -> NDArray[np.int64]:
+        return np.stack([self.whole.clip_recording[self._within], self._start], axis=1)
+
+    @cached_property
+    def identity(self) -> str:
+        """SHA-256 over what the samples are of, and how features are made of them."""
+        about = f"{self.whole.identity} {self.spec.to_json()} {self.clip_s} {self.hop_s}"
+        return hashlib.sha256(about.encode()).hexdigest()
+
+    def augmenter(self, augmentation: Augmentation | None, seed: int) -> Augmenter:
+        """What makes clips of these recordings for training."""
+        short = self.about["short"]
+        return Augmenter(self.spec, augmentation, clip_s=self.clip_s, short=short, seed=seed)
+
+    def recording_index(self, clips: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Which rows of `whole` the clips are cut from."""
+        rows: NDArray[np.int64] = self._within[clips]
+        return rows
+
+
+class _Computed:
+    """Rows of features that exist when they are asked for."""
+
+    def __init__(
+        self,
+        plain: Augmenter,
+        samples: Store,
+        index: NDArray[np.int64],
+        first: NDArray[np.int64],
+    ) -> None:
+        self._of = plain, samples, index, first
+        self.shape = (len(index), *plain.clip_shape)
+        self.dtype = np.dtype(np.float32)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, clips: Any) -> NDArray[np.float32]:
+        plain, samples, index, first = self._of
+        ids = np.arange(len(self))[clips]
+        rows = plain.plain(samples, index[np.atleast_1d(ids)], first[np.atleast_1d(ids)])
+        return rows if np.ndim(ids) else rows[0]
+
+    def numpy(self) -> NDArray[np.float32]:
+        """All rows."""
+        return self[:]
