@@ -15,7 +15,7 @@ from tiny_store import TinyStore, tiny_store
 from audiocls import training
 from audiocls.compare.grid import COLUMNS, compare, time_left
 from audiocls.errors import DataError, SettingError
-from audiocls.training.fit.epoch import Progress
+from audiocls.training.fitting.epoch import Progress
 
 torch.set_num_threads(1)
 RECIPE = training.Recipe(epochs=2, batch_size=16)

@@ -28,7 +28,7 @@ from audiocls.compare.grid import compare
 from audiocls.compare.mistakes import MOST, confident_mistakes
 from audiocls.compare.page import write_report
 from audiocls.compare.ranking import Cell, Ranking, Spread, ranked
-from audiocls.training.fit.predictions import Prediction, write_predictions
+from audiocls.training.fitting.predictions import Prediction, write_predictions
 
 torch.set_num_threads(1)
 RECIPE = training.Recipe(epochs=2, batch_size=16)

@@ -22,7 +22,7 @@ from audiocls import (
     open_store,
 )
 from audiocls.compare.grid import compare
-from audiocls.engine.augmentation import NONE
+from audiocls.engine.augmentation import NOTHING, settings_of
 from audiocls.errors import SettingError
 from audiocls.store.computed import ComputedStore
 from audiocls.training import train
@@ -141,7 +141,7 @@ def test_an_epoch_is_one_function_of_seed_epoch_and_draw(store: Store) -> None:
 
 
 def test_clips_of_an_epoch_are_followed_by_others_of_their_class(store: Store) -> None:
-    recipe = Recipe(phrase_p=1, phrase_note_s=(0.05, 0.2), phrase_rest_db=(0, 0))
+    recipe = Recipe.preset(phrase_p=1, phrase_note_s=(0.05, 0.2), phrase_rest_db=(0, 0))
     computed = open_features(store.path, recipe, SPEC)
     split = make_split(computed.recordings, seed=1)
     trial = Trial("lstm", recipe, 4)
@@ -164,7 +164,7 @@ def test_clips_of_an_epoch_are_followed_by_others_of_their_class(store: Store) -
 
 def test_a_phrase_is_in_what_trains(store: Store, tmp_path: Path) -> None:
     def loss(out: str, p: float) -> str:
-        recipe = Recipe(**{**NONE, "phrase_p": p}, epochs=1, ema=0)  # type: ignore[arg-type]
+        recipe = Recipe(waveform=None, epochs=1, ema=0).replace(phrase_p=p)
         train(store.path, "lstm", tmp_path / out, recipe=recipe, feature=SPEC, device="cpu")
         rows = csv.DictReader((tmp_path / out / "history.csv").read_text().splitlines())
         return next(rows)["train_loss"]
@@ -215,12 +215,12 @@ def own(tmp_path: Path) -> Path:
 def test_sounds_of_a_folder_are_those_of_arrays(
     store: Store, own: Path, field: str, chance: str
 ) -> None:
-    chances = {**NONE, chance: 1.0}
+    chances = {**settings_of(NOTHING), chance: 1.0}
     sounds = [load(own / name, RATE)[0] for name in ("b.wav", "below/a.flac", "c.WAV")]
     at = np.arange(11)
-    named = Augmenter(SPEC, Recipe(**{**chances, field: str(own)})).batch(store, at, 1)
-    given = Augmenter(SPEC, Recipe(**chances), **{field: sounds}).batch(store, at, 1)
-    computed = Augmenter(SPEC, Recipe(**chances)).batch(store, at, 1)
+    named = Augmenter(SPEC, Recipe.preset(**{**chances, field: str(own)})).batch(store, at, 1)
+    given = Augmenter(SPEC, Recipe.preset(**chances), **{field: sounds}).batch(store, at, 1)
+    computed = Augmenter(SPEC, Recipe.preset(**chances)).batch(store, at, 1)
     assert (named == given).all()
     assert not (named == computed).all()
 
@@ -229,7 +229,7 @@ def test_sounds_of_a_folder_are_those_of_arrays(
 def test_a_run_with_other_sounds_is_not_gone_on_with(
     store: Store, own: Path, tmp_path: Path, field: str
 ) -> None:
-    recipe = Recipe(**{field: str(own)}, epochs=1)
+    recipe = Recipe.preset(**{field: str(own)}, epochs=1)
 
     def trained() -> object:
         return train(
@@ -257,7 +257,7 @@ def test_a_folder_that_gives_no_sound_is_refused(
 ) -> None:
     def refused(folder: Path, rule: str) -> None:
         with pytest.raises(SettingError, match=f"{field} '?{folder}.*{rule}"):
-            Augmenter(SPEC, Recipe(**{field: str(folder)}))
+            Augmenter(SPEC, Recipe.preset(**{field: str(folder)}))
 
     refused(tmp_path / "nowhere", "must be a folder")
     refused(own / "b.wav", "must be a folder")
@@ -275,7 +275,7 @@ def test_a_folder_that_gives_no_sound_is_refused(
 def test_own_sounds_need_samples(data: Path, own: Path, tmp_path: Path) -> None:
     extract(data, "mel-16k", tmp_path / "mel")
     with pytest.raises(SettingError, match=r"noises .* needs a store of samples"):
-        open_features(tmp_path / "mel", Recipe(noises=str(own)))
+        open_features(tmp_path / "mel", Recipe.preset(noises=str(own)))
 
 
 def test_variations_of_mel_features_need_a_store_of_them(
@@ -285,7 +285,7 @@ def test_variations_of_mel_features_need_a_store_of_them(
     extract(data, "mfcc-kaldi", tmp_path / "mfcc")
     extract(data, FeatureSpec.preset("mel-16k", deltas=1), tmp_path / "slopes", name="slopes")
     for field in ("mel_shift", "mel_band", "mel_noise"):
-        asked, off = Recipe(**{field: 0.01}), Recipe(**{field: 0.0})
+        asked, off = Recipe.preset(**{field: 0.01}), Recipe.preset(**{field: 0.0})
         assert len(open_features(tmp_path / "mel", asked)) > 0
         for other in (store.path, tmp_path / "mfcc", tmp_path / "slopes"):
             rule = "is for a store of logarithmic mel features"

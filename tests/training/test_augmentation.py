@@ -15,14 +15,15 @@ from audiocls.training import Device, Recipe, Trial
 from audiocls.training.data.examples import Batch, split_examples
 from audiocls.training.data.feature_augmentation import (
     Draws,
+    FeatureAugmentation,
     augment,
     draw,
     noise_frames,
     transmitted,
 )
 from audiocls.training.data.splits import TRAIN, make_split
-from audiocls.training.fit.epoch import _step
-from audiocls.training.fit.state import TrainState
+from audiocls.training.fitting.epoch import _step
+from audiocls.training.fitting.state import TrainState
 from audiocls.training.loop import new_state
 from audiocls.training.runtime.randomness import Purpose, generator
 
@@ -104,7 +105,7 @@ def test_a_band_is_left_of_the_features(lengths: Tensor | None) -> None:
     got = transmitted(x, draws, torch.zeros(9, 20), spec, lengths).numpy()
     for clip in range(400):
         own = slice(0, 30 if lengths is None else int(lengths[clip]))
-        low, high, less = (float(d[clip]) for d in draws[8:11])
+        low, high, less = (float(d[clip]) for d in draws[7:10])
         band = np.arange(20) / 20
         outside = (band < low) | (band >= high)
         expected = x[clip, own].numpy().copy()
@@ -114,15 +115,6 @@ def test_a_band_is_left_of_the_features(lengths: Tensor | None) -> None:
     limited = draws.band_db.numpy() > 0
     assert 0.4 < limited.mean() < 0.6
     assert draws.band_db[limited].min() > 20
-
-
-def test_a_tilt_is_a_line_over_the_features() -> None:
-    x = torch.randn(400, 3, 20)
-    draws = draws_of(tilt=6.0)
-    slope = draws.tilt.numpy()[:, None, None] * (np.arange(20) / 19 - 0.5)
-    np.testing.assert_allclose(augment(x, draws, MEAN).numpy(), x.numpy() + slope, atol=1e-5)
-    assert np.abs(draws.tilt.numpy()).max() <= 6
-    assert float(draws.tilt.mean()) == pytest.approx(0, abs=0.5)
 
 
 @pytest.mark.parametrize("lengths", [None, torch.arange(401) % 25 + 6])
@@ -239,7 +231,10 @@ def test_the_loss_is_that_of_mixed_and_smoothed_labels() -> None:
     with torch.no_grad():
         before = copy.deepcopy(state.classifier)
         log_p = before(augment(x, draws, before.mean)).log_softmax(dim=1)
-    loss, predicted = _step(state, recipe, Batch(x, y, None), draws, 1e-3, 9, CPU)
+    numbers = generator(0, 1, Purpose.AUGMENTATION)
+    augmentation = FeatureAugmentation(recipe, FeatureSpec(), numbers, CPU, stored=False)
+    augmented = augmentation.batch(x, None, draws, state.classifier)
+    loss, predicted = _step(state, recipe, Batch(augmented, y, None), draws, 1e-3, 9, CPU)
     label = torch.nn.functional.one_hot(y, 3).double()
     pair = label[torch.tensor([1, 0, 3, 2, 5, 4, 7, 6, 8])]
     target = (1 - draws.mix[:, None]) * label + draws.mix[:, None] * pair

@@ -8,7 +8,7 @@ from scipy.optimize import minimize_scalar
 
 from audiocls.classifier.answers import answers
 from audiocls.scores.metrics import negative_log_likelihood, softmax
-from audiocls.training.fit.calibration import COLDEST, HOTTEST, fit_temperature, fit_threshold
+from audiocls.training.fitting.calibration import COLDEST, HOTTEST, fit_temperature, fit_threshold
 
 
 @pytest.mark.parametrize("sharpness", [0.3, 1.0, 4.0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -12,9 +12,10 @@ from click.testing import CliRunner
 
 from audiocls.cli import Command, compare, main, train
 from audiocls.cli.options import field_docs, recipe_of, recipe_options
+from audiocls.engine.augmentation import Augmentation
 from audiocls.errors import SettingError
 from audiocls.training import Recipe
-from audiocls.training.recipe import Range
+from audiocls.training.recipe import Range, field_types
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +24,8 @@ class Longer(Recipe):
 
     echo_s: Annotated[float, Range(0, 3)] = 0.25
     """Length of the echo, in seconds."""
-    gain_db: tuple[float, float] = (-6.0, 6.0)
-    """Range of the gain."""
+    echo_db: tuple[float, float] = (-6.0, 6.0)
+    """Range of the echo."""
     louder: bool = False
     """Whether clips are made louder."""
     place: str | None = None
@@ -42,11 +43,11 @@ def test_a_new_field_is_a_new_option() -> None:
     shown = " ".join(CliRunner().invoke(command, ["--help"]).output.split())
     assert "--echo-s FLOAT Length of the echo, in seconds. [default: 0.25]" in shown
     assert "--louder / --no-louder Whether clips are made louder. [default: off]" in shown
-    assert "--gain-db FLOAT... Range of the gain. [default: -6.0 6.0]" in shown
-    args = ["--echo-s", "1", "--gain-db", "-3", "0", "--louder", "--place", "hall"]
+    assert "--echo-db FLOAT... Range of the echo. [default: -6.0 6.0]" in shown
+    args = ["--echo-s", "1", "--echo-db", "-3", "0", "--louder", "--place", "hall"]
     done = CliRunner().invoke(command, args)
     assert done.exit_code == 0, done.output
-    assert given == {"echo_s": 1.0, "gain_db": (-3.0, 0.0), "louder": True, "place": "hall"}
+    assert given == {"echo_s": 1.0, "echo_db": (-3.0, 0.0), "louder": True, "place": "hall"}
     with pytest.raises(SettingError, match=r"echo_s 4\.0 is invalid: must be >= 0 and <= 3"):
         Longer(echo_s=4.0)
 
@@ -54,18 +55,19 @@ def test_a_new_field_is_a_new_option() -> None:
 @pytest.mark.parametrize("module", [train, compare])
 def test_every_field_is_an_option_of_both_commands(module: object) -> None:
     options = {p.name: p for p in module.command.params}  # type: ignore[attr-defined]
-    docs = field_docs(Recipe)
-    for field in fields(Recipe):
-        option = options[field.name]
-        assert option.opts[0] == "--" + field.name.replace("_", "-")
+    docs = field_docs(Augmentation) | field_docs(Recipe)
+    for name in field_types(Recipe):
+        option = options[name]
+        assert option.opts[0] == "--" + name.replace("_", "-")
         assert option.default is None
-        assert " ".join(docs[field.name].split()) in option.help
+        assert " ".join(docs[name].split()) in option.help
 
 
 def test_the_study_is_shown_beside_the_default() -> None:
     shown = " ".join(CliRunner().invoke(main, ["train", "--help"]).output.split())
     assert f"[default: {Recipe().lr:g}; study: 0.01]" in shown
-    assert "--recipe modern|study" in shown
+    assert "--recipe modern|study|orchestra" in shown
+    assert "[default: 5.0 40.0; orchestra: -5.0 40.0]" in shown
 
 
 def test_options_go_over_the_preset() -> None:
@@ -94,5 +96,5 @@ def test_the_command_line_says_the_option(args: str, message: str) -> None:
 def test_text_is_text(field: str) -> None:
     for value in (3, Path("sounds"), ["a"]):
         with pytest.raises(SettingError, match=f"{field} .* is invalid: must be text or none"):
-            Recipe(**{field: value})
-    assert getattr(Recipe(**{field: "sounds"}), field) == "sounds"
+            Recipe.preset(**{field: value})
+    assert Recipe.preset(**{field: "sounds"}).to_dict()[field] == "sounds"

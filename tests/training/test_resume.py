@@ -38,7 +38,7 @@ TIMES = ("training_s", "samples_per_s", "clips_per_s")
 def run(folder: Path, resume: bool = False, stop: int = 0, **changes: Any) -> Result:
     """A run, interrupted after `stop` epochs."""
     store = changes.pop("store", None) or tiny_store()
-    trial = Trial(changes.pop("model", "newcnn"), Recipe(**(RECIPE.to_dict() | changes)))
+    trial = Trial(changes.pop("model", "newcnn"), RECIPE.replace(**changes))
     split = make_split(store.recordings, group_by="player")
 
     def progress(_done: int, _total: int, row: dict[str, float] | None) -> None:

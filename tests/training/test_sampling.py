@@ -24,6 +24,30 @@ def test_classes_are_drawn_with_the_stated_probability(kind: str, weights: np.nd
     assert chisquare(observed, 20_000 * np.array(SIZES) / sum(SIZES)).pvalue < 1e-9
 
 
+@pytest.mark.parametrize(("temperature", "power"), [(0.0, 0), (0.5, 0.5), (1.0, 1)])
+def test_a_temperature_lies_between_equal_and_proportional_sources(
+    temperature: float, power: float
+) -> None:
+    sizes = np.array([[400, 9, 40], [25, 100, 0]])  # of a class, by source
+    labels, sources = np.repeat(np.argwhere(sizes >= 0), sizes.ravel(), axis=0).T
+    sampler = Sampler(
+        torch.from_numpy(labels),
+        "balanced",
+        7,
+        torch.from_numpy(sources),
+        source_temperature=temperature,
+    )
+    drawn = sampler.draw(30_000).numpy()
+    observed = np.array([[((labels == c) & (sources == s))[drawn].sum() for s in range(3)]
+                         for c in range(2)])  # fmt: skip
+    weights = np.where(sizes > 0, sizes.astype(float) ** power, 0)
+    expected = 15_000 * weights / weights.sum(axis=1, keepdims=True)
+    there = sizes > 0
+    assert (observed[~there] == 0).all()
+    scale = observed[there].sum() / expected[there].sum()
+    assert chisquare(observed[there], expected[there] * scale).pvalue > 0.01
+
+
 def test_balanced_is_uniform_within_a_class() -> None:
     drawn = Sampler(LABELS, "balanced", seed=2).draw(60_000)
     for c in (0, 1, 2):

@@ -24,8 +24,8 @@ from audiocls.training import Device, Recipe, Run, Trial, fit
 from audiocls.training.data.leakage import near_duplicates
 from audiocls.training.data.normalisation import statistics
 from audiocls.training.data.splits import TEST, TRAIN, VAL, make_split
-from audiocls.training.fit.schedule import learning_rate
-from audiocls.training.fit.state import TrainState
+from audiocls.training.fitting.schedule import learning_rate
+from audiocls.training.fitting.state import TrainState
 from audiocls.training.loop import new_state
 from audiocls.training.run import FILES
 from audiocls.training.runtime.device import _faster_in_bfloat16, _why_not_bfloat16
@@ -369,7 +369,7 @@ def test_out_of_memory_names_a_batch_size(
     def full(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr("audiocls.training.fit.epoch.augment", full)
+    monkeypatch.setattr("audiocls.training.data.feature_augmentation.augment", full)
     with pytest.raises(DataError, match=f"{error}; try a `batch_size` of 8"):
         run(tiny_store(), tmp_path)
 

@@ -1,6 +1,6 @@
 """Which soundfonts share recordings? Writes `families.csv`, and prints a table source × source.
 
-    python tools/shared_samples.py
+    python research/orchestra/shared_samples.py
 
 Two soundfonts of one origin are one source: what a model learns from one of them it knows in the
 other. For every instrument, each sample that one soundfont plays in the instrument's range is

@@ -136,7 +136,10 @@ def test_a_source_left_out_of_the_manifest(
         (tmp_path / folder).mkdir()
         write(tmp_path / folder / "metadata.csv", columns, rows)
     (tmp_path / "p/oboe").mkdir(parents=True)
-    (tmp_path / "p/oboe/oboe_A4_1_forte_normal.mp3").touch()
+    files = [f"oboe_{pitch}4_1_forte_normal.mp3" for pitch in "ABCDEFG"]
+    for name in files:
+        (tmp_path / "p/oboe" / name).write_bytes(b"sound")
+    (tmp_path / "p/oboe/oboe_A5_1_forte_normal.mp3").touch()  # without content, and so left out
     given = ["orchestra.py", *(str(tmp_path / name) for name in ("p", "s", "out.csv"))]
 
     def manifest(*options: str) -> list[tuple[str, str]]:
@@ -145,13 +148,20 @@ def test_a_source_left_out_of_the_manifest(
         with (tmp_path / "out.csv").open(newline="") as file:
             return [(Path(row["path"]).name, row["label"]) for row in csv.DictReader(file)]
 
-    own, harp = ("oboe_A4_1_forte_normal.mp3", "oboe"), ("harp.wav", "unknown")
+    own, harp = [(name, "oboe") for name in files], ("harp.wav", "unknown")
     notes = [("a.wav", "oboe"), ("b.wav", "oboe"), ("d.wav", "flute")]
-    assert manifest() == [own, *notes, ("piano.wav", "unknown"), harp]
-    assert manifest("--without", "large") == [own, ("d.wav", "flute"), harp]
-    third = [own, *notes[:2], ("c.wav", "oboe"), ("d.wav", "flute"), ("piano.wav", "unknown"), harp]
+    assert manifest() == [*own, *notes, ("piano.wav", "unknown"), harp]
+    assert manifest("--without", "large") == [*own, ("d.wav", "flute"), harp]
+    third = [
+        *own,
+        *notes[:2],
+        ("c.wav", "oboe"),
+        ("d.wav", "flute"),
+        ("piano.wav", "unknown"),
+        harp,
+    ]
     assert manifest("--use", "all") == third
-    assert manifest("--use", "all", "--without", "third") == [own, *notes[:2], *third[-2:]]
+    assert manifest("--use", "all", "--without", "third") == [*own, *notes[:2], *third[-2:]]
     for name in ("third", "unknown"):
         with pytest.raises(SystemExit):
             manifest("--without", name)

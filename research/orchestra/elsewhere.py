@@ -1,6 +1,6 @@
 """How good a model of the orchestra is on what it has not heard: the test out of its domain.
 
-    python tools/elsewhere.py build/sources RUN [RUN ...]
+    python research/orchestra/elsewhere.py build/sources RUN [RUN ...]
 
 RUN: run folders that `audiocls train` made of a manifest of `orchestra.py`, or of one orchestra
 alone; several, one a seed, give mean ± deviation. Asked are its own held-out recordings; the notes

@@ -1,6 +1,6 @@
 """Very many files, extracted by a command that is killed at random again and again.
 
-    nice python benches/kills.py 200000
+    nice python tests/endurance/kills.py 200000
 
 makes so many recordings of 0.1 s in 10 classes (a temporary folder, removed afterwards; 200,000
 need 1.6 GB with their two stores), extracts them once undisturbed, and once with SIGKILL, SIGTERM

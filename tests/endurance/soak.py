@@ -1,6 +1,6 @@
 """An hour of sound through `audiocls stream` at 20 × real time: flat memory, and no clip late.
 
-    python benches/soak.py MODEL [SECONDS [TIMES]]
+    python tests/endurance/soak.py MODEL [SECONDS [TIMES]]
 
 Feeds a note in noise to the command's pipe at that pace, and prints what the process holds, every
 tenth of the way, and in the end how long its clips took. Fails if memory grows by more than 8 MB

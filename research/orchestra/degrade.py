@@ -1,6 +1,6 @@
 """Recordings as other microphones, rooms and telephones have them: a test out of the domain.
 
-    python tools/degrade.py recordings/ degraded/telephone --condition telephone
+    python research/orchestra/degrade.py recordings/ degraded/telephone --condition telephone
 
 writes a copy of every recording below `recordings/` under the same path, as FLAC (mono, 16 bit, at
 its own rate). Nothing here is shared with the augmentation that models are trained with: a test

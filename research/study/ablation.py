@@ -1,9 +1,9 @@
 """What each part of the recipe `modern` does: one part switched off at a time; of a store of
 samples what each change of the waveforms does.
 
-`make ablation` writes the table to docs/results.md after every finished run, and goes on where it
-was stopped. The splits hold out whole pitches of an instrument, as the results there.
-`tools/elsewhere.py` asks the same runs (OUT/*/cells/*) about sounds from elsewhere.
+`make ablation` writes the table to research/notes/results.md after every finished run, and goes
+on where it was stopped. The splits hold out whole pitches of an instrument, as the results there.
+`research/orchestra/elsewhere.py` asks the same runs (OUT/*/cells/*) about sounds from elsewhere.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ import torch
 import audiocls
 from audiocls.compare.grid import compare
 from audiocls.compare.ranking import Spread
-from audiocls.engine.augmentation import NONE
+from audiocls.engine.augmentation import NOTHING, settings_of
 from audiocls.training import Recipe
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "results.md"
+PAGE = Path(__file__).resolve().parent.parent / "notes" / "results.md"
 GROUPS = r"([^/]+)/[^/]+?_([A-G]s?[0-9])_"
 OFF: dict[str, dict[str, Any]] = {
     "`modern`": {},
@@ -48,7 +48,7 @@ CHAIN: dict[str, dict[str, Any]] = {
     "without clipping": {"clip_p": 0.0},
     "without polarity and shift": {"polarity_p": 0.0, "shift_p": 0.0},
     "with phrases": {"phrase_p": 0.5},
-    "new windows alone": NONE,
+    "new windows alone": settings_of(NOTHING),
 }
 TEST = ("balanced_accuracy", "recording_balanced_accuracy")
 SCORES = ("val_balanced_accuracy", *TEST)

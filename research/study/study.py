@@ -1,8 +1,8 @@
 """The study, done: its architectures × mel and mfcc, as it trained them, and as `modern` does.
 
-`make study` writes the tables to docs/results.md after every finished run, and goes on where it was
-stopped, in the middle of a run too. Whole pitches of an instrument are held out. One clip a
-recording trains, in every cell alike, for all clips would keep a CPU busy for days.
+`make study` writes the tables to research/notes/results.md after every finished run, and goes on
+where it was stopped, in the middle of a run too. Whole pitches of an instrument are held out. One
+clip a recording trains, in every cell alike, for all clips would keep a CPU busy for days.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import statistics
 from pathlib import Path
 
 import torch
-from ablation import GROUPS, write
 
+from ablation import GROUPS, write
 from audiocls.compare.differences import answers
 from audiocls.compare.grid import compare
 from audiocls.compare.ranking import Spread

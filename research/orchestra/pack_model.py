@@ -1,6 +1,6 @@
 """A trained model as it goes into the box: weights in float16, its graph beside them.
 
-    python tools/pack_model.py RUN python/audiocls/classifier/orchestra
+    python research/orchestra/pack_model.py RUN python/audiocls/classifier/orchestra
 
 Says how far its probabilities are from those of the model it was made of, on the run's own classes.
 """

@@ -1,6 +1,6 @@
 """Very many small files: does a file cost the same when there are ten times as many? And memory?
 
-    python benches/many_files.py 10000 100000
+    python tests/endurance/many_files.py 10000 100000
 
 makes so many recordings of 0.1 s in 10 classes (a temporary folder, removed afterwards; 100,000
 need 0.4 GB, and their store 0.3 GB), and for each number lists them, extracts a quarter of them or

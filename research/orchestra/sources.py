@@ -144,7 +144,7 @@ UNKNOWN_TEST = (
 # A mandolin by name only: the five soundfonts that have this variation play guitar samples.
 UNUSED = (Part("mandolin", "normal", (16, 25), 55, 88),)
 
-# What plays the samples of another instrument, by `python tools/shared_samples.py`: left out.
+# What plays the samples of another instrument, by `shared_samples.py`: left out.
 BORROWED = {
     ("csound", "french-horn"): "tuba and trombone",
     ("airfont", "french-horn"): "trombone",

@@ -21,9 +21,9 @@ from audiocls.scores.metrics import loud_enough, softmax
 from audiocls.scores.significance import bootstrap_intervals, counts_by_group
 from audiocls.training.data.examples import Examples
 from audiocls.training.data.splits import PARTS, TEST, TRAIN, VAL, Split
-from audiocls.training.fit.calibration import fit_temperature, fit_threshold
-from audiocls.training.fit.predictions import Prediction
-from audiocls.training.fit.state import TrainState
+from audiocls.training.fitting.calibration import fit_temperature, fit_threshold
+from audiocls.training.fitting.predictions import Prediction
+from audiocls.training.fitting.state import TrainState
 from audiocls.training.run import Result, Scores
 from audiocls.training.runtime.device import Device
 from audiocls.training.trial import Trial

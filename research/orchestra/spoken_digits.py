@@ -1,6 +1,6 @@
 """Another task than instruments: ten spoken digits, six synthetic voices, as six people record.
 
-    python tools/spoken_digits.py OUT [--takes 50]
+    python research/orchestra/spoken_digits.py OUT [--takes 50]
 
 writes OUT/metadata.csv and 3,000 recordings (mono, 8 kHz, 16 bit). Every voice has one microphone
 and one room, and a level of noise, of its own; speed and pitch change from take to take. Leave one

@@ -11,22 +11,14 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from audiocls.engine.augmentation import MOST_FOLLOWING
-from audiocls.engine.level import holds_mel
 from audiocls.errors import DataError
 from audiocls.scores.metrics import evaluate, negative_log_likelihood, softmax
 from audiocls.training.data.examples import Batch, Examples
-from audiocls.training.data.feature_augmentation import (
-    Draws,
-    augment,
-    draw,
-    neighbours,
-    noise_frames,
-    transmitted,
-)
+from audiocls.training.data.feature_augmentation import Draws, FeatureAugmentation, neighbours
 from audiocls.training.data.sampling import Sampler
-from audiocls.training.fit.evaluation import logits_of
-from audiocls.training.fit.schedule import learning_rate
-from audiocls.training.fit.state import Row, TrainState
+from audiocls.training.fitting.evaluation import logits_of
+from audiocls.training.fitting.schedule import learning_rate
+from audiocls.training.fitting.state import Row, TrainState
 from audiocls.training.recipe import Recipe
 from audiocls.training.runtime.device import Device
 from audiocls.training.runtime.interrupt import CtrlC
@@ -63,16 +55,24 @@ def train_epoch(
     size, per_epoch = batch_size_of(recipe, examples), batches_of(recipe, examples)
     torch.manual_seed(seed_of(trial.seed, epoch, Purpose.NETWORK))
     labels, sources = map(torch.from_numpy, (examples.labels, examples.sources))
-    sampler = Sampler(labels, recipe.sampler, trial.seed, sources if recipe.source else None)
+    sampler = Sampler(
+        labels,
+        recipe.sampler,
+        trial.seed,
+        sources if recipe.source else None,
+        recipe.source_temperature,
+    )
     order = examples.by_length(sampler.draw(per_epoch * size, epoch), size)
     following = None
-    if recipe.phrase_p > 0:
+    if recipe.waveform is not None and recipe.waveform.phrase_p > 0:
         following = sampler.alike(torch.cat(order), MOST_FOLLOWING, epoch)
-    draws = generator(trial.seed, epoch, Purpose.AUGMENTATION)
-    spec = state.classifier.description.spec
-    mel = examples.augmenter is None and holds_mel(spec)
-    channel = mel and (recipe.mel_band > 0 or recipe.mel_noise > 0)
-    noise = noise_frames(spec.n_mels, draws).to(device.torch) if channel else None
+    augmentation = FeatureAugmentation(
+        recipe,
+        state.classifier.description.spec,
+        generator(trial.seed, epoch, Purpose.AUGMENTATION),
+        device,
+        stored=examples.augmenter is None,
+    )
     state.classifier.train()
     started = time.perf_counter()
     sums = _Sums(len(state.classifier.classes_), device)
@@ -82,11 +82,10 @@ def train_epoch(
         for batch in examples.drawn(order, epoch, following):
             ctrl_c.check()
             lr = learning_rate(recipe, step, steps)
-            own = Draws(*map(device.own, draw(recipe, size, draws, mel=mel)))
-            if noise is not None:
-                x = transmitted(batch.x.float(), own, noise, spec, batch.lengths)
-                batch = batch._replace(x=x)
-            sums.add(batch.y, *_step(state, recipe, batch, own, lr, size, device))
+            draws = augmentation.draw(size)
+            x = augmentation.batch(batch.x.float(), batch.lengths, draws, state.classifier)
+            batch = batch._replace(x=x)
+            sums.add(batch.y, *_step(state, recipe, batch, draws, lr, size, device))
             step += 1
             state.follow(recipe.ema, step)
             if progress:
@@ -131,14 +130,12 @@ def _step(
     size: int,
     device: Device,
 ) -> tuple[Tensor, Tensor]:
-    """One step of the optimiser with this process's part of a batch of `size` clips.
+    """One step of the optimiser with this process's part of an augmented batch of `size` clips.
 
     Returns the loss of each clip and the class it was taken for.
     """
-    x = state.classifier.levelled(batch.x.float(), batch.lengths)
-    x = augment(x, draws, state.classifier.mean, batch.lengths)
     with device.autocast():
-        logits = state.trained(x, batch.lengths)
+        logits = state.trained(batch.x, batch.lengths)
 
     def loss_for(labels: Tensor) -> Tensor:
         return cross_entropy(
@@ -147,7 +144,7 @@ def _step(
 
     loss = loss_for(batch.y)
     if recipe.mixup > 0:
-        other = loss_for(batch.y[neighbours(len(x), x.device)])
+        other = loss_for(batch.y[neighbours(len(batch.y), batch.y.device)])
         loss = torch.lerp(loss, other, draws.mix.to(loss))
     # Gradients are averaged over the processes, which may have unequal parts of the batch.
     state.descend(loss.sum() * device.world / size, lr)

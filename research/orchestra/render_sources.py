@@ -1,7 +1,7 @@
 """Recorded notes of the orchestra's classes from soundfonts, and sounds that are none of them.
 
-    python tools/render_sources.py OUT                  # everything: docs/sources.md has the table
-    python tools/render_sources.py OUT --per-class 5    # a small set: the first of the same notes
+    python research/orchestra/render_sources.py OUT                # everything: docs/sources.md
+    python research/orchestra/render_sources.py OUT --per-class 5  # the first of the same notes
 
 writes OUT/SOURCE/CLASS/*.flac with OUT/metadata.csv, OUT/unknown/KIND/*.flac with
 OUT/unknown/metadata.csv, and melodies, OUT/melodies/SOURCE/CLASS/*.flac with
