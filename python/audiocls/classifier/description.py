@@ -48,6 +48,7 @@ class Description:
     short: str = "pad"  # what became of recordings shorter than a clip: pad, repeat or drop
     min_rms: float = 0.0  # quieter clips were left out
     threshold: float | None = None  # below this certainty the answer is `unknown`
+    init: dict[str, str] | None = None  # the model that its training began with: model, identity
 
     @classmethod
     def of(
@@ -88,6 +89,7 @@ class Description:
             "short": self.short,
             "min_rms": self.min_rms,
             "threshold": self.threshold,
+            "init": self.init,
         }
 
 
@@ -204,6 +206,7 @@ def described(file: Path, document: dict[str, Any]) -> Description:
         short=document.get("short") or "pad",
         min_rms=document.get("min_rms") or 0.0,
         threshold=document.get("threshold"),
+        init=document.get("init"),
     )
 
 
@@ -224,4 +227,5 @@ _DOCUMENT = {
     "short": optional(one_of("pad", "repeat", "drop")),
     "min_rms": optional(float),
     "threshold": optional(float),
+    "init": optional({str: str}),
 }

@@ -73,7 +73,7 @@ def train_epoch(
     mel = examples.augmenter is None and holds_mel(spec)
     channel = mel and (recipe.mel_band > 0 or recipe.mel_noise > 0)
     noise = noise_frames(spec.n_mels, draws).to(device.torch) if channel else None
-    state.classifier.train()
+    state.begin_epoch(head_only=epoch <= recipe.freeze_epochs)
     started = time.perf_counter()
     sums = _Sums(len(state.classifier.classes_), device)
     step, steps = state.epoch * per_epoch, recipe.epochs * per_epoch
