@@ -67,6 +67,8 @@ class Trial:
         """In what a run of other `settings` on a store of identity `store` differs."""
         own = self.settings()
         sounds, init = (own.pop(key, "") for key in ("sounds", "init"))
+        if settings.get("init", "") != init:
+            yield "`init` was another model, or has changed"
         # Prefixes of the fields of what is never done to a waveform here.
         chances = (name for name in settings_of(NOTHING) if name.endswith("_p"))
         off = tuple(name.removesuffix("p") for name in chances if not own[name])
@@ -75,8 +77,6 @@ class Trial:
                 continue  # an earlier version did not know it, and here it is off
             if settings.get(key) != value:
                 yield f"`{key}` was {settings.get(key)}, is {value} now"
-        if settings.get("init", "") != init:
-            yield "`init` was another model, or has changed"
         if settings.get("sounds", sounds) != sounds:  # earlier versions did not keep it
             yield "the recordings in `impulses` or `noises` have changed"
         if store != self.store:
