@@ -36,6 +36,8 @@ def call(*args: str | Path) -> Result:
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     write_dataset(folder, clips_per_class=4, n_classes=3)
+    fading = np.random.default_rng(0).normal(0, 0.1, 16_000) * np.linspace(1, 0.001, 16_000) ** 3
+    soundfile.write(folder / "synthetic-flute" / "fading.wav", fading, 16_000)
     return folder
 
 
@@ -47,7 +49,7 @@ def store(data: Path) -> audiocls.Store:
 @pytest.fixture(scope="module")
 def model(store: audiocls.Store) -> Path:
     """A model whose answers leave quiet clips out."""
-    return saved(store.path.parent / "model", store, "compact", quiet_db=1.0)
+    return saved(store.path.parent / "model", store, "compact", quiet_db=10.0)
 
 
 def of_store(model: Path, store: audiocls.Store) -> tuple[list[Path], list[np.ndarray]]:
