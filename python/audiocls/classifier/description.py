@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 FORMAT = 2
 WEIGHTS, DESCRIPTION, NETWORK = "weights.safetensors", "model.json", "network.onnx"
+# The second output of the graph; those of earlier versions have the first alone.
+EMBEDDING = "embedding"
 # The model in the box, by its name and where it lies.
 ORCHESTRA = "orchestra"
 _BOX = Path(__file__).parent / ORCHESTRA
@@ -48,6 +50,7 @@ class Description:
     short: str = "pad"  # what became of recordings shorter than a clip: pad, repeat or drop
     min_rms: float = 0.0  # quieter clips were left out
     threshold: float | None = None  # below this certainty the answer is `unknown`
+    init: dict[str, str] | None = None  # the model that its training began with: model, identity
 
     @classmethod
     def of(
@@ -88,6 +91,7 @@ class Description:
             "short": self.short,
             "min_rms": self.min_rms,
             "threshold": self.threshold,
+            "init": self.init,
         }
 
 
@@ -204,6 +208,7 @@ def described(file: Path, document: dict[str, Any]) -> Description:
         short=document.get("short") or "pad",
         min_rms=document.get("min_rms") or 0.0,
         threshold=document.get("threshold"),
+        init=document.get("init"),
     )
 
 
@@ -224,4 +229,5 @@ _DOCUMENT = {
     "short": optional(one_of("pad", "repeat", "drop")),
     "min_rms": optional(float),
     "threshold": optional(float),
+    "init": optional({str: str}),
 }
