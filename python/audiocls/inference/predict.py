@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import itertools
 import os
 import threading
 import warnings
@@ -20,16 +19,21 @@ from numpy.typing import ArrayLike, NDArray
 from audiocls.classifier.answers import answers
 from audiocls.classifier.description import Description, model_folder, read_description
 from audiocls.engine.audio import blocks, resample
+from audiocls.engine.cut import Cut
+from audiocls.engine.dataset import Cutter, clip_shape
 from audiocls.engine.features import Extractor
 from audiocls.engine.level import clip_levels
 from audiocls.errors import AudioclsError, DataError, SettingError
-from audiocls.inference.clips import Cut
 from audiocls.inference.network import Network, load_network
 from audiocls.parallel import usable_cores
 from audiocls.scores import metrics
 
 # A path, or float or int16 samples [n] at the model's rate.
 Source = str | os.PathLike[str] | NDArray[Any]
+# Where clips start, in samples, int64 [n]; and their features, float32 [n, frames, n_features].
+Batch = tuple[NDArray[np.int64], NDArray[np.float32]]
+# Clips whose features are computed, and given to the network, at once.
+BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,7 @@ class Classifier:
         self, path: str | os.PathLike[str], description: Description, network: Network
     ) -> None:
         self.path, self.description, self.network = Path(path), description, network
-        self._cut = Cut.of(description)
+        self._cut = self.cut()
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], threads: int | None = None) -> Classifier:
@@ -189,7 +193,7 @@ class Classifier:
 
         Raises SettingError for an impossible `hop_s`.
         """
-        cut = self._cut if hop_s is None else Cut.of(self.description, hop_s)
+        cut = self._cut if hop_s is None else self.cut(hop_s)
         threads = threads or usable_cores()
         # One recording alone has the cores for its features.
         extractor = self.extractor(max(1, threads // max(len(sources), 1)))
@@ -216,6 +220,28 @@ class Classifier:
                 for future in waiting:
                     future.cancel()
 
+    def cut(self, hop_s: float | None = None) -> Cut:
+        """How it cuts recordings: as the training data were, with another hop if one is given.
+
+        Raises SettingError for an impossible hop, DataError where the clips do not fit the network.
+        """
+        spec, own = self.description.spec, self.description.cut
+        frames, features = self.description.input_shape
+        taken = [features] if frames is None else [frames, features]
+        try:
+            if (shape := clip_shape(spec.to_json(), own.to_json(), "float32")) != taken:
+                raise ValueError(f"clips give {shape}, the network takes {taken}")
+        except ValueError as error:
+            raise DataError(f"model.json contradicts itself: {error}") from None
+        if hop_s is None:
+            return own
+        if own.clip_s == 0:
+            rule = "the model takes whole recordings, so there are no clips to start"
+            raise SettingError("hop_s", hop_s, rule)
+        cut = own.replace(hop_s=hop_s)
+        cut.hop_len(self.sample_rate)  # It has a sample.
+        return cut
+
     def extractor(self, threads: int) -> Extractor:
         """What makes the model's features."""
         with warnings.catch_warnings():
@@ -225,13 +251,15 @@ class Classifier:
     def _predict(
         self, source: Source, cut: Cut, extractor: Extractor, stop: threading.Event
     ) -> Prediction:
-        recording = cut.begin(extractor)
+        rate = self.sample_rate
+        clip_len, hop_len = cut.clip_len(rate), cut.hop_len(rate)
+        # Samples worth pushing at once.
+        block_len = max(clip_len, BATCH * hop_len) if clip_len else 1 << 18
+        cutter = extractor.cutter(cut, BATCH)
         starts, rows, levels = [], [], []
-        pieces = _pieces(source, self.sample_rate, cut.block_len)
-        batches = (batch for piece in pieces for batch in recording.push(piece))
         name = repr(os.fspath(source)) if not isinstance(source, np.ndarray) else "the recording"
         try:
-            for at, features in itertools.chain(batches, recording.finish()):
+            for at, features in _batches(cutter, _pieces(source, rate, block_len)):
                 if stop.is_set():
                     raise DataError("interrupted")
                 starts.append(at)
@@ -242,10 +270,10 @@ class Classifier:
         return Prediction(
             classes=self.classes_,
             probabilities=np.concatenate(rows),
-            starts_s=np.concatenate(starts) / self.sample_rate,
-            duration_s=recording.n_samples / self.sample_rate,
-            clip_s=cut.clip_len / self.sample_rate,
-            hop_s=cut.hop_len / self.sample_rate,
+            starts_s=np.concatenate(starts) / rate,
+            duration_s=cutter.n_samples / rate,
+            clip_s=clip_len / rate,
+            hop_s=hop_len / rate,
             counts=self.counts(np.concatenate(levels)),
         )
 
@@ -268,6 +296,13 @@ def _sources(sources: Iterable[Source]) -> list[Source]:
     if isinstance(sources, (str, bytes, os.PathLike)):
         raise SettingError("sources", str(sources), "must be a list of recordings, not one")
     return list(sources)
+
+
+def _batches(cutter: Cutter, pieces: Iterator[NDArray[np.float32]]) -> Iterator[Batch]:
+    """The clips of a recording that comes in pieces."""
+    for piece in pieces:
+        yield from cutter.push(piece)
+    yield from cutter.finish()
 
 
 def _pieces(source: Source, rate: int, n_samples: int) -> Iterator[NDArray[np.float32]]:

@@ -23,6 +23,7 @@ from audiocls import __version__
 from audiocls.data.listing import list_recordings
 from audiocls.data.recordings import Listing, Recording
 from audiocls.engine._fallback import Decoding
+from audiocls.engine.cut import Cut
 from audiocls.engine.dataset import Extraction, clip_shape
 from audiocls.engine.spec import FeatureSpec
 from audiocls.errors import DataError, LimitError, SettingError, unknown
@@ -51,7 +52,6 @@ SHARD_BYTES = 64 << 20
 # every one, and no document is longer than 64 MiB.
 MOST_SHARDS = 1 << 15
 
-SHORT = ("pad", "repeat", "drop")
 DTYPES = ("float32", "float16", "int16")
 
 
@@ -72,10 +72,11 @@ def extract(
     out: str | Path | None = None,
     *,
     name: str | None = None,
+    cut: Cut | None = None,
     clip_s: float | None = None,
-    hop_s: float = 0.5,
-    short: str = "pad",
-    min_rms: float = 0.0,
+    hop_s: float | None = None,
+    short: str | None = None,
+    min_rms: float | None = None,
     dtype: str | None = None,
     threads: int | None = None,
     restart: bool = False,
@@ -89,14 +90,11 @@ def extract(
     `out` is a URL, in a copy in `bucket.cache_folder`, which is sent at the end.
 
     `data` is anything that `data.listing.list_recordings` takes; `feature` a preset or a spec
-    (called `name`, by default "custom"); `out` defaults to features/NAME. Clips of `clip_s` seconds
-    (default 0.5) start every `hop_s` seconds; with `clip_s=0`, the default of kind samples, each
-    recording is one clip of its own length. `dtype` is float32 (default) or float16, of samples
-    int16 (default) or float32. A
-    last window that is not full is left out; a recording shorter than one clip is padded with
-    zeros, repeated or dropped, as `short` says. Clips whose root mean square is below `min_rms`
-    (full scale: 1) are left out. label_separator: what stands between the labels of a recording that
-    has several, such as ";"; the store then has the task `several`.
+    (called `name`, by default "custom"); `out` defaults to features/NAME. `cut` says how recordings
+    become clips, by default `Cut()`, or `Cut(clip_s=0)`, whole recordings, for kind samples;
+    `clip_s`, `hop_s`, `short` and `min_rms` replace its fields. `dtype` is float32 (default) or
+    float16, of samples int16 (default) or float32. label_separator: what stands between the labels
+    of a recording that has several, such as ";"; the store then has the task `several`.
 
     A recording that cannot be used is named in failures.csv, and nothing else is lost; but where a
     class loses all of its recordings, or more than half of all fail, the store stays unfinished
@@ -114,6 +112,7 @@ def extract(
         data,
         feature,
         name=name,
+        cut=cut,
         clip_s=clip_s,
         hop_s=hop_s,
         short=short,
@@ -230,7 +229,7 @@ class Work:
 
     about: dict[str, Any]  # how store.json begins
     spec: FeatureSpec
-    settings: dict[str, Any]  # of the engine
+    cut: Cut
     row_shape: list[int]
     listing: Listing
     threads: int
@@ -272,10 +271,11 @@ def plan(
     feature: str | FeatureSpec,
     *,
     name: str | None = None,
+    cut: Cut | None = None,
     clip_s: float | None = None,
-    hop_s: float = 0.5,
-    short: str = "pad",
-    min_rms: float = 0.0,
+    hop_s: float | None = None,
+    short: str | None = None,
+    min_rms: float | None = None,
     dtype: str | None = None,
     threads: int | None = None,
     inside_only: bool = False,
@@ -284,20 +284,15 @@ def plan(
     """Checks the settings, then lists the data. Parameters and errors are those of `extract`."""
     spec = FeatureSpec.preset(feature) if isinstance(feature, str) else feature
     samples = spec.kind == "samples"
-    if clip_s is None:
-        clip_s = 0.0 if samples else 0.5
+    cut = cut or (Cut(clip_s=0) if samples else Cut())
+    cut = cut.replace(clip_s=clip_s, hop_s=hop_s, short=short, min_rms=min_rms)
     if dtype is None:
         dtype = "int16" if samples else "float32"
     if threads is not None and threads < 1:
         raise SettingError("threads", threads, "must be >= 1")
-    settings = {
-        "clip_s": float(clip_s),
-        "hop_s": float(hop_s),
-        "short": short,
-        "min_rms": float(min_rms),
-        "dtype": dtype,
-    }
-    row_shape = _clip_shape(spec, settings)
+    if dtype not in DTYPES:
+        raise unknown("dtype", str(dtype), DTYPES)
+    row_shape = clip_shape(spec.to_json(), cut.to_json(), dtype)
     listing = list_recordings(data, inside_only=inside_only, label_separator=label_separator)
     if not listing.recordings:
         raise DataError(f"{listing.root}: holds no recordings ({listing.n_ignored} other files)")
@@ -307,21 +302,15 @@ def plan(
         "engine": __version__,
         "feature": name or (feature if isinstance(feature, str) else "custom"),
         "spec": spec.to_dict(),
-        **settings,
+        **cut.to_dict(),
+        "dtype": dtype,
         "data": escape(str(Path(listing.root).absolute()))
         if isinstance(data, (str, os.PathLike)) and not is_url(data)
         else listing.root,
     }
     if label_separator is not None:
         about |= {"task": "several", "label_separator": label_separator}
-    return Work(about, spec, settings, row_shape, listing, threads or usable_cores())
-
-
-def _clip_shape(spec: FeatureSpec, settings: dict[str, Any]) -> list[int]:
-    for name, choices in (("short", SHORT), ("dtype", DTYPES)):
-        if settings[name] not in choices:
-            raise unknown(name, str(settings[name]), choices)
-    return clip_shape(spec.to_json(), **settings)
+    return Work(about, spec, cut, row_shape, listing, threads or usable_cores())
 
 
 def _shards(listing: Listing) -> list[tuple[int, int]]:
@@ -376,7 +365,8 @@ def _extract_missing(
 
     run = Extraction(
         work.spec.to_json(),
-        **work.settings,
+        work.cut.to_json(),
+        work.about["dtype"],
         sources=[
             (None, 0, 0, r.error) if r.status == "failed" else (file, r.n_bytes, r.mtime_ns, None)
             for r, file in zip(listing.recordings, listing.files, strict=True)

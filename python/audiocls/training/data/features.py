@@ -36,7 +36,7 @@ def open_features(
         feature = feature or _mel_at(store.spec.sample_rate)
         name = feature if isinstance(feature, str) else "custom"
         spec = FeatureSpec.preset(feature) if isinstance(feature, str) else feature
-        return ComputedStore(store, spec, name, clip_s, hop_s)
+        return ComputedStore(store, spec, name, store.cut.replace(clip_s=clip_s, hop_s=hop_s))
     rule = f"needs a store of samples (`audiocls extract --feature samples`), {store.path} holds "
     if feature is not None:
         raise SettingError("feature", str(feature), rule + store.feature)
