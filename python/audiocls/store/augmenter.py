@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocls.data.listing.folder import list_folder
-from audiocls.engine.audio import load
+from audiocls.engine.audio import excerpt
 from audiocls.engine.augmentation import (
     FOLDERS,
     NOTHING,
@@ -189,7 +189,7 @@ def _sounds(field: str, folder: str | None, sample_rate: int) -> list[NDArray[np
     room = MOST_SAMPLES
     for file in sorted(files, key=os.fsencode):
         try:
-            samples, _ = load(file, sample_rate)
+            samples = excerpt(file, sample_rate, 0, room + 1)
         except OSError as error:
             raise SettingError(
                 field, folder, f"holds a recording that is broken: {error}"

@@ -129,7 +129,7 @@ class Recipe:
         """A recipe with some fields replaced; see `preset`."""
         kinds = field_types(type(self))
         for name in overrides:
-            if name not in kinds:
+            if name not in kinds and name != "waveform":
                 raise unknown("field", name, kinds)
         waveform = {name: overrides.pop(name) for name in WAVEFORM if name in overrides}
         if waveform and "waveform" not in overrides:
