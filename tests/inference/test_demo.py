@@ -229,9 +229,7 @@ def ask(demo: Demo, method: str, path: str, body: bytes = b"", kind: str = "") -
     "name",
     ["secret.wav", "/dev/zero", "http://127.0.0.1:9/x.wav", "tmp/../secret.wav", "tmp/link.wav"],
 )
-def test_only_what_was_uploaded_is_read(
-    demo: Demo, tmp_path: Path, event: int, name: str
-) -> None:
+def test_only_what_was_uploaded_is_read(demo: Demo, tmp_path: Path, event: int, name: str) -> None:
     """Both events of the page, `hear` and `play`, with any file, link or URL for a name."""
     secret = tmp_path / "secret.wav"
     soundfile.write(secret, np.zeros(RATE), RATE)
