@@ -46,6 +46,14 @@ EXTRAS = {
 }
 
 
+class Option(click.Option):
+    """An option that `--help` shows under a heading of its own."""
+
+    def __init__(self, *args: Any, heading: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.heading = heading
+
+
 class Command(click.Command):
     """A command with `--debug`; its errors and warnings are a line on stderr each, and of errors an
     exit code."""
@@ -61,6 +69,15 @@ class Command(click.Command):
                 help="Show the traceback of an error.",
             )
         )
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {"": []}
+        for param in self.get_params(ctx):
+            if record := param.get_help_record(ctx):
+                sections.setdefault(getattr(param, "heading", ""), []).append(record)
+        for heading, records in sections.items():
+            with formatter.section(heading or "Options"):
+                formatter.write_dl(records)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
