@@ -152,7 +152,14 @@ def test_a_source_left_out_of_the_manifest(
     notes = [("a.wav", "oboe"), ("b.wav", "oboe"), ("d.wav", "flute")]
     assert manifest() == [*own, *notes, ("piano.wav", "unknown"), harp]
     assert manifest("--without", "large") == [*own, ("d.wav", "flute"), harp]
-    third = [*own, *notes[:2], ("c.wav", "oboe"), ("d.wav", "flute"), ("piano.wav", "unknown"), harp]
+    third = [
+        *own,
+        *notes[:2],
+        ("c.wav", "oboe"),
+        ("d.wav", "flute"),
+        ("piano.wav", "unknown"),
+        harp,
+    ]
     assert manifest("--use", "all") == third
     assert manifest("--use", "all", "--without", "third") == [*own, *notes[:2], *third[-2:]]
     for name in ("third", "unknown"):

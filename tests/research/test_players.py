@@ -8,10 +8,10 @@ import os
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 import orchestra
 import players
-from conftest import ROOT
 
 
 @pytest.fixture

@@ -64,6 +64,11 @@ ENGINES = ("local", "ray")
     help="Do not follow links, nor paths in tables, that lead out of DATA.",
 )
 @click.option(
+    "--label-separator",
+    metavar="SEP",
+    help="What stands between the labels of a recording that has several, such as ';'.",
+)
+@click.option(
     "--shard",
     metavar="I/N",
     help="Make part I of N only, in DIR/parts/I-of-N; `audiocls merge DIR` joins the parts.",
@@ -109,6 +114,7 @@ def command(
       audiocls extract recordings/ --feature mel
       audiocls extract recordings/ --feature mel --set n_mels=64 --out features/mel-64
       audiocls extract recordings/ --feature samples --set sample_rate=16000
+      audiocls extract scenes/metadata.csv --feature mel --label-separator ';'
       audiocls extract recordings/ --feature mel --shard 3/8
       audiocls extract s3://bucket/recordings --feature mel --engine ray
       audiocls extract recordings/ --feature mel --out s3://bucket/features/mel

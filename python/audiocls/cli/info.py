@@ -35,7 +35,18 @@ _SHOWN = 10
     is_flag=True,
     help="Of a store: read every byte, compare with its checksums, exit with 1 if any differs.",
 )
-def command(path: str | Path, as_json: bool, plot: Path | None, whole: bool) -> None:
+@click.option(
+    "--label-separator",
+    metavar="SEP",
+    help="Of a data set: what stands between the labels of a recording that has several.",
+)
+def command(
+    path: str | Path,
+    as_json: bool,
+    plot: Path | None,
+    whole: bool,
+    label_separator: str | None,
+) -> None:
     """Show what PATH contains: classes and their balance, failures, rates, groups, leaks.
 
     PATH is a data set, of which only the headers are read; a feature store, of which everything is
@@ -44,6 +55,7 @@ def command(path: str | Path, as_json: bool, plot: Path | None, whole: bool) -> 
     \b
     Example:
       audiocls info recordings/
+      audiocls info scenes/metadata.csv --label-separator ';'
       audiocls info features/mel --plot balance.png
       audiocls info features/mel --verify
       audiocls info runs/mel-resnet-0
@@ -69,7 +81,7 @@ def command(path: str | Path, as_json: bool, plot: Path | None, whole: bool) -> 
             next_step(f"predict {path} RECORDING")
         return
     with header_progress() as progress:
-        summary = summarise(path, progress)
+        summary = summarise(path, progress, label_separator=label_separator)
     if plot is not None:
         draw(summary, plot)
     if as_json:

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocls.compare.ranking import Ranking
-from audiocls.engine.audio import load
+from audiocls.engine.audio import excerpt
 from audiocls.engine.features import Extractor
 from audiocls.engine.spec import FeatureSpec
 from audiocls.scores import plots
 from audiocls.store.store import Store
-from audiocls.training.fit.predictions import Prediction
+from audiocls.training.fitting.predictions import Prediction
 
 MOST = 20
 # 20 × 2 s of 16-bit samples are 1.7 MB of base64; their pictures half a megabyte.
@@ -72,12 +72,12 @@ def _samples(row: Prediction, store: Store | None) -> NDArray[np.float32] | None
     if not isinstance(data, str):
         return None
     root = Path(data)
+    start = int((row.start_s or 0.0) * RATE)
+    file = (root if root.is_dir() else root.parent) / row.path
     try:
-        samples, _ = load((root if root.is_dir() else root.parent) / row.path, RATE)
+        samples = excerpt(file, RATE, start, start + int(HEARD_S * RATE))
     except (OSError, ValueError):
         return None
-    start = int((row.start_s or 0.0) * RATE)
-    samples = samples[start : start + int(HEARD_S * RATE)]
     # Shorter than the picture's frame, there is nothing to see or hear.
     return samples if len(samples) >= PICTURE.n_fft else None
 

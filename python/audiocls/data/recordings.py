@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from audiocls.errors import DataError
+from audiocls.errors import DataError, SettingError
 from audiocls.files import read_csv, write_csv
 
 # What a recording without further metadata has: one object for all, never changed.
@@ -51,6 +51,7 @@ class Listing:
     n_ignored: int = 0  # files that are no recordings
     # Id → bytes of a recording and a name for them; may be called by many threads.
     read: Callable[[int], tuple[bytes, str]] | None = None
+    label_separator: str | None = None  # between the labels of a recording; None: it has one
 
     def add(self, recording: Recording, file: str | None) -> None:
         """The next recording, and where its bytes are."""
@@ -102,6 +103,31 @@ def recording_of_row(path: str, row: dict[str, str]) -> Recording:
             for name, value in row.items()
         }
     return recording
+
+
+def split_label(cell: str, separator: str | None) -> tuple[str, ...]:
+    """The labels in a cell of a table, each once, as they come; without a separator it is one."""
+    if separator is None:
+        return (cell,)
+    return tuple(dict.fromkeys(label.strip() for label in cell.split(separator)))
+
+
+def separate_labels(listing: Listing, separator: str | None) -> None:
+    """Makes the recordings of a listing have several labels each. One whose label cannot be
+    separated becomes a failure.
+
+    Raises SettingError for a separator that could stand in a name.
+    """
+    if separator is None:
+        return
+    if not separator or any(c.isalnum() for c in separator):
+        rule = "must be characters that no label has, no letters or digits, such as ';'"
+        raise SettingError("label_separator", separator, rule)
+    listing.label_separator = separator
+    for recording in listing.recordings:
+        if not recording.error and "" in split_label(recording.label, separator):
+            recording.status = "failed"
+            recording.error = f"label {recording.label!r}: one side of {separator!r} is empty"
 
 
 def as_text(value: object) -> str:

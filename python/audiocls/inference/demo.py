@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocls.classifier.description import UNKNOWN
-from audiocls.engine.audio import blocks
+from audiocls.engine.audio import blocks, excerpt
 from audiocls.engine.features import Extractor
 from audiocls.engine.spec import FeatureSpec
 from audiocls.errors import AudioclsError, reason
@@ -81,7 +81,8 @@ class Overview:
     @classmethod
     def of(cls, path: str, duration_s: float) -> Overview:
         """Of a recording that lasts so long; in one pass, in pieces. Raises as `audio.load`."""
-        spec = FeatureSpec.preset("mel")
+        # Without `top_db`, which is known at the end only: frames would be held until then.
+        spec = FeatureSpec.preset("mel", top_db=None)
         extractor = Extractor(spec, threads=1)
         frames = extractor.stream()
         n_samples = max(1, round(duration_s * spec.sample_rate))
@@ -116,14 +117,9 @@ def cut_out(path: str, start_s: float, end_s: float) -> tuple[int, NDArray[np.in
     rate = FeatureSpec.preset("mel").sample_rate
     first = round(start_s * rate)
     last = min(round(end_s * rate), first + round(LONGEST_HEARD_S * rate))
-    at, found = 0, [np.zeros(0, np.float32)]
-    for block in blocks(path, rate, _BLOCK):
-        found.append(block[max(first - at, 0) : max(last - at, 0)])
-        at += len(block)
-        if at >= last:
-            break
+    found = excerpt(path, rate, first, last)
     # As int16: gradio would raise floats to full scale.
-    return rate, (np.clip(np.concatenate(found), -1, 1) * 32767).astype(np.int16)
+    return rate, (np.clip(found, -1, 1) * 32767).astype(np.int16)
 
 
 def build(

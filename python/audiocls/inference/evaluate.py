@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from audiocls.classifier.answers import answers, closed_set
 from audiocls.classifier.description import UNKNOWN
-from audiocls.engine.audio import load_bytes
 from audiocls.errors import AudioclsError, DataError, SettingError
 from audiocls.inference.clips import BATCH
 from audiocls.inference.predict import Classifier
@@ -79,8 +78,7 @@ def of_recordings(classifier: Classifier, listing: Listing) -> Iterator[Judged]:
         if listing.files[recording.id] is None:
             assert listing.read is not None
             try:
-                samples, _ = load_bytes(*listing.read(recording.id), classifier.sample_rate)
-                (answer,) = classifier.recordings([samples])
+                (answer,) = classifier.recordings([listing.read(recording.id)[0]])
             except (AudioclsError, OSError) as error:
                 answer = error
         else:

@@ -28,8 +28,8 @@ from audiocls.inference.network import Network, load_network
 from audiocls.parallel import usable_cores
 from audiocls.scores import metrics
 
-# A path, or float or int16 samples [n] at the model's rate.
-Source = str | os.PathLike[str] | NDArray[Any]
+# A path, the bytes of a file, or float or int16 samples [n] at the model's rate.
+Source = str | os.PathLike[str] | bytes | NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class Classifier:
     def predict_proba(self, sources: Iterable[Source]) -> NDArray[np.float64]:
         """Probabilities of recordings, [n, n_classes], a row a recording.
 
-        sources: paths, and arrays [samples] at `sample_rate`: float, or int16.
+        sources: paths, bytes of files, and arrays [samples] at `sample_rate`: float, or int16.
 
         Raises OSError for a file that cannot be decoded; DataError, naming it, for a recording that
         gives no clip; SettingError for an array of another shape or type, or with a NaN.
@@ -227,13 +227,12 @@ class Classifier:
     ) -> Prediction:
         recording = cut.begin(extractor)
         starts, rows, levels = [], [], []
-        pieces = _pieces(source, self.sample_rate, cut.block_len)
+        pieces = _pieces(source, self.sample_rate, cut.block_len, stop)
         batches = (batch for piece in pieces for batch in recording.push(piece))
-        name = repr(os.fspath(source)) if not isinstance(source, np.ndarray) else "the recording"
+        named = isinstance(source, (str, os.PathLike))
+        name = repr(os.fspath(source)) if named else "the recording"
         try:
             for at, features in itertools.chain(batches, recording.finish()):
-                if stop.is_set():
-                    raise DataError("interrupted")
                 starts.append(at)
                 rows.append(np.asarray(self.network(features), np.float64))
                 levels.append(self.levels(features))
@@ -270,10 +269,21 @@ def _sources(sources: Iterable[Source]) -> list[Source]:
     return list(sources)
 
 
-def _pieces(source: Source, rate: int, n_samples: int) -> Iterator[NDArray[np.float32]]:
-    """The samples of a recording, in pieces."""
-    if isinstance(source, (str, os.PathLike)):
-        yield from blocks(source, rate, n_samples)
+def _pieces(
+    source: Source, rate: int, n_samples: int, stop: threading.Event
+) -> Iterator[NDArray[np.float32]]:
+    """The samples of a recording, in pieces, until `stop` is set."""
+    for piece in _samples(source, rate, n_samples, stop):
+        if stop.is_set():
+            raise DataError("interrupted")
+        yield piece
+
+
+def _samples(
+    source: Source, rate: int, n_samples: int, stop: threading.Event
+) -> Iterator[NDArray[np.float32]]:
+    if isinstance(source, (str, bytes, os.PathLike)):
+        yield from blocks(source, rate, n_samples, stop)
         return
     samples = np.asarray(source)
     if samples.ndim != 1:

@@ -81,6 +81,7 @@ def extract(
     restart: bool = False,
     accept_failures: bool = False,
     inside_only: bool = False,
+    label_separator: str | None = None,
     progress: Callable[[Progress], None] | None = None,
     notice: Callable[[str], None] | None = None,
 ) -> Store:
@@ -94,7 +95,8 @@ def extract(
     int16 (default) or float32. A
     last window that is not full is left out; a recording shorter than one clip is padded with
     zeros, repeated or dropped, as `short` says. Clips whose root mean square is below `min_rms`
-    (full scale: 1) are left out.
+    (full scale: 1) are left out. label_separator: what stands between the labels of a recording that
+    has several, such as ";"; the store then has the task `several`.
 
     A recording that cannot be used is named in failures.csv, and nothing else is lost; but where a
     class loses all of its recordings, or more than half of all fail, the store stays unfinished
@@ -119,6 +121,7 @@ def extract(
         dtype=dtype,
         threads=threads,
         inside_only=inside_only,
+        label_separator=label_separator,
     )
     out = out if out is not None else Path("features") / work.about["feature"]
     recordings, shards = work.listing.recordings, work.shards
@@ -133,7 +136,7 @@ def extract(
             described = gather(folder, recordings, shards)
             write_failures(folder, recordings)
             check_some_clip(recordings, str(folder / "failures.csv"))
-            if not accept_failures and (lost := loss(recordings)):
+            if not accept_failures and (lost := loss(recordings, work.separator)):
                 _leave_unfinished(folder, recordings, shards, at_listing, lost)
             complete(folder, "store.json", work.about, recordings, described, work.row_shape)
     return open_store(folder)
@@ -194,7 +197,7 @@ def make_part(
             at_listing = {r.id for r in own if r.status == "failed"}
             described = gather(folder, own, shards)
             write_failures(folder, own)
-            if not accept_failures and (lost := loss(own, classes=False)):
+            if not accept_failures and (lost := loss(own, work.separator, classes=False)):
                 _leave_unfinished(folder, own, shards, at_listing, lost)
             complete(folder, "part.json", about, own, described, work.row_shape)
     return read_part(folder)
@@ -231,6 +234,11 @@ class Work:
     row_shape: list[int]
     listing: Listing
     threads: int
+
+    @property
+    def separator(self) -> str | None:
+        """What stands between the labels of a recording; None: it has one."""
+        return self.listing.label_separator
 
     @functools.cached_property
     def shards(self) -> list[tuple[int, int, int]]:
@@ -271,6 +279,7 @@ def plan(
     dtype: str | None = None,
     threads: int | None = None,
     inside_only: bool = False,
+    label_separator: str | None = None,
 ) -> Work:
     """Checks the settings, then lists the data. Parameters and errors are those of `extract`."""
     spec = FeatureSpec.preset(feature) if isinstance(feature, str) else feature
@@ -289,7 +298,7 @@ def plan(
         "dtype": dtype,
     }
     row_shape = _clip_shape(spec, settings)
-    listing = list_recordings(data, inside_only=inside_only)
+    listing = list_recordings(data, inside_only=inside_only, label_separator=label_separator)
     if not listing.recordings:
         raise DataError(f"{listing.root}: holds no recordings ({listing.n_ignored} other files)")
     about = {
@@ -303,6 +312,8 @@ def plan(
         if isinstance(data, (str, os.PathLike)) and not is_url(data)
         else listing.root,
     }
+    if label_separator is not None:
+        about |= {"task": "several", "label_separator": label_separator}
     return Work(about, spec, settings, row_shape, listing, threads or usable_cores())
 
 

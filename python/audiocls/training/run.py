@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from audiocls.errors import DataError, SettingError
 from audiocls.files import read_csv, replace_file, write_csv, write_json
-from audiocls.training.fit.predictions import Prediction, read_predictions, write_predictions
+from audiocls.training.fitting.predictions import Prediction, read_predictions, write_predictions
 
 if TYPE_CHECKING:
     from audiocls.classifier.model import Classifier
     from audiocls.training.data.splits import Split
-    from audiocls.training.fit.evaluation import Judged
-    from audiocls.training.fit.state import Row, TrainState
+    from audiocls.training.fitting.evaluation import Judged
+    from audiocls.training.fitting.state import Row, TrainState
     from audiocls.training.trial import Trial
 
 # What a run writes, and so what a restart may delete.
@@ -135,7 +135,7 @@ class Run:
         """
         from safetensors import SafetensorError
 
-        from audiocls.training.fit.state import read_progress
+        from audiocls.training.fitting.state import read_progress
 
         file = self.folder / "state.safetensors"
         if not file.is_file():

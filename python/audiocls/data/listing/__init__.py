@@ -17,21 +17,24 @@ from audiocls.data.listing.manifest import METADATA_NAMES, list_manifest
 from audiocls.data.listing.on_disk import OUTSIDE, is_inside, set_file
 from audiocls.data.listing.parquet import list_parquet
 from audiocls.data.listing.remote import list_remote
-from audiocls.data.recordings import Listing, similar_labels
+from audiocls.data.recordings import Listing, separate_labels, similar_labels, split_label
 from audiocls.errors import SettingError
 from audiocls.url import is_url
 
 
-def list_recordings(data: Any, *, inside_only: bool = False) -> Listing:
+def list_recordings(
+    data: Any, *, inside_only: bool = False, label_separator: str | None = None
+) -> Listing:
     """The recordings of `data`, in an order that depends on nothing but their paths.
 
     `data` is a folder with one folder per class, perhaps below folders `train`, `test`, …, a folder
     with `metadata.csv` or `metadata.jsonl` (Hugging Face audiofolder), a CSV or JSON Lines
     manifest, a Parquet file or a folder of them, the URL of a folder or manifest, or a Hugging Face
     `datasets.Dataset`. See docs/data-sets.md. If `inside_only`, a recording that lies outside of
-    it, by a link or by the path that a table gives, is failed.
+    it, by a link or by the path that a table gives, is failed. label_separator: what stands between
+    the labels of a recording that has several, such as ";".
 
-    Raises SettingError if it is none of these, DataError if its metadata cannot be read.
+    Raises SettingError if it is none of these, or for an impossible separator, DataError if its metadata cannot be read.
     """
     if not isinstance(data, (str, os.PathLike)):
         listing = list_dataset(data, inside_only)
@@ -53,7 +56,14 @@ def list_recordings(data: Any, *, inside_only: bool = False) -> Listing:
         listing.files = [listing.files[i] for i in order]
     for i, recording in enumerate(listing.recordings):
         recording.id = i
-    listing.notices += similar_labels({recording.label for recording in listing.recordings})
+    separate_labels(listing, label_separator)
+    listing.notices += similar_labels(
+        {
+            label
+            for recording in listing.recordings
+            for label in split_label(recording.label, label_separator)
+        }
+    )
     return listing
 
 
