@@ -165,9 +165,7 @@ def main() -> None:
             if file.exists():
                 continue
             without = FOLDS[number - 1]
-            made = adapt(
-                Pool.read(given.pool), start, recipe, given.steps, without, given.seed
-            )
+            made = adapt(Pool.read(given.pool), start, recipe, given.steps, without, given.seed)
             write_arrays(ask(made, questions.of([*without, *test_only, HOME, STRANGE])), file)
 
 
