@@ -223,13 +223,18 @@ def of_recordings(clips: Judged, examples: Examples, quiet_db: float) -> Judged:
 
 def cost(classifier: Classifier, examples: Examples) -> dict[str, float]:
     """What a clip costs, of the median length where clips differ in length."""
-    frames, features = classifier.description.input_shape
-    if frames is None:
-        assert examples.lengths is not None
-        frames = int(np.median(examples.lengths))
-    shape = frames, features
+    shape = typical_shape(classifier, examples)
     served = copy.deepcopy(classifier).cpu().eval()
     return {
         "multiply_adds": multiply_adds(served.network, shape),
         "cpu_ms": cpu_ms(served, shape),
     }
+
+
+def typical_shape(classifier: Classifier, examples: Examples) -> tuple[int, int]:
+    """(frames, features) of a clip, of the median length where clips differ in length."""
+    frames, features = classifier.description.input_shape
+    if frames is None:
+        assert examples.lengths is not None
+        frames = int(np.median(examples.lengths))
+    return frames, features
