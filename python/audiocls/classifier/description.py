@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 FORMAT = 2
 WEIGHTS, DESCRIPTION, NETWORK = "weights.safetensors", "model.json", "network.onnx"
+# The second output of the graph; those of earlier versions have the first alone.
+EMBEDDING = "embedding"
 # The model in the box, by its name and where it lies.
 ORCHESTRA = "orchestra"
 _BOX = Path(__file__).parent / ORCHESTRA
@@ -46,6 +48,7 @@ class Description:
     remove_level: bool = False  # whether a clip's level is taken out of its features
     quiet_db: float = 0.0  # clips this far below a recording's loudest do not count; 0: all do
     threshold: float | None = None  # below this certainty the answer is `unknown`
+    init: dict[str, str] | None = None  # the model that its training began with: model, identity
 
     @classmethod
     def of(
@@ -80,6 +83,7 @@ class Description:
             "remove_level": self.remove_level,
             "quiet_db": self.quiet_db,
             "threshold": self.threshold,
+            "init": self.init,
         }
 
 
@@ -198,6 +202,7 @@ def described(file: Path, document: dict[str, Any]) -> Description:
         remove_level=document.get("remove_level") or False,
         quiet_db=document.get("quiet_db") or 0.0,
         threshold=document.get("threshold"),
+        init=document.get("init"),
     )
 
 
@@ -218,4 +223,5 @@ _DOCUMENT = {
     "short": optional(one_of("pad", "repeat", "drop")),
     "min_rms": optional(float),
     "threshold": optional(float),
+    "init": optional({str: str}),
 }

@@ -17,6 +17,7 @@ from audiocls.inference.predict import BATCH, Classifier
 from audiocls.scores import metrics
 
 if TYPE_CHECKING:
+    from audiocls.data.labelling import Labelling
     from audiocls.data.recordings import Listing, Recording
     from audiocls.store.store import Store
 
@@ -226,12 +227,13 @@ def _mistakes(
     ]
 
 
-def opened(data: str | Path) -> Store | Listing:
-    """A feature store, or the recordings of a data set."""
+def opened(data: str | Path, labelling: Labelling | None = None) -> Store | Listing:
+    """A feature store, or the recordings of a data set with the labels that `labelling` finds."""
+    from audiocls.data.labelling import Labelling
     from audiocls.data.listing import list_recordings
     from audiocls.store.place import is_store
     from audiocls.store.store import open_store
 
     if is_store(data):
         return open_store(data)
-    return list_recordings(data)
+    return list_recordings(data, labelling=labelling or Labelling())

@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from audiocls import __version__
+from audiocls.data.labelling import Labelling
 from audiocls.data.listing import list_recordings
+from audiocls.data.listing.notices import hints
 from audiocls.data.recordings import Listing, Recording
 from audiocls.engine._fallback import Decoding
 from audiocls.engine.cut import Cut
@@ -82,9 +84,10 @@ def extract(
     restart: bool = False,
     accept_failures: bool = False,
     inside_only: bool = False,
-    label_separator: str | None = None,
+    labelling: Labelling | None = None,
     progress: Callable[[Progress], None] | None = None,
     notice: Callable[[str], None] | None = None,
+    **labels: Any,
 ) -> Store:
     """Extracts the features of all recordings of `data` into the store `out`, and opens it; where
     `out` is a URL, in a copy in `bucket.cache_folder`, which is sent at the end.
@@ -93,8 +96,12 @@ def extract(
     (called `name`, by default "custom"); `out` defaults to features/NAME. `cut` says how recordings
     become clips, by default `Cut()`, or `Cut(clip_s=0)`, whole recordings, for kind samples;
     `clip_s`, `hop_s`, `short` and `min_rms` replace its fields. `dtype` is float32 (default) or
-    float16, of samples int16 (default) or float32. label_separator: what stands between the labels
-    of a recording that has several, such as ";"; the store then has the task `several`.
+    float16, of samples int16 (default) or float32.
+
+    labelling: where the labels stand; `labels` are fields of it, such as label_by="species" or
+    label_separator=";". Of recordings with labelled stretches only the clips that have a label are
+    stored, or all if there is a `background`. The store has the task `several` if a clip may have
+    several labels.
 
     A recording that cannot be used is named in failures.csv, and nothing else is lost; but where a
     class loses all of its recordings, or more than half of all fail, the store stays unfinished
@@ -120,7 +127,8 @@ def extract(
         dtype=dtype,
         threads=threads,
         inside_only=inside_only,
-        label_separator=label_separator,
+        labelling=labelling,
+        **labels,
     )
     out = out if out is not None else Path("features") / work.about["feature"]
     recordings, shards = work.listing.recordings, work.shards
@@ -279,7 +287,8 @@ def plan(
     dtype: str | None = None,
     threads: int | None = None,
     inside_only: bool = False,
-    label_separator: str | None = None,
+    labelling: Labelling | None = None,
+    **labels: Any,
 ) -> Work:
     """Checks the settings, then lists the data. Parameters and errors are those of `extract`."""
     spec = FeatureSpec.preset(feature) if isinstance(feature, str) else feature
@@ -293,9 +302,9 @@ def plan(
     if dtype not in DTYPES:
         raise unknown("dtype", str(dtype), DTYPES)
     row_shape = clip_shape(spec.to_json(), cut.to_json(), dtype)
-    listing = list_recordings(data, inside_only=inside_only, label_separator=label_separator)
-    if not listing.recordings:
-        raise DataError(f"{listing.root}: holds no recordings ({listing.n_ignored} other files)")
+    labelling = replace(labelling or Labelling(), **labels)
+    listing = list_recordings(data, labelling=labelling, inside_only=inside_only)
+    _check_listing(listing)
     about = {
         "format": FORMAT,
         "version": VERSION,
@@ -308,9 +317,21 @@ def plan(
         if isinstance(data, (str, os.PathLike)) and not is_url(data)
         else listing.root,
     }
-    if label_separator is not None:
-        about |= {"task": "several", "label_separator": label_separator}
+    if labelling.label_separator is not None:
+        about |= {"task": "several", "label_separator": labelling.label_separator}
     return Work(about, spec, cut, row_shape, listing, threads or usable_cores())
+
+
+def _check_listing(listing: Listing) -> None:
+    """Raises DataError for a data set without a recording, or without any label."""
+    if not listing.recordings:
+        left = "".join(f"; {notice}" for notice in listing.notices)
+        n = len(listing.others)
+        raise DataError(f"{listing.root}: holds no recordings ({n} other files){left}")
+    if not any(r.label or r.events is not None for r in listing.recordings):
+        example = next(r for r in listing.recordings if r.error)
+        told = [*hints(listing), f"for instance {escape(example.path)}: {example.error}"]
+        raise DataError(f"{listing.root}: no recording has a label; {'; '.join(told)}")
 
 
 def _shards(listing: Listing) -> list[tuple[int, int]]:

@@ -13,10 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from audiocls.data.grouping import groups_of
 from audiocls.errors import DataError, SettingError
 from audiocls.store.augmenter import Augmenter
 from audiocls.store.computed import ComputedStore
-from audiocls.training.data.splits import TEST, TRAIN, VAL, Split, groups_of
+from audiocls.training.data.splits import TEST, TRAIN, VAL, Split
 from audiocls.training.runtime.device import Device
 from audiocls.training.trial import Trial
 
