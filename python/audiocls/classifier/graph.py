@@ -29,6 +29,7 @@ from audiocls.classifier.description import (
     read_description,
 )
 from audiocls.classifier.model import Classifier
+from audiocls.engine.cut import Cut
 from audiocls.engine.spec import FeatureSpec
 from audiocls.errors import DataError
 from audiocls.files import replace_file
@@ -85,7 +86,7 @@ def _graph(shape: _Shape) -> bytes:
     classes = [str(i) for i in range(n_classes)]
     spec = FeatureSpec.preset("mfcc") if levelled == "mfcc" else FeatureSpec()
     description = Description(
-        architecture, input_shape, classes, spec, 0.0, 0.0, {}, levelled is not None
+        architecture, input_shape, classes, spec, Cut(clip_s=0), {}, levelled is not None
     )
     with torch.random.fork_rng(devices=[]):
         classifier = Classifier(description)

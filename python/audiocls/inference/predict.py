@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import itertools
 import os
 import threading
 import warnings
@@ -20,16 +19,21 @@ from numpy.typing import ArrayLike, NDArray
 from audiocls.classifier.answers import answers
 from audiocls.classifier.description import Description, model_folder, read_description
 from audiocls.engine.audio import blocks, resample
+from audiocls.engine.cut import Cut
+from audiocls.engine.dataset import Cutter, clip_shape
 from audiocls.engine.features import Extractor
 from audiocls.engine.level import clip_levels
 from audiocls.errors import AudioclsError, DataError, SettingError
-from audiocls.inference.clips import Cut
 from audiocls.inference.network import Compute, Network, load_network
 from audiocls.parallel import usable_cores
 from audiocls.scores import metrics
 
 # A path, the bytes of a file, or float or int16 samples [n] at the model's rate.
 Source = str | os.PathLike[str] | bytes | NDArray[Any]
+# Where clips start, in samples, int64 [n]; and their features, float32 [n, frames, n_features].
+Batch = tuple[NDArray[np.int64], NDArray[np.float32]]
+# Clips whose features are computed, and given to the network, at once.
+BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,7 @@ class Classifier:
         self, path: str | os.PathLike[str], description: Description, network: Network
     ) -> None:
         self.path, self.description, self.network = Path(path), description, network
-        self._cut = Cut.of(description)
+        self._cut = self.cut()
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], threads: int | None = None) -> Classifier:
@@ -216,7 +220,7 @@ class Classifier:
 
         Raises SettingError for an impossible `hop_s`.
         """
-        cut = self._cut if hop_s is None else Cut.of(self.description, hop_s)
+        cut = self._cut if hop_s is None else self.cut(hop_s)
         return self._each(sources, cut, threads, self._predict)
 
     def embed(self, sources: Iterable[Source], clips: bool = False) -> NDArray[np.float32]:
@@ -282,6 +286,28 @@ class Classifier:
                 for future in waiting:
                     future.cancel()
 
+    def cut(self, hop_s: float | None = None) -> Cut:
+        """How it cuts recordings: as the training data were, with another hop if one is given.
+
+        Raises SettingError for an impossible hop, DataError where the clips do not fit the network.
+        """
+        spec, own = self.description.spec, self.description.cut
+        frames, features = self.description.input_shape
+        taken = [features] if frames is None else [frames, features]
+        try:
+            if (shape := clip_shape(spec.to_json(), own.to_json(), "float32")) != taken:
+                raise ValueError(f"clips give {shape}, the network takes {taken}")
+        except ValueError as error:
+            raise DataError(f"model.json contradicts itself: {error}") from None
+        if hop_s is None:
+            return own
+        if own.clip_s == 0:
+            rule = "the model takes whole recordings, so there are no clips to start"
+            raise SettingError("hop_s", hop_s, rule)
+        cut = own.replace(hop_s=hop_s)
+        cut.hop_len(self.sample_rate)  # It has a sample.
+        return cut
+
     def extractor(self, threads: int) -> Extractor:
         """What makes the model's features."""
         with warnings.catch_warnings():
@@ -297,8 +323,8 @@ class Classifier:
             probabilities=heard.rows,
             starts_s=heard.starts_s,
             duration_s=heard.duration_s,
-            clip_s=cut.clip_len / self.sample_rate,
-            hop_s=cut.hop_len / self.sample_rate,
+            clip_s=cut.clip_len(self.sample_rate) / self.sample_rate,
+            hop_s=cut.hop_len(self.sample_rate) / self.sample_rate,
             counts=heard.counts,
         )
 
@@ -311,14 +337,16 @@ class Classifier:
         stop: threading.Event,
     ) -> _Heard:
         """What is computed of the clips of one recording."""
-        recording = cut.begin(extractor)
+        rate = self.sample_rate
+        clip_len, hop_len = cut.clip_len(rate), cut.hop_len(rate)
+        # Samples worth pushing at once.
+        block_len = max(clip_len, BATCH * hop_len) if clip_len else 1 << 18
+        cutter = extractor.cutter(cut, BATCH)
         starts, rows, levels = [], [], []
-        pieces = _pieces(source, self.sample_rate, cut.block_len, stop)
-        batches = (batch for piece in pieces for batch in recording.push(piece))
-        named = isinstance(source, (str, os.PathLike))
-        name = repr(os.fspath(source)) if named else "the recording"
+        path = os.fspath(source) if isinstance(source, (str, os.PathLike)) else None
+        name = "the recording" if path is None else repr(path)
         try:
-            for at, features in itertools.chain(batches, recording.finish()):
+            for at, features in _batches(cutter, _pieces(source, rate, block_len, stop)):
                 starts.append(at)
                 rows.append(np.asarray(compute(features), np.float64))
                 levels.append(self.levels(features))
@@ -326,9 +354,9 @@ class Classifier:
             raise DataError(f"{name} {error}") from None
         return _Heard(
             np.concatenate(rows),
-            np.concatenate(starts) / self.sample_rate,
+            np.concatenate(starts) / rate,
             self.counts(np.concatenate(levels)),
-            recording.n_samples / self.sample_rate,
+            cutter.n_samples / rate,
         )
 
     def levels(self, features: NDArray[Any]) -> NDArray[np.float64]:
@@ -350,6 +378,13 @@ def _sources(sources: Iterable[Source]) -> list[Source]:
     if isinstance(sources, (str, bytes, os.PathLike)):
         raise SettingError("sources", str(sources), "must be a list of recordings, not one")
     return list(sources)
+
+
+def _batches(cutter: Cutter, pieces: Iterator[NDArray[np.float32]]) -> Iterator[Batch]:
+    """The clips of a recording that comes in pieces."""
+    for piece in pieces:
+        yield from cutter.push(piece)
+    yield from cutter.finish()
 
 
 def _pieces(
