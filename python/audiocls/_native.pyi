@@ -54,6 +54,7 @@ class Extractor:
     def empty_filters(self) -> list[int]: ...
     def check_length(self, n_samples: int) -> None: ...
     def batch(self, clips: NDArray[np.float32], out: NDArray[np.float32]) -> None: ...
+    def cutter(self, cut: str, at_once: int) -> Cutter: ...
     def stream(self) -> StreamingExtractor: ...
 
 @final
@@ -61,12 +62,27 @@ class StreamingExtractor:
     def push(self, chunk: NDArray[np.float32]) -> NDArray[np.float32]: ...
     def finish(self) -> NDArray[np.float32]: ...
 
-# Data sets.
+# Clips: cuts travel as JSON.
+
+def check_cut(json: str) -> str: ...
+def cut_lengths(json: str, sample_rate: int) -> tuple[int, int]: ...
+def starts(
+    json: str, sample_rate: int, lengths: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]: ...
+
+@final
+class Cutter:
+    @property
+    def n_samples(self) -> int: ...
+    def push(
+        self, samples: NDArray[np.float32]
+    ) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]: ...
+    def finish(self) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]: ...
+
+# Data sets: specs and cuts travel as JSON.
 
 def checksum(path: str | PathLike[str]) -> tuple[int, str]: ...
-def clip_shape(
-    spec_json: str, *, clip_s: float, hop_s: float, short: str, min_rms: float, dtype: str
-) -> list[int]: ...
+def clip_shape(spec: str, cut: str, dtype: str) -> list[int]: ...
 
 # Rate in Hz, channels, blocks of mono samples.
 _Decoding = tuple[int, int, Iterable[NDArray[np.float32]]]
@@ -75,13 +91,10 @@ _Decoding = tuple[int, int, Iterable[NDArray[np.float32]]]
 class Extraction:
     def __new__(
         cls,
-        spec_json: str,
-        *,
-        clip_s: float,
-        hop_s: float,
-        short: str,
-        min_rms: float,
+        spec: str,
+        cut: str,
         dtype: str,
+        *,
         sources: list[tuple[str | None, int, int, str | None]],
         folder: str | PathLike[str],
         shards: list[tuple[int, int, int]],

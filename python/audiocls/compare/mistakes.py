@@ -17,7 +17,7 @@ from audiocls.engine.features import Extractor
 from audiocls.engine.spec import FeatureSpec
 from audiocls.scores import plots
 from audiocls.store.store import Store
-from audiocls.training.fit.predictions import Prediction
+from audiocls.training.fitting.predictions import Prediction
 
 MOST = 20
 # 20 × 2 s of 16-bit samples are 1.7 MB of base64; their pictures half a megabyte.
@@ -51,7 +51,7 @@ def confident_mistakes(ranking: Ranking, store: Store | None) -> list[Mistake] |
 
 
 def _mistake(row: Prediction, store: Store | None, extractor: Extractor) -> Mistake:
-    clip_s = store.clip_s if store is not None else 0.0
+    clip_s = store.cut.clip_s if store is not None else 0.0
     samples = _samples(row, store)
     if samples is None:
         return Mistake(row, None, None, 0.0, clip_s)

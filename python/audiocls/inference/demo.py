@@ -199,7 +199,10 @@ def serve(page: gr.Blocks, listening: socket.socket, began: Callable[[str], None
         css=_CSS,
     )
     config = uvicorn.Config(
-        OwnPages(app, get_upload_folder()), log_level="error", access_log=False, timeout_graceful_shutdown=1
+        OwnPages(app, get_upload_folder()),
+        log_level="error",
+        access_log=False,
+        timeout_graceful_shutdown=1,
     )
     page.has_launched = True  # so that gradio checks paths, too
     began(f"http://{HOST}:{port}/")

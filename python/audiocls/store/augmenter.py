@@ -18,7 +18,14 @@ from numpy.typing import NDArray
 
 from audiocls.data.listing.folder import list_folder
 from audiocls.engine.audio import excerpt
-from audiocls.engine.augmentation import FOLDERS, NONE, Augmentation, NativeAugmenter, settings_of
+from audiocls.engine.augmentation import (
+    FOLDERS,
+    NOTHING,
+    Augmentation,
+    NativeAugmenter,
+    settings_of,
+)
+from audiocls.engine.cut import Cut
 from audiocls.errors import SettingError
 from audiocls.parallel import usable_cores
 
@@ -33,13 +40,12 @@ MOST_SAMPLES = 1 << 28
 
 
 class Augmenter:
-    """Augments clips of `clip_s` seconds as `augmentation` says and extracts their
-    features; None changes nothing.
+    """Augments clips as `augmentation` says and extracts their features; None changes nothing.
 
     impulses, noises: the user's impulse responses and background recordings, float32 [samples] at
     the sample rate of `spec`; default those in the folders that it names, and without such
-    synthetic ones. short: pad or repeat, what becomes of recordings shorter than a clip. threads:
-    default all cores.
+    synthetic ones. cut: how long clips are, and what becomes of shorter recordings, by default
+    `Cut()`; `clip_s` and `short` replace its fields. threads: default all cores.
 
     Raises:
         SettingError: an invalid field of the augmentation, a clip too short for a frame, an impulse
@@ -52,27 +58,30 @@ class Augmenter:
         spec: FeatureSpec,
         augmentation: Augmentation | None,
         *,
-        clip_s: float = 0.5,
-        short: str = "pad",
+        cut: Cut | None = None,
+        clip_s: float | None = None,
+        short: str | None = None,
         seed: int = 0,
         threads: int | None = None,
         impulses: Sequence[NDArray[np.float32]] = (),
         noises: Sequence[NDArray[np.float32]] = (),
     ) -> None:
-        self.spec, self.short = spec, short
-        self.clip_samples = round(clip_s * spec.sample_rate)
+        self.spec = spec
+        cut = (cut or Cut()).replace(clip_s=clip_s, short=short)
+        self.clip_samples = cut.clip_len(spec.sample_rate)
         if self.clip_samples < 1:
-            raise SettingError("clip_s", clip_s, "must hold a sample")
-        settings = NONE if augmentation is None else settings_of(augmentation)
-        folders = {name: getattr(augmentation, name, None) for name in FOLDERS}
+            raise SettingError("clip_s", cut.clip_s, "must hold a sample")
+        # Scripts hand a whole recipe; what is done to waveforms is a part of it.
+        augmentation = getattr(augmentation, "waveform", augmentation) or NOTHING
+        settings = settings_of(augmentation)
         self._native = NativeAugmenter(
             spec.to_json(),
             json.dumps({**settings, "seed": seed}),
             self.clip_samples,
-            short=short,
+            short=cut.short,
             threads=usable_cores() if threads is None else threads,
-            impulses=list(impulses) or _sounds("impulses", folders["impulses"], spec.sample_rate),
-            noises=list(noises) or _sounds("noises", folders["noises"], spec.sample_rate),
+            impulses=list(impulses) or _sounds("impulses", augmentation.impulses, spec.sample_rate),
+            noises=list(noises) or _sounds("noises", augmentation.noises, spec.sample_rate),
         )
 
     @property
@@ -125,23 +134,17 @@ class Augmenter:
         out: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
         """The same without augmentation, from clips that start at sample `starts`, int64 [n], of
-        their recording: with `grid`, what a store of features holds."""
+        their recording: with `Cut.grid`, what a store of features holds."""
         arrays, spans = self._samples(store, indices)
         out = self._out(len(indices), out)
         self._native.plain(arrays, spans, np.ascontiguousarray(starts, np.int64), out)
         return out
 
-    def grid(self, store: Store, hop_s: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The clips of a store of features that were cut every `hop_s` seconds: int64 [m] index in
-        the store of samples, int64 [m] first sample."""
+    def lengths(self, store: Store) -> NDArray[np.int64]:
+        """int64 [n]: samples of each recording in a store of samples. Raises as `batch`."""
         _, spans = self._samples(store, np.arange(len(store)))
-        lengths = spans[:, 2] - spans[:, 1]
-        hop = round(hop_s * self.spec.sample_rate)
-        short = 0 if self.short == "drop" else 1
-        n = np.where(lengths < self.clip_samples, short, (lengths - self.clip_samples) // hop + 1)
-        indices = np.repeat(np.arange(len(store)), n)
-        within = np.arange(len(indices)) - np.repeat(np.cumsum(n) - n, n)
-        return indices, within * hop
+        lengths: NDArray[np.int64] = spans[:, 2] - spans[:, 1]
+        return lengths
 
     def _samples(
         self, store: Store, indices: NDArray[np.int64]
@@ -163,10 +166,10 @@ class Augmenter:
         return out
 
 
-def sounds_identity(augmentation: Augmentation) -> str:
+def sounds_identity(augmentation: Augmentation | None) -> str:
     """SHA-256 over paths and sizes of the recordings in the folders that it names; "" where
     it names none."""
-    folders = {name: getattr(augmentation, name) for name in FOLDERS}
+    folders = {name: getattr(augmentation, name, None) for name in FOLDERS}
     content = {
         name: sorted((r.path, r.n_bytes) for r in list_folder(Path(folder)).recordings)
         for name, folder in folders.items()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from audiocls.data.recordings import Recording, write_recordings
+from audiocls.data.recordings import Recording, split_label, write_recordings
 from audiocls.engine.dataset import checksum
 from audiocls.errors import DataError
 from audiocls.files import escape, write_csv, write_json
@@ -53,10 +53,13 @@ def complete(
     row_shape: list[int],
 ) -> None:
     """Writes recordings.csv, then the description `done` that makes the folder complete."""
+    separator = about.get("label_separator")
     write_recordings(out / "recordings.csv", recordings)
     about = {
         **about,
-        "classes": sorted({r.label for r in recordings if r.n_clips}),
+        "classes": sorted(
+            {label for r in recordings if r.n_clips for label in split_label(r.label, separator)}
+        ),
         "counts": {
             "recordings": len(recordings),
             **{s: sum(r.status == s for r in recordings) for s in ("ok", "skipped", "failed")},
@@ -91,15 +94,23 @@ def check_some_clip(recordings: Sequence[Recording], see: str) -> None:
         )
 
 
-def loss(recordings: Sequence[Recording], classes: bool = True) -> str:
+def loss(
+    recordings: Sequence[Recording], separator: str | None = None, classes: bool = True
+) -> str:
     """What failed that is more than single recordings: most of them or, if `classes` count, all of
-    one class; "" if nothing did."""
+    one class; "" if nothing did. separator: between the labels of a recording."""
     failed = [r for r in recordings if r.status == "failed"]
-    there = {r.label for r in recordings if r.status != "failed"}
-    lost = sorted({r.label for r in failed if r.label} - there) if classes else []
+    there = {
+        label
+        for r in recordings
+        if r.status != "failed"
+        for label in split_label(r.label, separator)
+    }
+    gone = {label for r in failed for label in split_label(r.label, separator) if label}
+    lost = sorted(gone - there) if classes else []
     if not lost and 2 * len(failed) <= len(recordings):
         return ""
-    example = next(r for r in failed if not lost or r.label == lost[0])
+    example = next(r for r in failed if not lost or lost[0] in split_label(r.label, separator))
     names = ", ".join(map(escape, lost[:5])) + (", …" if len(lost) > 5 else "")
     among = f", all of class {names} among them" if lost else ""
     return (

@@ -39,6 +39,9 @@ _ABOUT = {
     "min_rms": float,
     "dtype": one_of("float32", "float16", "int16"),
     "data": str,
+    # Where clips have several labels; absent where they have one.
+    "task": optional(one_of("one", "several")),
+    "label_separator": optional(str),
 }  # fmt: skip
 UNFINISHED = tuple(_ABOUT)
 _STORE = {

@@ -85,13 +85,13 @@ def merge(
     recordings = _recordings(joined)
     see = "the failures.csv of the parts"
     check_some_clip(recordings, see)
-    if not accept_failures and (lost := loss(recordings)):
+    if not accept_failures and (lost := loss(recordings, joined[0].about.get("label_separator"))):
         raise DataError(
             f"{lost}; see {see}. Nothing is merged: make the parts again with `restart`, or merge "
             "with `accept_failures`"
         )
     first = joined[0].about
-    about = {name: first[name] for name in UNFINISHED}
+    about = {name: first[name] for name in UNFINISHED if name in first}
     shards = [shard for part in joined for shard in part.about["shards"]]
     with (
         placed(out, restart=False) as folder,

@@ -101,9 +101,9 @@ def differing_settings(before: dict[str, Any], about: dict[str, Any]) -> list[st
     """Each setting that was another one, and what it is now."""
     # Where the data lies is no setting: the recordings themselves are compared.
     differences = [
-        f"{key} {before.get(key)!r}, now {about[key]!r}"
+        f"{key} {before.get(key)!r}, now {about.get(key)!r}"
         for key in UNFINISHED
-        if key not in ("version", "spec", "data") and before.get(key) != about[key]
+        if key not in ("version", "spec", "data") and before.get(key) != about.get(key)
     ]
     spec = before.get("spec") or {}
     return differences + [

@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocls.data.recordings import Recording, read_recordings
+from audiocls.engine.cut import CUT_FIELDS, Cut
 from audiocls.engine.spec import FeatureSpec
 from audiocls.errors import DataError, SettingError
 from audiocls.store.format import REMEDY, damage, files_of, load_array, read_about, shard_file
+from audiocls.store.labels import ONE, Labels
 from audiocls.store.place import local
 from audiocls.store.rows import Clips, Rows
 
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
 class Store:
     """The features of a data set, and what is known of its recordings; see `open_store`.
 
-    Also a map-style PyTorch dataset: `store[i]` is (features, class index).
+    Also a map-style PyTorch dataset: `store[i]` is (features, class index), or of the task
+    `several` (features, bool [n_classes]).
     """
 
     def __init__(self, path: Path, about: dict[str, Any]) -> None:
@@ -33,8 +36,7 @@ class Store:
         self.about = about  # store.json
         self.spec = FeatureSpec.from_dict(about["spec"])
         self.feature: str = about["feature"]
-        self.clip_s: float = about["clip_s"]  # 0: every recording is one clip of its own length
-        self.hop_s: float = about["hop_s"]
+        self.cut = Cut.from_dict({key: about[key] for key in CUT_FIELDS})
         self.classes: list[str] = about["classes"]
         self.counts: dict[str, int] = about["counts"]
 
@@ -54,7 +56,7 @@ class Store:
         shards, shape = self.about["shards"], tuple(self.about["shape"])
         files = [self._file(number, "npy") for number in range(len(shards))]
         rows = Rows(files, [s["rows"] for s in shards], shape[1:], self.about["dtype"])
-        if self.clip_s > 0:
+        if self.cut.clip_s > 0:
             return rows
         starts = np.cumsum([0, *(s["rows"] for s in shards)])[:-1]
         offsets = [
@@ -112,16 +114,29 @@ class Store:
         """float64 [n_clips]: where in its recording each clip starts, in seconds."""
         return self._clips[:, 1] / self.spec.sample_rate
 
+    @property
+    def task(self) -> str:
+        """How many labels a clip has: `one`, or `several` at once."""
+        return self.about.get("task") or ONE
+
     @cached_property
+    def _labels(self) -> Labels:
+        return Labels.of(self)
+
+    @property
     def labels(self) -> NDArray[np.int64]:
-        """int64 [n_clips]: index of each clip's class in `classes`."""
-        number = {name: i for i, name in enumerate(self.classes)}
-        of_recording = np.array([number.get(r.label, -1) for r in self.recordings], np.int64)
-        labels: NDArray[np.int64] = of_recording[self.clip_recording]
-        if labels.size and labels.min() < 0:
-            label = self.recordings[self.clip_recording[labels.argmin()]].label
-            raise DataError(f"{self.path / 'store.json'}: its classes lack {label!r}")
-        return labels
+        """int64 [n_clips]: index of each clip's class in `classes`; of task `one`."""
+        return self._labels.index
+
+    @property
+    def label_matrix(self) -> NDArray[np.bool_]:
+        """bool [n_clips, n_classes]: which labels each clip has."""
+        return self._labels.matrix
+
+    @property
+    def recording_labels(self) -> list[tuple[str, ...]]:
+        """The labels of each recording."""
+        return self._labels.recordings
 
     @cached_property
     def groups(self) -> NDArray[np.str_]:
@@ -138,11 +153,13 @@ class Store:
     def identity(self) -> str:
         """SHA-256 over what the store holds: spec, clip and hop, recordings with label and
         clips."""
-        content = [
+        content: list[Any] = [
             self.spec.to_dict(),
-            [self.clip_s, self.hop_s],
+            [self.cut.clip_s, self.cut.hop_s],
             [[r.path, r.label, r.n_clips] for r in self.recordings],
         ]
+        if self.task != ONE:
+            content.append([self.task, self.about.get("label_separator")])
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def numpy(self) -> NDArray[Any]:
@@ -160,8 +177,9 @@ class Store:
     def __len__(self) -> int:
         return self.counts["clips"]
 
-    def __getitem__(self, i: int) -> tuple[NDArray[Any], int]:
-        return self.features[i], int(self.labels[i])
+    def __getitem__(self, i: int) -> tuple[NDArray[Any], int | NDArray[np.bool_]]:
+        label = int(self.labels[i]) if self.task == ONE else self.label_matrix[i]
+        return self.features[i], label
 
     def _file(self, shard: int, kind: str) -> Path:
         return shard_file(self.path, shard, kind)
@@ -205,7 +223,7 @@ def open_store(path: str | Path) -> Store:
             raise DataError(f"{path / name}: {wrong}; {REMEDY}")
     try:
         return Store(path, about)
-    except SettingError as error:  # of its spec
+    except SettingError as error:  # of its spec or cut
         raise DataError(f"{path / 'store.json'}: {error}") from None
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from audiocls.data.labelling import Labelling
 from audiocls.data.listing import list_recordings
 from audiocls.data.recordings import Listing, Recording, reach, similar_labels
 from audiocls.engine.audio import probe
@@ -78,20 +79,28 @@ class Summary:
         return contents
 
 
-def summarise(path: str | Path, progress: Callable[[int, int], None] | None = None) -> Summary:
+def summarise(
+    path: str | Path,
+    progress: Callable[[int, int], None] | None = None,
+    labelling: Labelling | None = None,
+) -> Summary:
     """The summary of a feature store or, if there is none at `path`, of a data set, whose headers
-    are read on all cores; `progress` is then called with how many, of how many.
+    are read on all cores; `progress` is then called with how many, of how many. labelling: where
+    the labels of the data set stand.
 
     Raises what `open_store` and `list_recordings` raise.
     """
     path = Path(path)
     if any((path / name).is_file() for name in ("store.json", "unfinished.json")):
         store = open_store(path)
-        notices = similar_labels({r.label for r in store.recordings})
-        return _of(str(path), store.recordings, notices, store.feature, store.about["shape"])
-    listing = list_recordings(path)
+        labels = store.recording_labels
+        notices = similar_labels({label for own in labels for label in own})
+        shape = store.about["shape"]
+        return _of(str(path), store.recordings, labels, notices, store.feature, shape)
+    listing = list_recordings(path, labelling=labelling or Labelling())
+    labels = [r.labels(listing.label_separator) for r in listing.recordings]
     _read_headers(listing, progress)
-    return _of(str(path), listing.recordings, listing.notices)
+    return _of(str(path), listing.recordings, labels, listing.notices)
 
 
 def _read_headers(listing: Listing, progress: Callable[[int, int], None] | None) -> None:
@@ -119,6 +128,7 @@ def _read_headers(listing: Listing, progress: Callable[[int, int], None] | None)
 def _of(
     path: str,
     recordings: list[Recording],
+    labels: list[tuple[str, ...]],
     notices: list[str],
     feature: str = "",
     shape: list[int] | None = None,
@@ -127,14 +137,16 @@ def _of(
     classes: dict[str, ClassSummary] = {}
     groups_of: dict[str, set[str]] = defaultdict(set)
     group_sizes: Counter[str] = Counter()
-    for r in recordings:
-        entry = classes.setdefault(r.label, ClassSummary(r.label))
-        entry.recordings += 1
-        entry.failed += r.status == "failed"
-        entry.clips += r.n_clips
+    for r, own in zip(recordings, labels, strict=True):
+        for label in own:
+            entry = classes.setdefault(label, ClassSummary(label))
+            entry.recordings += 1
+            entry.failed += r.status == "failed"
+            entry.clips += r.n_clips
+            if r.status != "failed":
+                entry.seconds += r.duration_s or 0.0
+                groups_of[label].add(r.group)
         if r.status != "failed":
-            entry.seconds += r.duration_s or 0.0
-            groups_of[r.label].add(r.group)
             group_sizes[r.group] += 1
     for label, entry in classes.items():
         entry.groups = len(groups_of[label])

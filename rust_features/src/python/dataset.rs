@@ -9,10 +9,11 @@ use numpy::PyReadonlyArray1;
 use pyo3::prelude::*;
 use pyo3::types::PyIterator;
 
-use crate::dataset::{self, Dtype, Fallback, Settings, Short, Source};
+use crate::cut::Cut;
+use crate::dataset::{self, Content, Dtype, Fallback, Source};
 use crate::decode::Decoder;
+use crate::error::{Error, Result};
 use crate::spec::FeatureSpec;
-use crate::{Error, Result};
 
 /// What a recording's samples come from: file, size, mtime_ns, why it is unusable.
 type SourceTuple = (Option<PathBuf>, u64, i64, Option<String>);
@@ -68,9 +69,9 @@ fn reason(error: PyErr) -> String {
     Python::attach(|py| error.value(py).to_string())
 }
 
-fn settings(clip_s: f64, hop_s: f64, short: &str, min_rms: f32, dtype: &str) -> Result<Settings> {
-    let (short, dtype) = (Short::named(short)?, Dtype::named(dtype)?);
-    Ok(Settings { clip_s, hop_s, short, min_rms, dtype })
+fn content(spec: &str, cut: &str, dtype: &str) -> Result<Content> {
+    let (spec, cut) = (FeatureSpec::from_json(spec)?, Cut::from_json(cut)?);
+    Ok(Content { spec, cut, dtype: Dtype::named(dtype)? })
 }
 
 /// A running extraction; see `audiocls.store.extraction`.
@@ -80,15 +81,12 @@ struct Extraction(Option<dataset::Extraction>);
 #[pymethods]
 impl Extraction {
     #[new]
-    #[pyo3(signature = (spec_json, *, clip_s, hop_s, short, min_rms, dtype, sources, folder, shards, threads, read=None, decode=None))]
+    #[pyo3(signature = (spec, cut, dtype, *, sources, folder, shards, threads, read=None, decode=None))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
-        spec_json: &str,
-        clip_s: f64,
-        hop_s: f64,
-        short: &str,
-        min_rms: f32,
+        spec: &str,
+        cut: &str,
         dtype: &str,
         sources: Vec<SourceTuple>,
         folder: PathBuf,
@@ -97,14 +95,13 @@ impl Extraction {
         read: Option<Py<PyAny>>,
         decode: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
-        let settings = settings(clip_s, hop_s, short, min_rms, dtype)?;
-        let spec = FeatureSpec::from_json(spec_json)?;
+        let content = content(spec, cut, dtype)?;
         let sources = sources.into_iter().map(source).collect();
         let shards: Vec<(usize, Range<usize>)> =
             shards.into_iter().map(|(number, start, end)| (number, start..end)).collect();
         let fallback = Box::new(Callbacks { read, decode });
         let extraction = py.detach(|| {
-            dataset::Extraction::start(spec, settings, sources, fallback, &folder, shards, threads)
+            dataset::Extraction::start(content, sources, fallback, &folder, shards, threads)
         })?;
         Ok(Self(Some(extraction)))
     }
@@ -164,18 +161,10 @@ fn source((path, n_bytes, mtime_ns, unusable): SourceTuple) -> Source {
 /// # Errors
 /// SettingError for a spec or setting that no extraction could honour.
 #[pyfunction]
-#[pyo3(signature = (spec_json, *, clip_s, hop_s, short, min_rms, dtype))]
-fn clip_shape(
-    spec_json: &str,
-    clip_s: f64,
-    hop_s: f64,
-    short: &str,
-    min_rms: f32,
-    dtype: &str,
-) -> PyResult<Vec<usize>> {
-    let settings = settings(clip_s, hop_s, short, min_rms, dtype)?;
-    let extractor = dataset::check(FeatureSpec::from_json(spec_json)?, &settings)?;
-    Ok(dataset::row_shape(&extractor, &settings))
+fn clip_shape(spec: &str, cut: &str, dtype: &str) -> PyResult<Vec<usize>> {
+    let content = content(spec, cut, dtype)?;
+    let extractor = dataset::check(&content)?;
+    Ok(dataset::row_shape(&extractor, &content.cut))
 }
 
 /// Length in bytes and XXH3 (128 bit, hexadecimal) of a file.

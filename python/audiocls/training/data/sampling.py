@@ -19,7 +19,8 @@ class Sampler:
     equal-probability sampling. `natural` goes through random permutations.
 
     labels: int64 [n_examples]; classes without an example are never drawn. sources: int64
-    [n_examples], where each comes from: the share of a class is then dealt equally to its sources.
+    [n_examples], where each comes from: the share of a class is then dealt to its sources, to each
+    as its number of examples to the power `source_temperature`: 0 equally, 1 in proportion.
     Raises SettingError for an unknown kind or no labels, and for kind natural with sources.
     """
 
@@ -29,6 +30,7 @@ class Sampler:
         kind: str = "balanced",
         seed: int = 0,
         sources: Tensor | None = None,
+        source_temperature: float = 0.0,
     ) -> None:
         if kind not in SAMPLERS:
             raise unknown("sampler", kind, SAMPLERS)
@@ -48,7 +50,9 @@ class Sampler:
         self.starts = torch.cumsum(self.counts, 0) - self.counts
         own_class = labels[self.by_cell[self.starts]]
         weights = torch.bincount(labels).double().pow(SAMPLERS[kind])
-        weights = (weights / torch.bincount(own_class).clamp(min=1))[own_class]
+        shares = self.counts.double().pow(source_temperature)
+        of_class = torch.zeros_like(weights).index_add_(0, own_class, shares)
+        weights = weights[own_class] * shares / of_class[own_class]
         self.cell_probability = weights / weights.sum()
 
     def draw(self, n: int, epoch: int = 0) -> Tensor:
@@ -66,6 +70,11 @@ class Sampler:
         its class and source."""
         numbers = generator(self.seed, epoch, Purpose.PHRASE)
         return self._within(self.cell_of[ids, None].expand(-1, n), numbers)
+
+    def shares(self) -> Tensor:
+        """The share of the draws that each example has on average, float64 [n_examples]."""
+        shares: Tensor = (self.cell_probability / self.counts)[self.cell_of]
+        return shares
 
     def _within(self, cells: Tensor, numbers: torch.Generator) -> Tensor:
         """An example of each cell."""
