@@ -56,7 +56,7 @@ class Graph:
 
 
 def read_graph(data: bytes) -> Graph:
-    """The graph of an ONNX file. Raises ValueError where it is damaged, or has what is not known."""
+    """The graph of an ONNX file. Raises ValueError where it is damaged, or of an unknown kind."""
     model = _fields(data, {1, 2, 3, 4, 5, 6, 7, 8, 14}, "model")
     for opset in model.get(8, []):
         if _text(_fields(opset, {1, 2}, "opset"), 1) not in ("", "ai.onnx"):

@@ -20,8 +20,9 @@ from audiocls.classifier.onnx_file import TYPES, Graph, Node, Tensor
 _FOLLOWED = 1 << 12
 # For each number of a graph's input, at most so many numbers in all results, and products: several
 # times what any of our networks needs.
-CELLS, PRODUCTS = 4_000, 2_000_000
+CELLS, PRODUCTS = 2_000, 1_000_000
 _LEAST = 1 << 22  # small inputs may have so many anyway
+_MOST_NODES = 10_000
 
 Shape = tuple[int, ...]
 
@@ -36,40 +37,61 @@ class Known(NamedTuple):
 Rule = Callable[[Node, list[Any]], Any]
 
 
-def check_cost(graph: Graph, shape: Shape) -> Shape:
-    """The shape of what a graph gives for float32 features of this shape.
+def check_cost(
+    graph: Graph, shape: Shape, most_cells: int = CELLS, most_products: int = PRODUCTS
+) -> list[Shape]:
+    """The shapes of what a graph gives for float32 features of this shape.
+
+    For each number of these, all results together may have `most_cells` numbers, and take
+    `most_products` products.
 
     Raises ValueError for an operator that is not known, a shape that is impossible or not known
-    beforehand, or more work than a network for such features needs.
+    beforehand, or more work than that.
     """
+    if len(graph.inputs) != 1 or graph.inputs[0] in graph.constants:
+        raise ValueError(f"it takes {len(graph.inputs)} inputs, features are one")
+    if len(graph.nodes) > _MOST_NODES:
+        raise ValueError(f"it has more than {_MOST_NODES} operations")
     known: dict[str, Any] = {name: _constant(t) for name, t in graph.constants.items()}
     known[graph.inputs[0]] = Known(shape)
     size = math.prod(shape)
+    # Weights may be cast, or put in another order, first.
+    weights = _LEAST + 8 * sum(math.prod(t.shape) for t in graph.constants.values())
     cells = products = 0
     for node in graph.nodes:
-        if node.operator not in _RULES:
-            raise ValueError(f"it has the operator {node.operator!r}, which no network of ours has")
-        if len(node.outputs) > len(set(node.outputs)) or set(node.outputs) & set(known):
+        names = [name for name in node.outputs if name]
+        if len(names) > len(set(names)) or not known.keys().isdisjoint(names):
             raise ValueError("it gives one name to two results")
-        try:
-            inputs = [known[name] if name else None for name in node.inputs]
-            result = _RULES[node.operator](node, inputs)
-        except (KeyError, IndexError, TypeError, AttributeError) as error:
-            raise ValueError(f"{node.operator} lacks an input or attribute ({error!r})") from None
-        results = result if isinstance(result, tuple) and not isinstance(result, Known) else (result,)
-        for given in (g for r in results for g in (r if isinstance(r, list) else [r])):
-            if any(n < 0 for n in given.shape):
-                raise ValueError(f"{node.operator} gives the shape {list(given.shape)}")
-            cells += math.prod(given.shape)
+        inputs = [known[name] if name in known else _absent(name) for name in node.inputs]
+        results = _results(node, inputs)
+        for part in (p for r in results for p in (r if isinstance(r, list) else [r])):
+            if any(n < 0 for n in part.shape):
+                raise ValueError(f"{node.operator} gives the shape {list(part.shape)}")
+            cells += math.prod(part.shape)
         products += _products(node, inputs, results[0])
-        if cells > CELLS * size + _LEAST or products > PRODUCTS * size + _LEAST:
-            raise ValueError(f"it takes more memory or time than any network for {list(shape)}")
-        known.update(zip(node.outputs, results, strict=False))
-    globals()["last"] = (round(cells/size), round(products/size))
-    found = known.get(graph.outputs[0])
-    if not isinstance(found, Known):
-        raise ValueError("it gives no probabilities")
-    return found.shape
+        if cells > most_cells * size + weights or products > most_products * size + weights:
+            raise ValueError(f"it takes more memory or time than a network for {list(shape)} needs")
+        known.update((n, r) for n, r in zip(node.outputs, results, strict=False) if n)
+    found = [known.get(name) for name in graph.outputs]
+    if not all(isinstance(f, Known) for f in found):
+        raise ValueError(f"it does not give {' and '.join(map(repr, graph.outputs))}")
+    return [f.shape for f in found if f is not None]
+
+
+def _absent(name: str) -> None:
+    if name:
+        raise ValueError(f"nothing before gives {name!r}")
+
+
+def _results(node: Node, inputs: list[Any]) -> list[Any]:
+    """What a node gives: one result or several, of which a list is a sequence."""
+    if node.operator not in _RULES:
+        raise ValueError(f"it has the operator {node.operator!r}, which no network here needs")
+    try:
+        result = _RULES[node.operator](node, inputs)
+    except (LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        raise ValueError(f"{node.operator} lacks an input or attribute ({error!r})") from None
+    return [*result] if type(result) is tuple else [result]
 
 
 def _constant(tensor: Tensor) -> Known:
@@ -169,9 +191,7 @@ def _transpose(node: Node, inputs: list[Any]) -> Known:
     order = node.attributes.get("perm", list(range(len(shape)))[::-1])
     if sorted(order) != list(range(len(shape))):
         raise ValueError(f"{order} is no order of {len(shape)} axes")
-    return _with_value(
-        tuple(shape[i] for i in order), inputs, lambda x: np.transpose(x, order)
-    )
+    return _with_value(tuple(shape[i] for i in order), inputs, lambda x: np.transpose(x, order))
 
 
 def _reshape(node: Node, inputs: list[Any]) -> Known:
@@ -283,11 +303,8 @@ def _places(node: Node, given: Shape, kernel: list[int]) -> Shape:
     if min([*kernel, *strides, *holes]) < 1 or min(pads) < 0:
         raise ValueError("sizes of a kernel must be >= 1")
     over = int(of.get("ceil_mode", 0))  # at most one place more
-    return tuple(
-        max(0, (given[i] + pads[i] + pads[n + i] - holes[i] * (kernel[i] - 1) - 1) // strides[i] + 1)
-        + over
-        for i in range(n)
-    )
+    room = [given[i] + pads[i] + pads[n + i] - holes[i] * (kernel[i] - 1) - 1 for i in range(n)]
+    return tuple(max(0, room[i] // strides[i] + 1) + over for i in range(n))
 
 
 def _conv(node: Node, inputs: list[Any]) -> Known:
