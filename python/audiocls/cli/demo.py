@@ -9,7 +9,7 @@ import sys
 
 import click
 
-from audiocls.cli import Command
+from audiocls.cli import Command, say
 
 
 @click.command("demo", cls=Command)
@@ -60,7 +60,7 @@ def command(
     def began(url: str) -> None:
         click.echo(json.dumps({"model": model, "url": url}) if as_json else f"{model}: {url}")
         sys.stdout.flush()
-        click.echo("Ctrl-C ends it", err=True)
+        say("Ctrl-C ends it", err=True)
         if browser:
             webbrowser.open(url)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from audiocls.cli import Command, next_step
+from audiocls.cli import Command, next_step, say
 
 
 @click.command("export", cls=Command)
@@ -41,7 +41,7 @@ def command(model: str, out: Path, weights: str, as_json: bool) -> None:
         click.echo(json.dumps({"file": str(out), **metadata}, ensure_ascii=True))
         return
     size = out.stat().st_size / 1e6
-    click.echo(
+    say(
         f"{out}: {size:.1f} MB, samples at {metadata['sample_rate']} Hz → "
         f"{len(metadata['classes'])} probabilities"
     )
