@@ -207,7 +207,7 @@ def rows(feature: str, name: str, rounds: int) -> Iterator[list[str]]:
                 f"`{name}`",
                 {"train": "training", "evaluate": "evaluation"}[what],
                 *(f"{float(f'{rate:.3g}'):,g}" for rate in rates),
-                *(f"**{ratio(taken[hand], taken[precision]):.2f}**" for precision in own),
+                *(f"{ratio(taken[hand], taken[precision]):.2f}" for precision in own),
             ]
 
 
