@@ -1,6 +1,6 @@
 """Training and evaluation against the loop that users write: same clips, model, batch, optimiser.
 
-`make bench` writes the table to docs/performance.md; by itself, this file prints it.
+`make bench` writes the table to docs/evidence/speed.md; by itself, this file prints it.
 """
 
 from __future__ import annotations

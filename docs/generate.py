@@ -314,8 +314,7 @@ def field_comments(cls: type) -> dict[str, str]:
     found = {}
     for line in source.splitlines():
         if match := re.match(r"    (\w+): [^#]+?(?:  # (.*))?$", line):
-            if not line.strip().startswith("def ") and match[1] not in ("return",):
-                found.setdefault(match[1], match[2] or "")
+            found.setdefault(match[1], match[2] or "")
     return found
 
 

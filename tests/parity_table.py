@@ -1,4 +1,4 @@
-"""Writes docs/parity.md: how far every preset is from the library that owns it. `make parity`."""
+"""Writes docs/evidence/parity.md: how far every preset is from the library that owns it. `make parity`."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def main() -> None:
     lines = [HEAD, "|---" * HEAD.count(" | ") + "|---|"]
     lines += [measured(*item, recordings) for item in REFERENCES.items()]
     table = "\n".join(lines)
-    page = ROOT / "docs" / "parity.md"
+    page = ROOT / "docs" / "evidence" / "parity.md"
     page.parent.mkdir(exist_ok=True)
     page.write_text(PAGE.format(
         table=table, version=__version__, isa=instruction_sets()[0], machine=platform.machine(),
@@ -101,7 +101,7 @@ with audiocls {version} on {machine}, instruction set {isa}.
 presets single: `mel-16k` and `whisper` then keep the promise on the signals of the first columns,
 but not on every tone. Where that thousandth of a decibel in the gaps of pure tones matters, use
 `FeatureSpec.preset(name, precision="double")` or `audiocls extract --set precision=double`. It
-takes 1.3 to 1.7 times as long (docs/engine.md), which is still faster than the libraries.
+takes 1.3 to 1.7 times as long (docs/internals/engine.md), which is still faster than the libraries.
 
 ## What is tested
 
