@@ -12,7 +12,7 @@ INSTALL = $(BIN)/uv pip install --quiet --require-hashes --python
 PROFILE := release
 test lint: PROFILE := quick
 
-.PHONY: help build demo browser test lint fuzz audit bench bench-rust study ablation parity sources orchestra docs lock clean
+.PHONY: help build demo browser test lint fuzz audit bench bench-rust study ablation parity sources orchestra reference docs lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile | expand -t 18
@@ -100,6 +100,9 @@ orchestra: build sources ## the model in the box -> python/audiocls/classifier/o
 
 # In an environment of its own: it needs nothing of the program.
 MANUAL := build/manual
+
+reference: build ## the generated pages and pictures of docs/, from the program and benches/results.json
+	$(BIN)/python docs/generate.py
 
 docs: $(BIN)/uv ## the documents as pages with a search -> build/manual/site
 	$(BIN)/uv venv --quiet --allow-existing $(MANUAL)/venv
