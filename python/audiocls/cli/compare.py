@@ -76,7 +76,9 @@ def command(
     preset: str | None,
     **options: Any,
 ) -> None:
-    """Train every model on every feature store, on identical splits, and write one report.
+    """Train all models on all stores and write one report.
+
+    Every model sees the same splits.
 
     Interrupted, it goes on where it stopped when it is called again.
 

@@ -37,7 +37,9 @@ def command(
     threshold: float | None,
     as_json: bool,
 ) -> None:
-    """Drop a recording on a page, or make one: see and hear what a model says of it.
+    """Open a page to drop recordings on.
+
+    See and hear what a model says of each.
 
     MODEL is a run folder, its `model/` folder, or `orchestra`, the model in the box, which is the
     default. The page is for this machine alone, and asks no other for anything. Ctrl-C ends it, and

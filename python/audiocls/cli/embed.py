@@ -36,7 +36,9 @@ def command(
     strict: bool,
     as_json: bool,
 ) -> None:
-    """Write recordings as rows of numbers, alike where sounds are alike.
+    """Write recordings as rows of numbers.
+
+    Sounds that are alike have rows that are alike.
 
     A row is what the last layer of the model's network is given: the mean over a recording's clips,
     or with `--clips` each of them. To search, to cluster, or to train another program with. PATH is

@@ -24,7 +24,9 @@ from audiocls.cli import Command, next_step, say
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the file's metadata as JSON.")
 def command(model: str, out: Path, weights: str, as_json: bool) -> None:
-    """Write a model as one ONNX file: samples in, probabilities out, features inside.
+    """Write a model as one ONNX file for other programs.
+
+    Samples go in, probabilities come out; the features are inside.
 
     Classes, rate and threshold are in its metadata. The file is compared with the model before it
     is written. Needs the extra `train`.

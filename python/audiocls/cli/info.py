@@ -46,7 +46,9 @@ def command(
     whole: bool,
     labelling: Labelling,
 ) -> None:
-    """Show what PATH contains: classes and their balance, failures, rates, groups, leaks.
+    """Show what a data set, a store or a model contains.
+
+    Classes and their balance, failures, rates, groups, leaks.
 
     PATH is a data set, of which only the headers are read; a feature store, of which everything is
     known, also behind a URL; or a run folder or its model, or `orchestra`, the model in the box.

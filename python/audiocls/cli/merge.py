@@ -22,7 +22,7 @@ from audiocls.cli import Command, StorePath, say
 def command(
     out: str | Path, parts: tuple[str | Path, ...], accept_failures: bool, as_json: bool
 ) -> None:
-    """Join the parts that `audiocls extract --shard I/N` made into the store OUT.
+    """Join the parts that `extract --shard I/N` made into a store.
 
     All parts under OUT/parts are joined, or the folders given. The store is byte for byte that of
     one run. Everything is checked first: a part that is missing, unfinished, damaged or made

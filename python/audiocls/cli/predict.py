@@ -59,7 +59,7 @@ def command(
     threads: int | None,
     strict: bool,
 ) -> None:
-    """Say what is heard in recordings: one answer for each, and a timeline.
+    """Name what is heard in recordings, when, and how surely.
 
     MODEL is a run folder, its `model/` folder, or `orchestra`, the model in the box. PATH is a
     recording of any format and length, a folder of them, or a pattern such as 'takes/*.mp3'. A

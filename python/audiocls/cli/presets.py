@@ -10,7 +10,7 @@ from audiocls.cli import Command, next_step, say
 @click.command(cls=Command)
 @click.option("--json", "as_json", is_flag=True, help="Every field of every preset, as JSON.")
 def command(as_json: bool) -> None:
-    """The feature presets, each equal to the library that owns its convention.
+    """List the feature presets and what each one equals.
 
     \b
     audiocls presets

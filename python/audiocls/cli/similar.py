@@ -22,7 +22,7 @@ from audiocls.errors import DataError, reason
 def command(
     model: str, query: str, folder: str, top: int, threads: int | None, as_json: bool
 ) -> None:
-    """Find the recordings of a folder that are most alike to one, as a model hears them.
+    """Find the recordings in a folder that are most like one.
 
     So that one finds more of a sound, and labels it. 1 is the same; the numbers compare
     recordings with one query, and say nothing alone. The query itself is left out.

@@ -45,7 +45,9 @@ def command(
     threads: int | None,
     as_json: bool,
 ) -> None:
-    """Say what is heard in a stream, a line for each clip as soon as its last sample has come.
+    """Name what is heard in a stream, as it comes.
+
+    A line for each clip as soon as its last sample has come.
 
     The samples come from a pipe, without a header, or with `mic` from the microphone. The answers
     are those that `audiocls predict` has of the same samples.
