@@ -5,13 +5,15 @@ python research/orchestra/table.py FOLDER [FOLDER …]
 """
 
 import sys
-from pathlib import Path
 from collections import Counter
+from pathlib import Path
+
 import numpy as np
 from sklearn.metrics import recall_score
-from leave_out import Answers, read_arrays, HOME, STRANGE
-from audiocls.scores.metrics import softmax, mean_by_recording, expected_calibration_error
-from audiocls.classifier.answers import closed_set, certainty
+
+from audiocls.classifier.answers import closed_set
+from audiocls.scores.metrics import expected_calibration_error, mean_by_recording, softmax
+from leave_out import HOME, Answers, read_arrays
 
 TEST = ("kay-banjo", "ethan-winer", "gtown")
 
