@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from audiocls.engine.cut import CUT_FIELDS, Cut
 from audiocls.engine.spec import FeatureSpec
 from audiocls.errors import DataError
+from audiocls.files import read_json
 from audiocls.models import MODELS
 from audiocls.schema import Rule, at_least, one_of, optional, validate
 
@@ -20,16 +18,14 @@ if TYPE_CHECKING:
 
 FORMAT = 2
 WEIGHTS, DESCRIPTION, NETWORK = "weights.safetensors", "model.json", "network.onnx"
+# The second output of the graph; those of earlier versions have the first alone.
+EMBEDDING = "embedding"
 # The model in the box, by its name and where it lies.
 ORCHESTRA = "orchestra"
 _BOX = Path(__file__).parent / ORCHESTRA
 UNKNOWN = "unknown"  # the answer below a threshold
 # A clip larger than this is no clip: the file is damaged, or meant to take all memory.
 _MOST_CELLS = 1 << 26
-# What a network keeps beside its trained numbers.
-_BUFFERS = frozenset((
-    "mean", "deviation", "temperature", "running_mean", "running_var", "num_batches_tracked",
-))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -40,14 +36,12 @@ class Description:
     input_shape: tuple[int | None, int]  # (frames, features) of a clip; frames None: any
     classes: list[str]
     spec: FeatureSpec  # how features are made
-    clip_s: float
-    hop_s: float
+    cut: Cut  # how recordings become clips
     versions: dict[str, str]  # of what trained it
     remove_level: bool = False  # whether a clip's level is taken out of its features
     quiet_db: float = 0.0  # clips this far below a recording's loudest do not count; 0: all do
-    short: str = "pad"  # what became of recordings shorter than a clip: pad, repeat or drop
-    min_rms: float = 0.0  # quieter clips were left out
     threshold: float | None = None  # below this certainty the answer is `unknown`
+    init: dict[str, str] | None = None  # the model that its training began with: model, identity
 
     @classmethod
     def of(
@@ -64,13 +58,10 @@ class Description:
             input_shape=store.clip_shape,
             classes=list(store.classes),
             spec=store.spec,
-            clip_s=store.clip_s,
-            hop_s=store.hop_s,
+            cut=store.cut,
             versions=versions,
             remove_level=remove_level,
             quiet_db=quiet_db,
-            short=store.about.get("short", "pad"),
-            min_rms=store.about.get("min_rms", 0.0),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -80,14 +71,12 @@ class Description:
             "input_shape": list(self.input_shape),
             "classes": self.classes,
             "spec": self.spec.to_dict(),
-            "clip_s": self.clip_s,
-            "hop_s": self.hop_s,
+            **self.cut.to_dict(),
             "versions": self.versions,
             "remove_level": self.remove_level,
             "quiet_db": self.quiet_db,
-            "short": self.short,
-            "min_rms": self.min_rms,
             "threshold": self.threshold,
+            "init": self.init,
         }
 
 
@@ -117,58 +106,9 @@ def read_description(path: str | Path) -> Description:
     return described(file, read_document(file))
 
 
-def count_stored_parameters(path: str | Path) -> int:
-    """Trained numbers of a saved model, from the header of its weights."""
-    entries = WeightsHeader.read(model_folder(path) / WEIGHTS).entries
-    return sum(
-        math.prod(entry["shape"])
-        for name, entry in entries.items()
-        if name.rpartition(".")[2] not in _BUFFERS
-    )
-
-
-@dataclass(frozen=True)
-class WeightsHeader:
-    """Which tensors a safetensors file holds, and where; as
-    https://github.com/huggingface/safetensors has it."""
-
-    entries: dict[str, dict[str, Any]]  # name → dtype, shape, data_offsets
-    start: int  # where the data begins: offset 0 of data_offsets
-    identity: str  # SHA-256 of the header
-
-    @classmethod
-    def read(cls, file: Path) -> WeightsHeader:
-        """The header of a file, whose data must all be there. DataError if it is damaged."""
-        try:
-            n_bytes = file.stat().st_size
-            with file.open("rb") as weights:
-                (size,) = struct.unpack("<Q", weights.read(8))
-                if size > n_bytes:
-                    raise ValueError("its header is cut short")
-                header = weights.read(size)
-            entries = json.loads(header)
-            entries.pop("__metadata__", None)
-            end = 8 + size
-            for name, entry in entries.items():
-                first, last = entry["data_offsets"]
-                if not 0 <= first <= last <= n_bytes - end:
-                    raise ValueError(f"{name} is cut short")
-                math.prod(entry["shape"])
-            return cls(entries, end, hashlib.sha256(header).hexdigest())
-        except FileNotFoundError:
-            raise DataError(f"{str(file)!r} is missing") from None
-        except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
-            raise DataError(f"{str(file)!r} is damaged: {error}") from None
-        except RecursionError:
-            raise DataError(f"{str(file)!r} is damaged: its header is nested too deep") from None
-
-
 def read_document(file: Path) -> dict[str, Any]:
     """The content of model.json, valid. DataError where it is damaged or of a newer format."""
-    try:
-        document: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{str(file)!r} is damaged: {error}") from None
+    document: dict[str, Any] = read_json(file)
     source = f"{str(file)!r} is damaged"
     validate(document, {"format": int}, source)
     if document["format"] not in (1, FORMAT):
@@ -190,20 +130,23 @@ def described(file: Path, document: dict[str, Any]) -> Description:
         spec = FeatureSpec.from_dict(document["spec"])
     except ValueError as error:
         raise DataError(f"{str(file)!r} is damaged: spec: {error}") from None
+    try:
+        # Models of the first version do not say what became of short or quiet recordings.
+        cut = Cut.from_dict({key: document.get(key) for key in CUT_FIELDS})
+    except ValueError as error:
+        raise DataError(f"{str(file)!r} is damaged: {error}") from None
     frames, features = document["input_shape"]
     return Description(
         architecture=document["architecture"],
         input_shape=(frames, features),
         classes=document["classes"],
         spec=spec,
-        clip_s=document["clip_s"],
-        hop_s=document["hop_s"],
+        cut=cut,
         versions=document["versions"],
         remove_level=document.get("remove_level") or False,
         quiet_db=document.get("quiet_db") or 0.0,
-        short=document.get("short") or "pad",
-        min_rms=document.get("min_rms") or 0.0,
         threshold=document.get("threshold"),
+        init=document.get("init"),
     )
 
 
@@ -224,4 +167,5 @@ _DOCUMENT = {
     "short": optional(one_of("pad", "repeat", "drop")),
     "min_rms": optional(float),
     "threshold": optional(float),
+    "init": optional({str: str}),
 }

@@ -28,6 +28,7 @@ from audiocls.classifier.description import (
     model_folder,
     read_document,
 )
+from audiocls.classifier.weights import read_weights, with_checksum
 from audiocls.engine.spec import FeatureSpec
 from audiocls.errors import DataError
 from audiocls.files import replace_file, write_json
@@ -81,10 +82,12 @@ class Classifier(nn.Module):
         x: features [batch, frames, n_features], any floating type. lengths: int64 [batch], frames
         of each clip where shorter ones are padded at their end; the padding changes nothing.
         """
-        x = self.normalise(x, lengths)
-        inputs = (x,) if lengths is None else (x, lengths)
-        logits: Tensor = self.network(*inputs)
+        logits: Tensor = self.network(self.normalise(x, lengths), lengths)
         return logits.float()
+
+    def embed(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """What the head of the network is given, float32 [batch, size]."""
+        return self.network.embed(self.normalise(x, lengths), lengths).float()
 
     def probabilities(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Probabilities, float64 [batch, n_classes]: the softmax of logits / temperature (Guo et
@@ -104,7 +107,7 @@ class Classifier(nn.Module):
         weights = {
             name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()
         }
-        replace_file(folder / WEIGHTS, save_weights(weights))
+        replace_file(folder / WEIGHTS, with_checksum(save_weights(weights)))
         write_json(folder / DESCRIPTION, {"format": FORMAT} | self.description.to_dict())
 
     @classmethod
@@ -119,12 +122,12 @@ class Classifier(nn.Module):
         with torch.device("meta"):  # No memory is taken for what the file only claims.
             classifier = cls(description)
         try:
-            weights = load_weights((folder / WEIGHTS).read_bytes())
+            weights = load_weights(read_weights(folder / WEIGHTS)[1])
             if document["format"] == 1:
                 weights = _of_format_1(document, weights)
             classifier._take(weights)
-        except FileNotFoundError:
-            raise DataError(f"{str(folder / WEIGHTS)!r} is missing") from None
+        except DataError:
+            raise
         except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise DataError(

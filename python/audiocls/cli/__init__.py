@@ -17,11 +17,13 @@ import click
 
 from audiocls.__main__ import INTERRUPTED
 from audiocls.errors import AudioclsError, SettingError
+from audiocls.files import printable
 
 # In the order of a first session; `audiocls --help` lists them so.
 COMMANDS = (
     "synth", "extract", "merge", "info", "train", "compare",
-    "predict", "demo", "stream", "evaluate", "export", "presets", "completion",
+    "predict", "demo", "stream", "evaluate", "embed", "similar", "export", "presets",
+    "completion",
 )  # fmt: skip
 
 # Package → the extra that brings it: `pip install 'audiocls[EXTRA]'`.
@@ -90,7 +92,7 @@ class Command(click.Command):
             if package not in EXTRAS or ctx.meta.get("debug"):
                 raise
             need = f"needs {package}: pip install 'audiocls[{EXTRAS[package]}]'"
-            click.echo(f"audiocls {ctx.info_name} {need}", err=True)
+            say(f"audiocls {ctx.info_name} {need}", err=True)
             sys.exit(2)
         except (AudioclsError, OSError) as error:
             broken_pipe = isinstance(error, OSError) and error.errno == errno.EPIPE
@@ -101,10 +103,12 @@ class Command(click.Command):
                 text = f"{error.filename}: {error.strerror}"
             if isinstance(error, SettingError):
                 text = str(SettingError(self._as_option(error.name), error.value, error.rule))
-            # The library names a setting by its field, `lr`; here it is an option, --lr.
-            text = re.sub(r"`(\w+)`", lambda m: self._as_option(m[1], m[0]), text)
-            click.echo(f"audiocls {ctx.info_name}: {text}", err=True)
+            say(f"audiocls {ctx.info_name}: {self.in_options(text)}", err=True)
             sys.exit(2 if isinstance(error, SettingError) else 1)
+
+    def in_options(self, text: str) -> str:
+        """A text of the library, which names a setting by its field, `lr`: here it is --lr."""
+        return re.sub(r"`(\w+)`", lambda m: self._as_option(m[1], m[0]), text)
 
     def _as_option(self, field: str, otherwise: str | None = None) -> str:
         """How the setting `field` is called on the command line."""
@@ -120,7 +124,7 @@ def _interruptible() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        click.echo(INTERRUPTED, err=True)
+        say(INTERRUPTED, err=True)
         sys.exit(130)
 
 
@@ -158,14 +162,32 @@ class StorePath(click.ParamType[str | Path]):
         return value if is_url(value) else Path(value)
 
 
+def in_options(text: str) -> str:
+    """A text of the library as the command that runs says it: `lr` is --lr."""
+    command = click.get_current_context().command
+    return command.in_options(text) if isinstance(command, Command) else text
+
+
+def say(text: str = "", err: bool = False) -> None:
+    """Writes one line for people. What stands in it may come from a stranger, a name or a label: it
+    is shown, and moves no cursor and sets no title. All that is not JSON is written here, or shown
+    by rich from `printable` text."""
+    click.echo(printable(text), err=err)
+
+
+def note(text: str) -> None:
+    """What the user should know of the data, as one line."""
+    say(f"note: {in_options(text)}", err=True)
+
+
 def warn(message: Warning | str, *_: Any) -> None:
     """A warning as one line, without that of the code that gave it."""
-    click.echo(f"warning: {message}", err=True)
+    say(f"warning: {message}", err=True)
 
 
 def next_step(command: str) -> None:
     """The last line of a command for people: what one does next. On stderr, as it is no result."""
-    click.echo(f"next: audiocls {command}", err=True)
+    say(f"next: audiocls {command}", err=True)
 
 
 @click.group(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from audiocls.engine.spec import FeatureSpec
-from audiocls.errors import SettingError
+from audiocls.store.command import extract_command as store_command
 from audiocls.store.computed import ComputedStore
 from audiocls.store.store import Store
 from audiocls.training.recipe import Recipe
@@ -19,18 +17,8 @@ def extract_command(store: Store) -> str:
     """What extracted a store; one that is computed from samples, these."""
     if isinstance(store, ComputedStore):
         store = store.whole
-    about = store.about
-    words = ["audiocls", "extract", str(about.get("data", "DATA")), "--feature", store.feature]
-    try:
-        preset = FeatureSpec.preset(store.feature).to_dict()
-    except SettingError:
-        preset = {}
-    for key, value in store.spec.to_dict().items():
-        if key not in preset or preset[key] != value:
-            words += ["--set", f"{key}={_json(value)}"]
-    defaults = {"clip_s": 0.5, "hop_s": 0.5, "short": "pad", "min_rms": 0.0, "dtype": "float32"}
-    words += _options({key: about.get(key, default) for key, default in defaults.items()}, defaults)
-    return shlex.join([*words, "--out", str(store.path)])
+    data = str(store.about.get("data", "DATA"))
+    return store_command(data, store.spec, store.about, store.path)
 
 
 def compare_command(
@@ -42,6 +30,8 @@ def compare_command(
     seeds: int,
     folds: int | str | None,
     group_by: str | None,
+    recordings_per_class: Sequence[int | None] = (None,),
+    init: str | None = None,
     device: str,
     out: str | Path,
 ) -> str:
@@ -51,7 +41,14 @@ def compare_command(
     words += ["--models", ",".join(models)]
     given = {"seeds": seeds, "folds": folds, "group_by": group_by, "device": device}
     words += _options(given, {"seeds": 1, "folds": None, "group_by": None, "device": "auto"})
-    words += _options(recipe.to_dict(), Recipe().to_dict())
+    if list(recordings_per_class) != [None]:
+        sizes = ["all" if n is None else str(n) for n in recordings_per_class]
+        words += ["--recordings-per-class", ",".join(sizes)]
+    if init is None:
+        words += _options(recipe.to_dict(), Recipe().to_dict())
+    else:
+        words += ["--init", init]
+        words += _options(recipe.to_dict(), Recipe.preset("finetune").to_dict())
     return shlex.join([*words, "--out", str(out)])
 
 
@@ -68,7 +65,3 @@ def _options(values: dict[str, Any], defaults: dict[str, Any]) -> list[str]:
         else:
             words += [flag, str(value)]
     return words
-
-
-def _json(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)

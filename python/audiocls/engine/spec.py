@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from audiocls import _native
-from audiocls.errors import unknown
+from audiocls.errors import SettingError, unknown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,8 +103,7 @@ class FeatureSpec:
     """What each feature has subtracted (and is divided by) over the frames of a clip, at last."""
 
     def __post_init__(self) -> None:
-        text = json.dumps(dataclasses.asdict(self), default=_plain)
-        checked = json.loads(_native.check_spec(text))
+        checked = json.loads(_native.check_spec(dump_fields(dataclasses.asdict(self))))
         for name, value in checked.items():
             object.__setattr__(self, name, value)
 
@@ -144,7 +144,7 @@ class FeatureSpec:
         Raises:
             SettingError: an unknown field or an invalid value.
         """
-        return cls.from_json(json.dumps(fields, default=_plain))
+        return cls.from_json(dump_fields(fields))
 
     def to_json(self) -> str:
         """All fields as one line of JSON."""
@@ -178,8 +178,17 @@ def _presets() -> dict[str, FeatureSpec]:
     return {name: FeatureSpec._of_engine(text) for name, text in _native.presets()}
 
 
-def _plain(value: object) -> object:
-    """numpy scalars as JSON."""
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError
+def dump_fields(fields: dict[str, Any]) -> str:
+    """Fields as JSON, as the engine reads them; numpy scalars are taken as Python's.
+
+    Raises:
+        SettingError: NaN or infinity, which JSON does not have; names the field.
+    """
+    plain = {
+        name: value.item() if isinstance(value, np.generic) else value
+        for name, value in fields.items()
+    }
+    for name, value in plain.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise SettingError(name, value, "must be finite")
+    return json.dumps(plain)
