@@ -37,9 +37,9 @@ def players(folder: Path, use: str) -> Iterator[dict[str, str]]:
     """The rows of a manifest: path, label, group, source, family.
 
     folder: with `metadata.csv` and `SHA256SUMS`, as research/notes/sources.md has it. use: train,
-    test or all. Every recording is a group of its own, for a whole source is left out to measure. Raises
-    ValueError for a source or licence that `players.csv` does not have, and for a recording that is
-    not the one of its checksum; the name of the file is in the message.
+    test or all. Every recording is a group of its own, for a whole source is left out to measure.
+    Raises ValueError for a source or licence that `players.csv` does not have, and for a recording
+    that is not the one of its checksum; the name of the file is in the message.
     """
     known, sums = sources(), checksums(folder)
     with (folder / "metadata.csv").open(newline="", encoding="utf-8") as file:
