@@ -81,6 +81,7 @@ class Cutter:
 
 # Data sets.
 
+def audio_hash(samples: NDArray[np.float32]) -> str: ...
 def checksum(path: str | PathLike[str]) -> tuple[int, str]: ...
 def clip_shape(
     spec_json: str, *, clip_s: float, hop_s: float, short: str, min_rms: float, dtype: str
@@ -100,7 +101,7 @@ class Extraction:
         short: str,
         min_rms: float,
         dtype: str,
-        sources: list[tuple[str | None, int, int, str | None]],
+        sources: list[tuple[str | None, int, int, str | None, list[tuple[int, int]] | None]],
         folder: str | PathLike[str],
         shards: list[tuple[int, int, int]],
         threads: int,

@@ -18,6 +18,7 @@ from audiocls.errors import LimitError, SettingError
 
 _EXCERPT_BLOCK = 1 << 18  # samples
 
+
 def load(
     path: str | bytes | os.PathLike[str] | os.PathLike[bytes], sample_rate: int | None = None
 ) -> tuple[NDArray[np.float32], int]:
@@ -184,9 +185,7 @@ def _by_soundfile(
     return _resampled(decoding, rate, engine), rate
 
 
-def _resampled(
-    decoding: Decoding, rate: int, engine: OSError
-) -> Iterator[NDArray[np.float32]]:
+def _resampled(decoding: Decoding, rate: int, engine: OSError) -> Iterator[NDArray[np.float32]]:
     try:
         with contextlib.closing(decoding):
             own = decoding.sample_rate
@@ -207,9 +206,7 @@ def _resampled(
         raise OSError(f"{engine}; {error}") from engine
 
 
-def _joined(
-    pieces: Iterator[NDArray[np.float32]], rate: int
-) -> tuple[NDArray[np.float32], int]:
+def _joined(pieces: Iterator[NDArray[np.float32]], rate: int) -> tuple[NDArray[np.float32], int]:
     """All samples as one array, which grows in place: they are held once."""
     samples = bytearray()
     for piece in pieces:
