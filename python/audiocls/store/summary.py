@@ -13,6 +13,7 @@ from typing import Any
 from audiocls.data.labelling import Labelling
 from audiocls.data.listing import list_recordings
 from audiocls.data.recordings import Listing, Recording, reach, similar_labels
+from audiocls.data.shortcuts import shortcuts, silent
 from audiocls.engine.audio import probe
 from audiocls.errors import DataError, SettingError
 from audiocls.files import escape
@@ -141,7 +142,8 @@ def _of(
     feature: str = "",
     shape: list[int] | None = None,
 ) -> Summary:
-    notices = notices + reach([r for r in recordings if r.status != "failed"])
+    notices = notices + shortcuts(recordings, labels) + silent(recordings)
+    notices += reach([r for r in recordings if r.status != "failed"])
     classes: dict[str, ClassSummary] = {}
     groups_of: dict[str, set[str]] = defaultdict(set)
     group_sizes: Counter[str] = Counter()
