@@ -21,7 +21,8 @@ from audiocls.errors import AudioclsError, SettingError
 # In the order of a first session; `audiocls --help` lists them so.
 COMMANDS = (
     "synth", "extract", "merge", "info", "train", "compare",
-    "predict", "demo", "stream", "evaluate", "export", "presets", "completion",
+    "predict", "demo", "stream", "evaluate", "embed", "similar", "export", "presets",
+    "completion",
 )  # fmt: skip
 
 # Package → the extra that brings it: `pip install 'audiocls[EXTRA]'`.

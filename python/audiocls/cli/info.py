@@ -149,6 +149,7 @@ def _print_model(model: dict[str, Any]) -> None:
         f"{model['architecture']}: {model['parameters']:,} parameters",
         f"takes {frames} frames × {features} features ({spec['kind']} at {spec['sample_rate']} Hz) "
         f"of {model['clip_s']:g} s, every {model['hop_s']:g} s",
+        *(["began with " + _printable(model["init"]["model"])] if model["init"] else []),
         "made by " + ", ".join(f"{name} {version}" for name, version in model["versions"].items()),
         f"{len(model['classes'])} classes: {', '.join(map(_printable, model['classes']))}",
     ]

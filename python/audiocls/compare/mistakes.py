@@ -51,7 +51,7 @@ def confident_mistakes(ranking: Ranking, store: Store | None) -> list[Mistake] |
 
 
 def _mistake(row: Prediction, store: Store | None, extractor: Extractor) -> Mistake:
-    clip_s = store.clip_s if store is not None else 0.0
+    clip_s = store.cut.clip_s if store is not None else 0.0
     samples = _samples(row, store)
     if samples is None:
         return Mistake(row, None, None, 0.0, clip_s)

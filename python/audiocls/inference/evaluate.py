@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from audiocls.classifier.answers import answers, closed_set
 from audiocls.classifier.description import UNKNOWN
 from audiocls.errors import AudioclsError, DataError, SettingError
-from audiocls.inference.clips import BATCH
-from audiocls.inference.predict import Classifier
+from audiocls.inference.predict import BATCH, Classifier
 from audiocls.scores import metrics
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def of_store(classifier: Classifier, store: Store) -> Iterator[Judged]:
     wanted = classifier.description
     for name, has, takes in (
         ("spec", store.spec, wanted.spec),
-        ("clip_s", store.clip_s, wanted.clip_s),
+        ("clip_s", store.cut.clip_s, wanted.cut.clip_s),
     ):
         if has != takes:
             rule = f"its {name} is not that of the model's training data: give the recordings"

@@ -25,6 +25,7 @@ from audiocls.data.listing import list_recordings
 from audiocls.data.listing.notices import hints
 from audiocls.data.recordings import Listing, Recording
 from audiocls.engine._fallback import Decoding
+from audiocls.engine.cut import Cut
 from audiocls.engine.dataset import Extraction, clip_shape
 from audiocls.engine.spec import FeatureSpec
 from audiocls.errors import DataError, LimitError, SettingError, unknown
@@ -54,7 +55,6 @@ SHARD_BYTES = 64 << 20
 # every one, and no document is longer than 64 MiB.
 MOST_SHARDS = 1 << 15
 
-SHORT = ("pad", "repeat", "drop")
 DTYPES = ("float32", "float16", "int16")
 
 
@@ -75,10 +75,11 @@ def extract(
     out: str | Path | None = None,
     *,
     name: str | None = None,
+    cut: Cut | None = None,
     clip_s: float | None = None,
-    hop_s: float = 0.5,
-    short: str = "pad",
-    min_rms: float = 0.0,
+    hop_s: float | None = None,
+    short: str | None = None,
+    min_rms: float | None = None,
     dtype: str | None = None,
     threads: int | None = None,
     restart: bool = False,
@@ -93,13 +94,10 @@ def extract(
     `out` is a URL, in a copy in `bucket.cache_folder`, which is sent at the end.
 
     `data` is anything that `data.listing.list_recordings` takes; `feature` a preset or a spec
-    (called `name`, by default "custom"); `out` defaults to features/NAME. Clips of `clip_s` seconds
-    (default 0.5) start every `hop_s` seconds; with `clip_s=0`, the default of kind samples, each
-    recording is one clip of its own length. `dtype` is float32 (default) or float16, of samples
-    int16 (default) or float32. A
-    last window that is not full is left out; a recording shorter than one clip is padded with
-    zeros, repeated or dropped, as `short` says. Clips whose root mean square is below `min_rms`
-    (full scale: 1) are left out.
+    (called `name`, by default "custom"); `out` defaults to features/NAME. `cut` says how recordings
+    become clips, by default `Cut()`, or `Cut(clip_s=0)`, whole recordings, for kind samples;
+    `clip_s`, `hop_s`, `short` and `min_rms` replace its fields. `dtype` is float32 (default) or
+    float16, of samples int16 (default) or float32.
 
     labelling: where the labels stand; `labels` are fields of it, such as label_by="species" or
     label_separator=";". Of recordings with labelled stretches only the clips that have a label are
@@ -122,6 +120,7 @@ def extract(
         data,
         feature,
         name=name,
+        cut=cut,
         clip_s=clip_s,
         hop_s=hop_s,
         short=short,
@@ -250,7 +249,7 @@ class Work:
 
     about: dict[str, Any]  # how store.json begins
     spec: FeatureSpec
-    settings: dict[str, Any]  # of the engine
+    cut: Cut
     row_shape: list[int]
     listing: Listing
     threads: int
@@ -292,10 +291,11 @@ def plan(
     feature: str | FeatureSpec,
     *,
     name: str | None = None,
+    cut: Cut | None = None,
     clip_s: float | None = None,
-    hop_s: float = 0.5,
-    short: str = "pad",
-    min_rms: float = 0.0,
+    hop_s: float | None = None,
+    short: str | None = None,
+    min_rms: float | None = None,
     dtype: str | None = None,
     threads: int | None = None,
     inside_only: bool = False,
@@ -305,20 +305,15 @@ def plan(
     """Checks the settings, then lists the data. Parameters and errors are those of `extract`."""
     spec = FeatureSpec.preset(feature) if isinstance(feature, str) else feature
     samples = spec.kind == "samples"
-    if clip_s is None:
-        clip_s = 0.0 if samples else 0.5
+    cut = cut or (Cut(clip_s=0) if samples else Cut())
+    cut = cut.replace(clip_s=clip_s, hop_s=hop_s, short=short, min_rms=min_rms)
     if dtype is None:
         dtype = "int16" if samples else "float32"
     if threads is not None and threads < 1:
         raise SettingError("threads", threads, "must be >= 1")
-    settings = {
-        "clip_s": float(clip_s),
-        "hop_s": float(hop_s),
-        "short": short,
-        "min_rms": float(min_rms),
-        "dtype": dtype,
-    }
-    row_shape = _clip_shape(spec, settings)
+    if dtype not in DTYPES:
+        raise unknown("dtype", str(dtype), DTYPES)
+    row_shape = clip_shape(spec.to_json(), cut.to_json(), dtype)
     labelling = replace(labelling or Labelling(), **labels)
     listing = list_recordings(data, labelling=labelling, inside_only=inside_only)
     _check_listing(listing)
@@ -328,13 +323,14 @@ def plan(
         "engine": __version__,
         "feature": name or (feature if isinstance(feature, str) else "custom"),
         "spec": spec.to_dict(),
-        **settings,
+        **cut.to_dict(),
+        "dtype": dtype,
         "data": escape(str(Path(listing.root).absolute()))
         if isinstance(data, (str, os.PathLike)) and not is_url(data)
         else listing.root,
     }
     about |= _of_labels(about, labelling, listing)
-    return Work(about, spec, settings, row_shape, listing, threads or usable_cores())
+    return Work(about, spec, cut, row_shape, listing, threads or usable_cores())
 
 
 def _of_labels(about: dict[str, Any], labelling: Labelling, listing: Listing) -> dict[str, Any]:
@@ -365,13 +361,6 @@ def _check_listing(listing: Listing) -> None:
         example = next(r for r in listing.recordings if r.error)
         told = [*hints(listing), f"for instance {escape(example.path)}: {example.error}"]
         raise DataError(f"{listing.root}: no recording has a label; {'; '.join(told)}")
-
-
-def _clip_shape(spec: FeatureSpec, settings: dict[str, Any]) -> list[int]:
-    for name, choices in (("short", SHORT), ("dtype", DTYPES)):
-        if settings[name] not in choices:
-            raise unknown(name, str(settings[name]), choices)
-    return clip_shape(spec.to_json(), **settings)
 
 
 def _shards(listing: Listing) -> list[tuple[int, int]]:
@@ -437,7 +426,8 @@ def _extract_missing(
 
     run = Extraction(
         work.spec.to_json(),
-        **work.settings,
+        work.cut.to_json(),
+        work.about["dtype"],
         sources=list(map(source, listing.recordings, listing.files)),
         folder=out / "shards",
         shards=missing,

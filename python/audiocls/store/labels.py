@@ -6,7 +6,6 @@ stretches, events, the labels of a clip follow from where it starts: `Coverage` 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 from audiocls.data.annotations import Event
 from audiocls.data.recordings import Recording
-from audiocls.engine.dataset import cut_lengths
+from audiocls.engine.cut import Cut
 from audiocls.errors import DataError, SettingError
 
 if TYPE_CHECKING:
@@ -123,9 +122,9 @@ def coverage_of(about: Mapping[str, Any]) -> Coverage | None:
     if about.get("min_overlap") is None:
         return None
     rate = about["spec"]["sample_rate"]
-    cut = {name: about[name] for name in ("clip_s", "hop_s")}
-    clip_len, hop_len = cut_lengths(json.dumps(cut), rate)
-    return Coverage(clip_len, hop_len, rate, about["min_overlap"], about.get("background"))
+    cut = Cut(clip_s=about["clip_s"], hop_s=about["hop_s"])
+    lengths = cut.clip_len(rate), cut.hop_len(rate)
+    return Coverage(*lengths, rate, about["min_overlap"], about.get("background"))
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ class Examples:
         self.labels = np.asarray(store.labels)[clips].astype(np.int64)
         self.recording = np.asarray(store.clip_recording)[clips]
         self.lengths: NDArray[np.int64] | None = None
-        if store.clip_s <= 0:
+        if store.cut.clip_s <= 0:
             self.lengths = np.diff(store.features.offsets)[clips]
         self.sources = np.zeros_like(self.labels) if sources is None else sources
         self.augmenter = augmenter
@@ -187,7 +187,7 @@ class Examples:
 
 def feature_bytes(store: Store, clips: NDArray[np.int64]) -> int:
     """Memory that the features of these clips take on a device."""
-    if store.clip_s <= 0:
+    if store.cut.clip_s <= 0:
         frames = int(np.diff(store.features.offsets)[clips].sum())
         cells = frames * store.features.frames.shape[1]
     else:

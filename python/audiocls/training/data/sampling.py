@@ -71,6 +71,11 @@ class Sampler:
         numbers = generator(self.seed, epoch, Purpose.PHRASE)
         return self._within(self.cell_of[ids, None].expand(-1, n), numbers)
 
+    def shares(self) -> Tensor:
+        """The share of the draws that each example has on average, float64 [n_examples]."""
+        shares: Tensor = (self.cell_probability / self.counts)[self.cell_of]
+        return shares
+
     def _within(self, cells: Tensor, numbers: torch.Generator) -> Tensor:
         """An example of each cell."""
         counts = self.counts[cells]

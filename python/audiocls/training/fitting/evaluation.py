@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from audiocls.classifier.description import UNKNOWN
 from audiocls.classifier.model import Classifier
@@ -34,22 +35,41 @@ if TYPE_CHECKING:
 BATCH = 128  # on a CPU the maps of more leave its caches: 2 to 22 % slower
 
 
-@torch.no_grad()
 def logits_of(classifier: Classifier, examples: Examples, device: Device) -> NDArray[np.float64]:
     """The logits of all clips, float64 [n, n_classes], computed by all processes together; each
     clip once."""
     classifier.eval()
+    return _of_batches(classifier, len(classifier.classes_), examples, device)
+
+
+def embeddings_of(
+    classifier: Classifier, examples: Examples, device: Device
+) -> NDArray[np.float64]:
+    """What the head is given of all clips, float64 [n, size]; as `logits_of`."""
+    classifier.eval()
+    size = classifier.network.head.in_features
+    return _of_batches(classifier.embed, size, examples, device)
+
+
+@torch.no_grad()
+def _of_batches(
+    compute: Callable[[Tensor, Tensor | None], Tensor],
+    size: int,
+    examples: Examples,
+    device: Device,
+) -> NDArray[np.float64]:
+    """A row of `size` numbers of each clip."""
     own = torch.arange(len(examples))[device.rank :: device.world]
     order = examples.by_length(own, BATCH, pool=len(examples))
     outputs = []
     for batch in examples.batches(order):
         with device.autocast():
-            outputs.append(classifier(batch.x, batch.lengths).double())
-    mine = torch.cat(outputs) if outputs else torch.zeros(0, len(classifier.classes_)).double()
+            outputs.append(compute(batch.x, batch.lengths).double())
+    mine = torch.cat(outputs) if outputs else torch.zeros(0, size).double()
     ids = device.gathered(torch.cat(order) if order else own)
-    logits = np.empty((len(examples), mine.shape[1]))
-    logits[ids.numpy()] = device.gathered(mine).numpy()
-    return logits
+    rows = np.empty((len(examples), size))
+    rows[ids.numpy()] = device.gathered(mine).numpy()
+    return rows
 
 
 def levels_of(examples: Examples) -> NDArray[np.float64]:
@@ -86,6 +106,8 @@ def judge(
     classifier.description = replace(classifier.description, threshold=threshold)
     clips, recordings = said[TEST], of_recordings(said[TEST], parts[TEST], quiet_db)
     counts = split.counts()
+    if state.went_on:
+        warnings = [*warnings, _gone_on(state)]
     result = Result(
         train=said[TRAIN].scores(),
         val=said[VAL].scores(),
@@ -106,9 +128,17 @@ def judge(
         store={"name": trial.feature, "identity": trial.store},
         classes=list(store.classes),
         versions=classifier.description.versions,
+        init=classifier.description.init,
         warnings=warnings,
     )
     return result, clips, recordings
+
+
+def _gone_on(state: TrainState) -> str:
+    return (
+        f"the run was finished and went on from its epoch {state.went_on}, with a new optimiser: "
+        "one that was never finished before gives other weights"
+    )
 
 
 @dataclass(frozen=True)
