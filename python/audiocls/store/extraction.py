@@ -344,11 +344,10 @@ def _of_labels(about: dict[str, Any], labelling: Labelling, listing: Listing) ->
             return {}
         separator = {"task": SEVERAL, "label_separator": labelling.label_separator}
         return {"version": VERSION, **separator}
-    found = {"version": VERSION, **labelling.events}
-    coverage = coverage_of({**about, **found})
+    coverage = coverage_of({**about, **labelling.events})
     assert coverage is not None
     several = any(coverage.several(r.events or ()) for r in listing.recordings)
-    return {**found, "task": SEVERAL if several else ONE}
+    return {"version": VERSION, "task": SEVERAL if several else ONE, **labelling.events}
 
 
 def _check_listing(listing: Listing) -> None:
