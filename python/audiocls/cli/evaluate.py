@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiocls.cli import Command, next_step
+from audiocls.cli import Command, next_step, say, warn
 from audiocls.cli.labels import labelling_options, refuse
 from audiocls.errors import DataError, SettingError
 
@@ -99,7 +99,7 @@ def command(
     if heard:
         n, of = len(heard), len(source.recordings)
         text = f"{n} of {of} recordings trained this model: its score on them is no evidence"
-        click.echo(f"warning: {text} ({heard[0].path}{', …' if n > 1 else ''})", err=True)
+        warn(f"{text} ({heard[0].path}{', …' if n > 1 else ''})")
 
     judged = []
     failed = 0
@@ -130,18 +130,19 @@ def _print(result: dict[str, Any]) -> None:
     for name, n in result["unknown_labels"].items():
         counted = "counted as unknown" if UNKNOWN in result["classes"] else "left out"
         what = "labelled" if name == UNKNOWN else "the model does not know"
-        click.echo(f"{what} {name!r}: {n} recordings {counted}", err=True)
+        say(f"{what} {name!r}: {n} recordings {counted}", err=True)
     for row in result["failed"][:10]:
-        click.echo(f"{row['path']}: failed: {row['error']}", err=True)
+        say(f"{row['path']}: failed: {row['error']}", err=True)
     if len(result["failed"]) > 10:
-        click.echo(f"… {len(result['failed'])} failed: --json lists them all", err=True)
+        say(f"… {len(result['failed'])} failed: --json lists them all", err=True)
     low, high = whole["interval"]["balanced_accuracy"]
-    click.echo(f"{whole['n']} recordings in {result['groups']} groups: {_line(whole)}")
-    click.echo(f"  95 % interval of the balanced accuracy over groups: {low:.3f} to {high:.3f}")
-    click.echo(f"{clips['n']} clips: {_line(clips)}")
+    say(f"{whole['n']} recordings in {result['groups']} groups: {_line(whole)}")
+    say(f"  95 % interval of the balanced accuracy over groups: {low:.3f} to {high:.3f}")
+    say(f"{clips['n']} clips: {_line(clips)}")
     if answered := result["answered"]:
-        click.echo(_answered(answered))
-    click.echo(f"\n{'class':24} {'recordings':>10} {'recall':>7} {'precision':>9}  taken for")
+        say(_answered(answered))
+    say()
+    say(f"{'class':24} {'recordings':>10} {'recall':>7} {'precision':>9}  taken for")
     for i, (name, scores) in enumerate(whole["per_class"].items()):
         if not scores["n"]:
             continue
@@ -150,11 +151,12 @@ def _print(result: dict[str, Any]) -> None:
         recall, precision = (
             "–" if scores[key] is None else f"{scores[key]:.3f}" for key in ("recall", "precision")
         )
-        click.echo(f"{name:24} {scores['n']:10} {recall:>7} {precision:>9}  {taken}".rstrip())
+        say(f"{name:24} {scores['n']:10} {recall:>7} {precision:>9}  {taken}".rstrip())
     if result["mistakes"]:
-        click.echo("\nsurest mistakes:")
+        say()
+        say("surest mistakes:")
     for m in result["mistakes"]:
-        click.echo(f"  {m['path']}: {m['predicted']} {m['probability']:.3f}, is {m['label']}")
+        say(f"  {m['path']}: {m['predicted']} {m['probability']:.3f}, is {m['label']}")
 
 
 def _answered(answered: dict[str, float | None]) -> str:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiocls.cli import Command, next_step
+from audiocls.cli import Command, next_step, say
 from audiocls.errors import DataError, SettingError, reason, unknown
+from audiocls.files import printable
 
 if TYPE_CHECKING:
     from audiocls.inference.predict import Prediction
@@ -58,7 +59,7 @@ def command(
     threads: int | None,
     strict: bool,
 ) -> None:
-    """Say what is heard in recordings: one answer for each, and a timeline.
+    """Name what is heard in recordings, when, and how surely.
 
     MODEL is a run folder, its `model/` folder, or `orchestra`, the model in the box. PATH is a
     recording of any format and length, a folder of them, or a pattern such as 'takes/*.mp3'. A
@@ -92,7 +93,7 @@ def command(
             progress(failed)
     end()
     if failed:
-        click.echo(f"{failed} of {len(files)} recordings failed", err=True)
+        say(f"{failed} of {len(files)} recordings failed", err=True)
     if failed == len(files) or (failed and strict):
         sys.exit(1)
     if form == "table":
@@ -164,41 +165,35 @@ def as_dict(
 
 def _show_lines(path: str, found: Prediction | str, top: int, threshold: float | None) -> None:
     if isinstance(found, str):
-        click.echo(f"{_printable(path)}: failed: {found}")
+        say(f"{path}: failed: {found}")
         return
-    best = ", ".join(f"{_printable(label)} {p:.3f}" for label, p in found.top(top, threshold))
-    click.echo(f"{_printable(path)}: {best}")
+    best = ", ".join(f"{label} {p:.3f}" for label, p in found.top(top, threshold))
+    say(f"{path}: {best}")
     segments = found.segments(threshold)
     if len(segments) > 1:
         for s in segments:
-            click.echo(f"  {s.start_s:8.2f} – {s.end_s:8.2f} s  {s.probability:.3f}  {s.label}")
+            say(f"  {s.start_s:8.2f} – {s.end_s:8.2f} s  {s.probability:.3f}  {s.label}")
 
 
 def _show_labels(path: str, found: Prediction | str, threshold: float | None) -> None:
     """Start, end, label, with tabs between: https://manual.audacityteam.org/man/importing_and_
     exporting_labels.html."""
     if isinstance(found, str):
-        click.echo(f"{_printable(path)}: failed: {found}", err=True)
+        say(f"{path}: failed: {found}", err=True)
         return
     for s in found.segments(threshold):
-        click.echo(f"{s.start_s:.6f}\t{s.end_s:.6f}\t{_printable(s.label)}")
+        click.echo(f"{s.start_s:.6f}\t{s.end_s:.6f}\t{printable(s.label)}")
 
 
 def _rows(path: str, found: Prediction | str, threshold: float | None) -> list[tuple[Any, ...]]:
     """A row for the recording, then one for each segment."""
     if isinstance(found, str):
-        return [(_printable(path), "recording", "", "", "", "", found)]
+        return [(printable(path), "recording", "", "", "", "", printable(found))]
     ((label, p),) = found.top(1, threshold)
     rows = [("recording", 0.0, found.duration_s, label, p)]
     for s in found.segments(threshold):
         rows.append(("segment", s.start_s, s.end_s, s.label, s.probability))
     return [
-        (_printable(path), kind, f"{start:.3f}", f"{end:.3f}", _printable(label), f"{p:.6f}", "")
+        (printable(path), kind, f"{start:.3f}", f"{end:.3f}", printable(label), f"{p:.6f}", "")
         for kind, start, end, label, p in rows
     ]
-
-
-def _printable(text: str) -> str:
-    """A name may hold line ends and terminal commands, or bytes that are no text: shown, not
-    obeyed."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 import click
 
-from audiocls.cli import Command
+from audiocls.cli import Command, say
 
 
 @click.command("stream", cls=Command)
@@ -45,7 +45,9 @@ def command(
     threads: int | None,
     as_json: bool,
 ) -> None:
-    """Say what is heard in a stream, a line for each clip as soon as its last sample has come.
+    """Name what is heard in a stream, as it comes.
+
+    A line for each clip as soon as its last sample has come.
 
     The samples come from a pipe, without a header, or with `mic` from the microphone. The answers
     are those that `audiocls predict` has of the same samples.
@@ -70,7 +72,7 @@ def command(
         line = (
             f"{heard.start_s:9.2f} – {heard.end_s:9.2f} s  {heard.probability:.3f}  {heard.label}"
         )
-        click.echo(json.dumps(asdict(heard)) if as_json else line)
+        say(json.dumps(asdict(heard)) if as_json else line)
         sys.stdout.flush()
 
     try:
@@ -89,4 +91,4 @@ def command(
             took_ms.sort()
             p50, p99 = (took_ms[int(q * (len(took_ms) - 1))] for q in (0.5, 0.99))
             text = f"{len(took_ms)} times clips came: {p50:.2f} ms a clip, 99 % below {p99:.2f} ms"
-            click.echo(text, err=True)
+            say(text, err=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiocls.cli import Command, StorePath, next_step, note, warn
+from audiocls.cli import Command, StorePath, next_step, note, say, warn
 from audiocls.cli.labels import labelling_options, refuse
 from audiocls.cli.options import recipe_of, recipe_options
 from audiocls.errors import SettingError
@@ -211,7 +211,7 @@ def command(
         click.echo(json.dumps(result, indent=1))
         return
     test, whole = result["test"], result["test_recording"]
-    click.echo(
+    say(
         f"{trial.model} on {name_of(features)}: {result['parameters']:,} parameters, "
         f"{result['clips_per_s']:,.0f} clips/s in training, "
         f"best epoch {result['chosen']['epoch']}"
@@ -221,10 +221,10 @@ def command(
         known = f"knows {len(kept)} of {len(result['classes'])} classes" if kept else (
             "knows none of these classes: its head is new"
         )  # fmt: skip
-        click.echo(f"began with {start.name}, which {known}")
-    click.echo(f"test, {test['n']} clips:        {_line(test)}")
-    click.echo(f"test, {whole['n']} recordings:  {_line(whole)}")
-    click.echo(f"run folder: {folder}")
+        say(f"began with {start.name}, which {known}")
+    say(f"test, {test['n']} clips:        {_line(test)}")
+    say(f"test, {whole['n']} recordings:  {_line(whole)}")
+    say(f"run folder: {folder}")
     next_step(f"predict {folder} RECORDING")
 
 
