@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from audiocls.classifier.task import TASKS
 from audiocls.engine.spec import FeatureSpec
 from audiocls.errors import DataError
 from audiocls.models import MODELS
@@ -28,7 +29,8 @@ UNKNOWN = "unknown"  # the answer below a threshold
 _MOST_CELLS = 1 << 26
 # What a network keeps beside its trained numbers.
 _BUFFERS = frozenset((
-    "mean", "deviation", "temperature", "running_mean", "running_var", "num_batches_tracked",
+    "mean", "deviation", "temperature", "offset",
+    "running_mean", "running_var", "num_batches_tracked",
 ))  # fmt: skip
 
 
@@ -48,6 +50,8 @@ class Description:
     short: str = "pad"  # what became of recordings shorter than a clip: pad, repeat or drop
     min_rms: float = 0.0  # quieter clips were left out
     threshold: float | None = None  # below this certainty the answer is `unknown`
+    task: str = "one"  # how many labels a clip has: `one`, or `several` at once
+    thresholds: list[float] | None = None  # of several: the probability from which on each is said
 
     @classmethod
     def of(
@@ -68,14 +72,16 @@ class Description:
             hop_s=store.hop_s,
             versions=versions,
             remove_level=remove_level,
-            quiet_db=quiet_db,
+            quiet_db=TASKS[store.task].quiet_db(quiet_db),
             short=store.about.get("short", "pad"),
             min_rms=store.about.get("min_rms", 0.0),
+            task=store.task,
         )
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data."""
-        return {
+        several = {} if self.task == "one" else {"task": self.task, "thresholds": self.thresholds}
+        return several | {
             "architecture": self.architecture,
             "input_shape": list(self.input_shape),
             "classes": self.classes,
@@ -181,6 +187,11 @@ def read_document(file: Path) -> dict[str, Any]:
     validate(document, _DOCUMENT, source)
     if document["format"] == 1:
         validate(document, {"mean": [float], "std": [float]}, source)
+    limits = document.get("thresholds")
+    if limits is not None and len(limits) != len(document["classes"]):
+        raise DataError(
+            f"{source}: it has {len(limits)} thresholds for {len(document['classes'])} classes"
+        )
     return document
 
 
@@ -204,6 +215,8 @@ def described(file: Path, document: dict[str, Any]) -> Description:
         short=document.get("short") or "pad",
         min_rms=document.get("min_rms") or 0.0,
         threshold=document.get("threshold"),
+        task=document.get("task") or "one",
+        thresholds=document.get("thresholds"),
     )
 
 
@@ -224,4 +237,6 @@ _DOCUMENT = {
     "short": optional(one_of("pad", "repeat", "drop")),
     "min_rms": optional(float),
     "threshold": optional(float),
+    "task": optional(one_of(*TASKS)),
+    "thresholds": optional([float]),
 }

@@ -95,8 +95,8 @@ def extract(
     int16 (default) or float32. A
     last window that is not full is left out; a recording shorter than one clip is padded with
     zeros, repeated or dropped, as `short` says. Clips whose root mean square is below `min_rms`
-    (full scale: 1) are left out. label_separator: what stands between the labels of a recording that
-    has several, such as ";"; the store then has the task `several`.
+    (full scale: 1) are left out. label_separator: what stands between the labels of a recording
+    that has several, such as ";"; the store then has the task `several`.
 
     A recording that cannot be used is named in failures.csv, and nothing else is lost; but where a
     class loses all of its recordings, or more than half of all fail, the store stays unfinished

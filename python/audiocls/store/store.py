@@ -138,6 +138,10 @@ class Store:
         """The labels of each recording."""
         return self._labels.recordings
 
+    def classes_among(self, clips: NDArray[np.int64]) -> set[str]:
+        """The classes that some clips have."""
+        return {self.classes[i] for i in self._labels.numbers_among(clips)}
+
     @cached_property
     def groups(self) -> NDArray[np.str_]:
         """str [n_clips]: the group of each clip's recording."""

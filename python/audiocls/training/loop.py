@@ -81,7 +81,9 @@ def train(
     run = Run(Path(out) if out is not None else Path("runs") / trial.name)
     run.claim(restart, resume)
     store = open_features(features, recipe, feature, clip_s, hop_s)
-    split = make_split(store.recordings, group_by=group_by, fold=fold, seed=seed)
+    split = make_split(
+        store.recordings, store.recording_labels, group_by=group_by, fold=fold, seed=seed
+    )
     with chosen.joined():
         result = fit(trial, store, split, run, chosen, progress, resume=resume, memory_gb=memory_gb)
     return result.to_dict()

@@ -34,7 +34,8 @@ def list_recordings(
     it, by a link or by the path that a table gives, is failed. label_separator: what stands between
     the labels of a recording that has several, such as ";".
 
-    Raises SettingError if it is none of these, or for an impossible separator, DataError if its metadata cannot be read.
+    Raises SettingError if it is none of these, or for an impossible separator, DataError if its
+    metadata cannot be read.
     """
     if not isinstance(data, (str, os.PathLike)):
         listing = list_dataset(data, inside_only)
