@@ -16,8 +16,8 @@ help:
 	@echo "make audit       licences and known faults of the dependencies"
 	@echo "make bench       speed against the peers -> docs/performance.md"
 	@echo "make bench-rust  micro-benchmarks of the Rust stages, and their instruction counts"
-	@echo "make study       every architecture of the study x mel, mfcc -> docs/results.md"
-	@echo "make ablation    what each part of the training recipe does -> docs/results.md"
+	@echo "make study       every architecture of the study x mel, mfcc -> research/notes/results.md"
+	@echo "make ablation    what each part of the training recipe does -> research/notes/results.md"
 	@echo "make parity      equality with the reference libraries -> docs/parity.md"
 	@echo "make sources     notes from soundfonts and unknown sounds -> build/sources (docs/sources.md)"
 	@echo "make orchestra   the model in the box -> python/audiocls/classifier/orchestra (docs/orchestra.md)"
@@ -98,35 +98,35 @@ bench: build .venv/installed-bench
 	$(BIN)/python benches/report.py
 
 # On the stores features/mel and features/mfcc of the Philharmonia's recordings, see
-# docs/results.md; hours on a CPU, resumable in the middle of a run.
+# research/notes/results.md; hours on a CPU, resumable in the middle of a run.
 study: build
-	$(BIN)/python benches/study.py --recipe study
-	$(BIN)/python benches/study.py --recipe modern
+	$(BIN)/python research/study/study.py --recipe study
+	$(BIN)/python research/study/study.py --recipe modern
 
 # On a store that `audiocls extract … --feature mel-16k` made; hours, and resumable.
 ablation: build
-	$(BIN)/python benches/ablation.py
-	$(BIN)/python benches/ablation.py --model resnet --clips-per-recording 1
+	$(BIN)/python research/study/ablation.py
+	$(BIN)/python research/study/ablation.py --model resnet --clips-per-recording 1
 
 parity: build
 	$(BIN)/python tests/parity_table.py
 
 sources: .venv/installed
-	$(BIN)/python tools/render_sources.py build/sources
+	$(BIN)/python research/orchestra/render_sources.py build/sources
 
 # From the Philharmonia's recordings, a folder per class, and the sources; goes on where it was stopped.
 PHILHARMONIA ?= philharmonia
 
 orchestra: build sources
-	$(BIN)/python tools/orchestra.py $(PHILHARMONIA) build/sources build/orchestra.csv
+	$(BIN)/python research/orchestra/orchestra.py $(PHILHARMONIA) build/sources build/orchestra.csv
 	$(BIN)/audiocls extract build/orchestra.csv --feature samples --set sample_rate=16000 \
 		--out features/orchestra
 	$(BIN)/audiocls train --model compact --features features/orchestra --feature mel-16k \
 		--source family --group-by group --remove-level --mixstyle 0.4 --noise-p 0.6 \
 		--noise-snr-db -5 40 --phrase-p 0.5 --mixup 0 --time-mask 0 --freq-mask 0 --epochs 80 \
 		--patience 0 --out runs/orchestra --resume
-	$(BIN)/python tools/pack_model.py runs/orchestra python/audiocls/classifier/orchestra
-	$(BIN)/python tools/elsewhere.py build/sources runs/orchestra
+	$(BIN)/python research/orchestra/pack_model.py runs/orchestra python/audiocls/classifier/orchestra
+	$(BIN)/python research/orchestra/elsewhere.py build/sources runs/orchestra
 
 # In an environment of its own: it needs nothing of the program.
 DOCS := build/manual

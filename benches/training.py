@@ -28,8 +28,8 @@ from audiocls import FeatureSpec
 from audiocls.models import MODELS
 from audiocls.training import Device, Recipe, Trial
 from audiocls.training.data.examples import Examples
-from audiocls.training.fit.epoch import train_epoch
-from audiocls.training.fit.evaluation import logits_of
+from audiocls.training.fitting.epoch import train_epoch
+from audiocls.training.fitting.evaluation import logits_of
 from audiocls.training.loop import new_state
 from audiocls.training.runtime.interrupt import CtrlC
 from audiocls.training.runtime.memory import reused_memory

@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use crate::cepstrum::Cepstrum;
+use crate::error::{Error, Result};
 use crate::fft::{Fft, FftScratch, Output};
 use crate::finite;
 use crate::frame::{FrameSteps, Framing, Signal};
@@ -13,7 +14,6 @@ use crate::second_pass;
 use crate::simd::{Block, Isa, Kernel, MAX_LANES, Rows, RowsMut, Simd};
 use crate::spec::{Energy, FeatureSpec, Kind};
 use crate::window::window;
-use crate::{Error, Result};
 
 /// Frames that are padded and transformed together: a whole number of vectors of every kind, few
 /// enough to stay in the second-level cache.

@@ -3,9 +3,9 @@
 
 use std::ops::Range;
 
+use crate::error::{Error, Result};
 use crate::simd::Simd;
 use crate::spec::{Energy, FeatureSpec, Kind, Padding, PreemphasisOn};
-use crate::{Error, Result};
 
 /// A signal of which only the samples from `base` on are at hand (a stream forgets the past).
 #[derive(Clone, Copy)]

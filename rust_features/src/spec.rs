@@ -4,7 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
+use crate::json;
 
 macro_rules! choices {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident),+ $(,)? }) => {
@@ -282,18 +283,8 @@ impl FeatureSpec {
     /// [`Error::Setting`] for an unknown field or a value of another type; else as [`validate`].
     ///
     /// [`validate`]: FeatureSpec::validate
-    pub fn from_json(json: &str) -> Result<Self> {
-        let whole = |e: serde_json::Error| Error::setting("spec", json, e.to_string());
-        let fields: serde_json::Map<String, serde_json::Value> =
-            serde_json::from_str(json).map_err(whole)?;
-        // One field at a time, so that the error can name it.
-        for (name, value) in &fields {
-            let alone = serde_json::json!({ name: value });
-            if let Err(error) = serde_json::from_value::<Self>(alone) {
-                return Err(Error::setting(name, value, rule_of(&error)));
-            }
-        }
-        let spec: Self = serde_json::from_value(fields.into()).map_err(whole)?;
+    pub fn from_json(text: &str) -> Result<Self> {
+        let spec: Self = json::parse("spec", text)?;
         spec.validate()?;
         Ok(spec)
     }
@@ -469,17 +460,6 @@ struct Step {
     settings: &'static [&'static str],
     /// Why they do nothing when it is switched off.
     why: &'static str,
-}
-
-/// The rule in the words of serde: "unknown variant `x`, expected one of …" → "expected one of …".
-fn rule_of(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let rule = text.rfind("expected ").map_or(text.as_str(), |at| &text[at..]);
-    match rule {
-        "expected usize" | "expected u32" => "must be a whole number >= 0".into(),
-        "expected f64" => "must be a number".into(),
-        rule => rule.replace('`', "").replace("expected ", "must be "),
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 """What a model is asked of a clip: which `one` of its classes it is, or which `several` are in it.
 
 All that differs between the two when a model is used stands here; what differs in training, in
-`training.fit.objective`. Arrays and tensors are taken alike: nothing here needs torch.
+`training.fitting.objective`. Arrays and tensors are taken alike: nothing here needs torch.
 """
 
 from __future__ import annotations

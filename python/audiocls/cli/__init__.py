@@ -36,6 +36,7 @@ EXTRAS = {
     "torch": "train",
     "gradio": "demo",
     "sounddevice": "mic",
+    "crowsetta": "annotations",
     "datasets": "datasets",
     "pyarrow": "datasets",
     "fsspec": "remote",
@@ -43,6 +44,14 @@ EXTRAS = {
     "ray": "ray",
     "soundfile": "soundfile",
 }
+
+
+class Option(click.Option):
+    """An option that `--help` shows under a heading of its own."""
+
+    def __init__(self, *args: Any, heading: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.heading = heading
 
 
 class Command(click.Command):
@@ -60,6 +69,15 @@ class Command(click.Command):
                 help="Show the traceback of an error.",
             )
         )
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {"": []}
+        for param in self.get_params(ctx):
+            if record := param.get_help_record(ctx):
+                sections.setdefault(getattr(param, "heading", ""), []).append(record)
+        for heading, records in sections.items():
+            with formatter.section(heading or "Options"):
+                formatter.write_dl(records)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

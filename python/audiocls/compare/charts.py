@@ -10,7 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from audiocls.compare.ranking import Ranking
-from audiocls.training.fit.objective import Row
+from audiocls.training.fitting.objective import Row
 
 
 def curves(histories: Sequence[Sequence[Row]], chosen: Sequence[int], most: Row) -> Markup:

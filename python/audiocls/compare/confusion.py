@@ -11,7 +11,7 @@ import numpy as np
 
 from audiocls.compare.ranking import Ranking
 from audiocls.scores.significance import wilson_interval
-from audiocls.training.fit.predictions import Prediction
+from audiocls.training.fitting.predictions import Prediction
 
 # A larger matrix would be slow and unreadable; a cell that names more would make the page large.
 MOST_CLASSES, MOST_NAMES = 40, 12

@@ -18,7 +18,7 @@ from audiocls.models import architecture
 from audiocls.training.data.features import open_features
 from audiocls.training.data.leakage import leak_warnings
 from audiocls.training.data.splits import LOGO, Split, groups_of, make_split, usable
-from audiocls.training.fit.epoch import Progress
+from audiocls.training.fitting.epoch import Progress
 from audiocls.training.loop import check_model, fit, run_name
 from audiocls.training.recipe import Recipe
 from audiocls.training.run import Result, Run

@@ -17,7 +17,7 @@ from audiocls.engine.features import Extractor
 from audiocls.engine.spec import FeatureSpec
 from audiocls.scores import plots
 from audiocls.store.store import Store
-from audiocls.training.fit.predictions import Prediction
+from audiocls.training.fitting.predictions import Prediction
 
 MOST = 20
 # 20 × 2 s of 16-bit samples are 1.7 MB of base64; their pictures half a megabyte.

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocls.scores.significance import bootstrap_intervals, counts_by_group
-from audiocls.training.fit.predictions import Prediction
+from audiocls.training.fitting.predictions import Prediction
 from audiocls.training.run import Result, Run
 from audiocls.training.trial import Trial
 

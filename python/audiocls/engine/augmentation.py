@@ -6,11 +6,13 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from audiocls import _native
 from audiocls._native import Augmenter as NativeAugmenter
+from audiocls.errors import SettingError
 
-__all__ = ["FOLDERS", "MOST_FOLLOWING", "NONE", "Augmentation", "NativeAugmenter", "settings_of"]
+__all__ = ["FOLDERS", "MOST_FOLLOWING", "NOTHING", "Augmentation", "NativeAugmenter", "settings_of"]
 
 # Notes that follow in a phrase at most.
 MOST_FOLLOWING = _native.MOST_FOLLOWING
@@ -78,9 +80,11 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         # The engine knows the rules, and names the field that breaks one.
-        given = {f.name: getattr(self, f.name) for f in dataclasses.fields(Augmentation)}
         for name in FOLDERS:
-            del given[name]
+            folder = getattr(self, name)
+            if folder is not None and not isinstance(folder, str):
+                raise SettingError(name, folder, "must be text or none")
+        given = settings_of(self)
         for name, value in json.loads(_native.check_augmentation(json.dumps(given))).items():
             if name in given:
                 object.__setattr__(self, name, tuple(value) if isinstance(value, list) else value)
@@ -88,11 +92,16 @@ class Augmentation:
 
 # Fields that the engine does not know: it takes the sounds themselves.
 FOLDERS = ("impulses", "noises")
-# No waveform is changed.
-NONE = {f.name: 0.0 for f in dataclasses.fields(Augmentation) if f.name.endswith("_p")}
 
 
-def settings_of(augmentation: Augmentation) -> dict[str, object]:
-    """The fields that the engine's augmenter knows, of an augmentation or of a recipe."""
-    known = json.loads(_native.check_augmentation("{}"))
-    return {name: getattr(augmentation, name) for name in known if hasattr(augmentation, name)}
+def settings_of(augmentation: Augmentation) -> dict[str, Any]:
+    """The fields that the engine's augmenter knows."""
+    fields = dataclasses.asdict(augmentation)
+    return {name: value for name, value in fields.items() if name not in FOLDERS}
+
+
+# The augmentation that changes no waveform.
+_CHANCES: dict[str, Any] = {
+    f.name: 0.0 for f in dataclasses.fields(Augmentation) if f.name.endswith("_p")
+}
+NOTHING = Augmentation(**_CHANCES)

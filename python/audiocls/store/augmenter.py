@@ -18,7 +18,13 @@ from numpy.typing import NDArray
 
 from audiocls.data.listing.folder import list_folder
 from audiocls.engine.audio import load
-from audiocls.engine.augmentation import FOLDERS, NONE, Augmentation, NativeAugmenter, settings_of
+from audiocls.engine.augmentation import (
+    FOLDERS,
+    NOTHING,
+    Augmentation,
+    NativeAugmenter,
+    settings_of,
+)
 from audiocls.errors import SettingError
 from audiocls.parallel import usable_cores
 
@@ -63,16 +69,17 @@ class Augmenter:
         self.clip_samples = round(clip_s * spec.sample_rate)
         if self.clip_samples < 1:
             raise SettingError("clip_s", clip_s, "must hold a sample")
-        settings = NONE if augmentation is None else settings_of(augmentation)
-        folders = {name: getattr(augmentation, name, None) for name in FOLDERS}
+        # Scripts hand a whole recipe; what is done to waveforms is a part of it.
+        augmentation = getattr(augmentation, "waveform", augmentation) or NOTHING
+        settings = settings_of(augmentation)
         self._native = NativeAugmenter(
             spec.to_json(),
             json.dumps({**settings, "seed": seed}),
             self.clip_samples,
             short=short,
             threads=usable_cores() if threads is None else threads,
-            impulses=list(impulses) or _sounds("impulses", folders["impulses"], spec.sample_rate),
-            noises=list(noises) or _sounds("noises", folders["noises"], spec.sample_rate),
+            impulses=list(impulses) or _sounds("impulses", augmentation.impulses, spec.sample_rate),
+            noises=list(noises) or _sounds("noises", augmentation.noises, spec.sample_rate),
         )
 
     @property
@@ -163,10 +170,10 @@ class Augmenter:
         return out
 
 
-def sounds_identity(augmentation: Augmentation) -> str:
+def sounds_identity(augmentation: Augmentation | None) -> str:
     """SHA-256 over paths and sizes of the recordings in the folders that it names; "" where
     it names none."""
-    folders = {name: getattr(augmentation, name) for name in FOLDERS}
+    folders = {name: getattr(augmentation, name, None) for name in FOLDERS}
     content = {
         name: sorted((r.path, r.n_bytes) for r in list_folder(Path(folder)).recordings)
         for name, folder in folders.items()

@@ -23,9 +23,9 @@ from audiocls.training.data.features import open_features
 from audiocls.training.data.leakage import leak_warnings
 from audiocls.training.data.normalisation import statistics
 from audiocls.training.data.splits import TRAIN, VAL, Split, make_split
-from audiocls.training.fit.epoch import Progress, batches_of, train_epoch, validate
-from audiocls.training.fit.evaluation import judge
-from audiocls.training.fit.state import TrainState
+from audiocls.training.fitting.epoch import Progress, batches_of, train_epoch, validate
+from audiocls.training.fitting.evaluation import judge
+from audiocls.training.fitting.state import TrainState
 from audiocls.training.recipe import Recipe
 from audiocls.training.run import Result, Run
 from audiocls.training.runtime.device import Device
@@ -75,7 +75,7 @@ def train(
     if isinstance(recipe, str):
         recipe = Recipe.preset(recipe, **overrides)
     elif overrides:
-        recipe = Recipe(**{**recipe.to_dict(), **overrides})
+        recipe = recipe.replace(**overrides)
     chosen = Device.pick(device, recipe.precision)
     trial = Trial(model, recipe, seed, group_by, fold, run_name(features, feature))
     run = Run(Path(out) if out is not None else Path("runs") / trial.name)

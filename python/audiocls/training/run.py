@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from audiocls.errors import DataError, SettingError
 from audiocls.files import read_csv, replace_file, write_csv, write_json
-from audiocls.training.fit.predictions import (
+from audiocls.training.fitting.predictions import (
     Labelling,
     Prediction,
     read_predictions,
@@ -21,8 +21,8 @@ from audiocls.training.fit.predictions import (
 if TYPE_CHECKING:
     from audiocls.classifier.model import Classifier
     from audiocls.training.data.splits import Split
-    from audiocls.training.fit.objective import Judged, Row
-    from audiocls.training.fit.state import TrainState
+    from audiocls.training.fitting.objective import Judged, Row
+    from audiocls.training.fitting.state import TrainState
     from audiocls.training.trial import Trial
 
 # What a run writes, and so what a restart may delete.
@@ -143,7 +143,7 @@ class Run:
         """
         from safetensors import SafetensorError
 
-        from audiocls.training.fit.state import read_progress
+        from audiocls.training.fitting.state import read_progress
 
         file = self.folder / "state.safetensors"
         if not file.is_file():

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from audiocls.engine.augmentation import NONE
+from audiocls.engine.augmentation import NOTHING, settings_of
 from audiocls.errors import SettingError
 from audiocls.models import architecture
 from audiocls.store.augmenter import sounds_identity
@@ -45,7 +45,7 @@ class Trial:
 
     def on(self, store: Store) -> Trial:
         """The same of a store: with its identity, and that of the folders the recipe names."""
-        return replace(self, store=store.identity, sounds=sounds_identity(self.recipe))
+        return replace(self, store=store.identity, sounds=sounds_identity(self.recipe.waveform))
 
     def settings(self) -> dict[str, Any]:
         """What was chosen, as metrics.json shows it."""
@@ -58,7 +58,8 @@ class Trial:
         own = self.settings()
         sounds = own.pop("sounds", "")
         # Prefixes of the fields of what is never done to a waveform here.
-        off = tuple(name.removesuffix("p") for name in NONE if not own[name])
+        chances = (name for name in settings_of(NOTHING) if name.endswith("_p"))
+        off = tuple(name.removesuffix("p") for name in chances if not own[name])
         for key, value in own.items():
             if key not in settings and (not value or key.startswith(off)):
                 continue  # an earlier version did not know it, and here it is off

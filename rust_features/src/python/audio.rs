@@ -9,8 +9,8 @@ use pyo3::prelude::*;
 
 use super::interruptible;
 use crate::decode::Decoder;
+use crate::error::{Error, Result};
 use crate::load::Samples;
-use crate::{Error, Result};
 
 /// How long Ctrl-C may wait.
 const SIGNAL_PERIOD: Duration = Duration::from_millis(100);

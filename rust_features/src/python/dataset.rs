@@ -9,10 +9,11 @@ use numpy::PyReadonlyArray1;
 use pyo3::prelude::*;
 use pyo3::types::PyIterator;
 
-use crate::dataset::{self, Dtype, Fallback, Settings, Short, Source};
+use crate::cut::{Cut, Short};
+use crate::dataset::{self, Content, Dtype, Fallback, Source};
 use crate::decode::Decoder;
+use crate::error::{Error, Result};
 use crate::spec::FeatureSpec;
-use crate::{Error, Result};
 
 /// What a recording's samples come from: file, size, mtime_ns, why it is unusable.
 type SourceTuple = (Option<PathBuf>, u64, i64, Option<String>);
@@ -68,9 +69,17 @@ fn reason(error: PyErr) -> String {
     Python::attach(|py| error.value(py).to_string())
 }
 
-fn settings(clip_s: f64, hop_s: f64, short: &str, min_rms: f32, dtype: &str) -> Result<Settings> {
+fn content(
+    spec_json: &str,
+    clip_s: f64,
+    hop_s: f64,
+    short: &str,
+    min_rms: f64,
+    dtype: &str,
+) -> Result<Content> {
     let (short, dtype) = (Short::named(short)?, Dtype::named(dtype)?);
-    Ok(Settings { clip_s, hop_s, short, min_rms, dtype })
+    let cut = Cut { clip_s, hop_s, short, min_rms };
+    Ok(Content { spec: FeatureSpec::from_json(spec_json)?, cut, dtype })
 }
 
 /// A running extraction; see `audiocls.store.extraction`.
@@ -88,7 +97,7 @@ impl Extraction {
         clip_s: f64,
         hop_s: f64,
         short: &str,
-        min_rms: f32,
+        min_rms: f64,
         dtype: &str,
         sources: Vec<SourceTuple>,
         folder: PathBuf,
@@ -97,14 +106,13 @@ impl Extraction {
         read: Option<Py<PyAny>>,
         decode: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
-        let settings = settings(clip_s, hop_s, short, min_rms, dtype)?;
-        let spec = FeatureSpec::from_json(spec_json)?;
+        let content = content(spec_json, clip_s, hop_s, short, min_rms, dtype)?;
         let sources = sources.into_iter().map(source).collect();
         let shards: Vec<(usize, Range<usize>)> =
             shards.into_iter().map(|(number, start, end)| (number, start..end)).collect();
         let fallback = Box::new(Callbacks { read, decode });
         let extraction = py.detach(|| {
-            dataset::Extraction::start(spec, settings, sources, fallback, &folder, shards, threads)
+            dataset::Extraction::start(content, sources, fallback, &folder, shards, threads)
         })?;
         Ok(Self(Some(extraction)))
     }
@@ -170,12 +178,12 @@ fn clip_shape(
     clip_s: f64,
     hop_s: f64,
     short: &str,
-    min_rms: f32,
+    min_rms: f64,
     dtype: &str,
 ) -> PyResult<Vec<usize>> {
-    let settings = settings(clip_s, hop_s, short, min_rms, dtype)?;
-    let extractor = dataset::check(FeatureSpec::from_json(spec_json)?, &settings)?;
-    Ok(dataset::row_shape(&extractor, &settings))
+    let content = content(spec_json, clip_s, hop_s, short, min_rms, dtype)?;
+    let extractor = dataset::check(&content)?;
+    Ok(dataset::row_shape(&extractor, &content.cut))
 }
 
 /// Length in bytes and XXH3 (128 bit, hexadecimal) of a file.

@@ -227,7 +227,7 @@ def split_examples(
     augmenter = None
     stored = clips
     if isinstance(store, ComputedStore):
-        augmenter = store.augmenter(recipe, trial.seed)
+        augmenter = store.augmenter(recipe.waveform, trial.seed)
         stored = {p: clips[p] for p in (VAL, TEST)}
     budget = device.free_bytes() / 2 if memory_gb is None else memory_gb * 1e9
     resident = feature_bytes(store, np.concatenate(list(stored.values()))) <= budget

@@ -12,9 +12,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from audiocls.engine.level import decibel
+from audiocls.classifier.model import Classifier
+from audiocls.engine.level import decibel, holds_mel
 from audiocls.engine.spec import FeatureSpec
 from audiocls.training.recipe import Recipe
+from audiocls.training.runtime.device import Device
 
 # As Freq-MixStyle draws its proportions.
 MIXSTYLE_BETA = 0.3
@@ -38,7 +40,6 @@ class Draws(NamedTuple):
     time_start: Tensor  # where, as a share of what is left
     freq_width: Tensor
     freq_start: Tensor
-    tilt: Tensor  # slope over all features, in their unit
     shift: Tensor  # share of the features, upwards
     style: Tensor  # share of the neighbour's mean and deviation
     mix: Tensor  # share of the neighbour that is mixed in
@@ -50,10 +51,52 @@ class Draws(NamedTuple):
     noise_start: Tensor  # where in the noise, as a share
 
 
+class FeatureAugmentation:
+    """All that a recipe does to the features of training clips, for one epoch.
+
+    Args:
+        recipe: what is done.
+        spec: of the features.
+        numbers: the generator of the epoch's draws.
+        device: where batches are.
+        stored: whether the features come from a store; what is done to waveforms has its place in
+            the engine, so features computed from samples are neither shifted nor transmitted.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        spec: FeatureSpec,
+        numbers: torch.Generator,
+        device: Device,
+        *,
+        stored: bool,
+    ) -> None:
+        self._recipe, self._spec, self._numbers, self._device = recipe, spec, numbers, device
+        self._mel = stored and holds_mel(spec)
+        self._noise: Tensor | None = None
+        if self._mel and (recipe.mel_band > 0 or recipe.mel_noise > 0):
+            self._noise = noise_frames(spec.n_mels, numbers).to(device.torch)
+
+    def draw(self, n: int) -> Draws:
+        """What is done to this process's part of the next batch of n clips."""
+        whole = draw(self._recipe, n, self._numbers, mel=self._mel)
+        return Draws(*map(self._device.own, whole))
+
+    def batch(
+        self, x: Tensor, lengths: Tensor | None, draws: Draws, classifier: Classifier
+    ) -> Tensor:
+        """Augmented features, float32 [batch, frames, features], with their level taken out if
+        `classifier` does so."""
+        if self._noise is not None:
+            x = transmitted(x, draws, self._noise, self._spec, lengths)
+        return augment(classifier.levelled(x, lengths), draws, classifier.mean, lengths)
+
+
 def draw(recipe: Recipe, n: int, numbers: torch.Generator, *, mel: bool = True) -> Draws:
     """The draws for a batch of n clips. mel: whether the features are mel bands of a store, which
     are shifted and transmitted; samples have the engine for that."""
-    uniform = torch.rand(7, n, generator=numbers)
+    uniform = torch.rand(7, n, generator=numbers)  # [4] is of an operation that is gone
     time, freq = recipe.time_mask, recipe.freq_mask
     style = _shares(MIXSTYLE_BETA, n, numbers) * (uniform[6] < recipe.mixstyle)
     return Draws(
@@ -61,7 +104,6 @@ def draw(recipe: Recipe, n: int, numbers: torch.Generator, *, mel: bool = True) 
         uniform[1],
         uniform[2] * freq,
         uniform[3],
-        (2 * uniform[4] - 1) * recipe.tilt,
         (2 * uniform[5] - 1) * (recipe.mel_shift if mel else 0.0),
         style,
         _shares(recipe.mixup, n, numbers) if recipe.mixup > 0 else torch.zeros(n),
@@ -131,15 +173,13 @@ def transmitted(
 def augment(x: Tensor, draws: Draws, mean: Tensor, lengths: Tensor | None = None) -> Tensor:
     """Varies, masks and mixes a batch of features, float32 [batch, frames, features].
 
-    A slope is added over the features; they are shifted, and what comes in is their `mean`; mean
-    and deviation of every band over the frames are mixed with those of the neighbour (Freq-
-    MixStyle, Schmid et al. 2022, arXiv:2206.12513). A masked cell gets its feature's `mean`
+    Features are shifted, and what comes in is their `mean`; mean and deviation of every band over
+    the frames are mixed with those of the neighbour (Freq-MixStyle,
+    Schmid et al. 2022, arXiv:2206.12513). A masked cell gets its feature's `mean`
     (SpecAugment, Park et al. 2019, arXiv:1904.08779); then clips 0 and 1, 2 and 3 … are mixed
     (mixup, Zhang et al. 2018, arXiv:1710.09412). Where clips differ in length, lengths
     int64 [batch], the shorter of a pair goes on as `mean`.
     """
-    if draws.tilt.any():
-        x = x + draws.tilt.to(x)[:, None, None] * torch.linspace(-0.5, 0.5, x.shape[2]).to(x)
     if draws.shift.any():
         at = torch.arange(x.shape[2]) - (draws.shift * x.shape[2]).round().long()[:, None]
         inside = ((at >= 0) & (at < x.shape[2])).to(x.device)[:, None]

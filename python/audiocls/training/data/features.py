@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
 
-from audiocls.engine.augmentation import NONE, Augmentation
+from audiocls.engine.augmentation import NOTHING
 from audiocls.engine.level import holds_mel
 from audiocls.engine.spec import FeatureSpec, presets
 from audiocls.errors import SettingError
 from audiocls.store.computed import ComputedStore
 from audiocls.store.store import Store, open_store
-from audiocls.training.recipe import Recipe
+from audiocls.training.recipe import WAVEFORM, Recipe
 
 
 def open_features(
@@ -41,17 +40,16 @@ def open_features(
     rule = f"needs a store of samples (`audiocls extract --feature samples`), {store.path} holds "
     if feature is not None:
         raise SettingError("feature", str(feature), rule + store.feature)
-    _refuse(recipe, [f.name for f in dataclasses.fields(Augmentation)], rule + store.feature)
+    _refuse(recipe, WAVEFORM, rule + store.feature)
     return store
 
 
 def _refuse(recipe: Recipe, fields: Iterable[str], rule: str) -> None:
     """Raises SettingError where one of the fields was asked for: is neither its default nor off."""
-    defaults = Recipe()
+    asked, defaults, off = recipe.to_dict(), Recipe().to_dict(), NOTHING.__dict__
     for name in fields:
-        value = getattr(recipe, name)
-        if value not in (getattr(defaults, name), NONE.get(name, 0.0)):
-            raise SettingError(name, value, rule)
+        if asked[name] not in (defaults[name], off.get(name, 0.0)):
+            raise SettingError(name, asked[name], rule)
 
 
 def _mel_at(sample_rate: int) -> str:

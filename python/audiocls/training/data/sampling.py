@@ -20,7 +20,8 @@ class Sampler:
 
     labels: int64 [n_examples], or of several labels bool [n_examples, n_classes]; classes without
     an example are never drawn. sources: int64 [n_examples], where each comes from: the share of a
-    class is then dealt equally to its sources.
+    class is then dealt to its sources, to each as its number of examples to the power
+    `source_temperature`: 0 equally, 1 in proportion.
     Raises SettingError for an unknown kind or no labels, and for kind natural with sources.
     """
 
@@ -30,6 +31,7 @@ class Sampler:
         kind: str = "balanced",
         seed: int = 0,
         sources: Tensor | None = None,
+        source_temperature: float = 0.0,
     ) -> None:
         if kind not in SAMPLERS:
             raise unknown("sampler", kind, SAMPLERS)
@@ -50,7 +52,9 @@ class Sampler:
         self.cells = _Cells(classes * (int(sources.max()) + 1) + sources[examples], examples)
         own_class = classes[self.cells.order[self.cells.starts]]
         weights = torch.bincount(classes).double().pow(SAMPLERS[kind])
-        weights = (weights / torch.bincount(own_class).clamp(min=1))[own_class]
+        shares = self.cells.counts.double().pow(source_temperature)
+        of_class = torch.zeros_like(weights).index_add_(0, own_class, shares)
+        weights = weights[own_class] * shares / of_class[own_class]
         self.cell_probability = weights / weights.sum()
         self.kinds = self.cells
         if labels.ndim == 2:  # those with the same labels and source
