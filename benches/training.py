@@ -24,7 +24,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset
 
-from audiocls import FeatureSpec
+from audiocls import Cut, FeatureSpec
 from audiocls.models import MODELS
 from audiocls.training import Device, Recipe, Trial
 from audiocls.training.data.examples import Examples
@@ -55,7 +55,7 @@ def store(feature: str, n: int) -> Any:
     for clip, label in zip(x, labels, strict=True):
         clip[:, features * label // N_CLASSES] += 20
     return SimpleNamespace(
-        features=x, labels=labels, clip_recording=np.arange(n), clip_s=0.5, hop_s=0.5,
+        features=x, labels=labels, clip_recording=np.arange(n), cut=Cut(),
         clip_shape=(frames, features), classes=[str(c) for c in range(N_CLASSES)],
         spec=FeatureSpec.preset(feature), about={},
     )  # fmt: skip

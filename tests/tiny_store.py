@@ -37,6 +37,8 @@ class TinyStore(Store):
                 "feature": "tiny",
                 "clip_s": 0.5,
                 "hop_s": 0.5,
+                "short": "pad",
+                "min_rms": 0.0,
                 "classes": classes,
                 "counts": {"clips": len(features)},
                 "shape": list(features.shape),
@@ -51,7 +53,7 @@ class TinyStore(Store):
     @property
     def clip_shape(self) -> tuple[int | None, int]:
         rows = self.features.frames if isinstance(self.features, Clips) else self.features
-        return (rows.shape[1] if self.clip_s > 0 else None), rows.shape[-1]
+        return (rows.shape[1] if self.cut.clip_s > 0 else None), rows.shape[-1]
 
 
 def tiny_store(

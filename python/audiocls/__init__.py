@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     __version__: str
     from audiocls.engine.audio import load as load
+    from audiocls.engine.cut import Cut as Cut
     from audiocls.engine.features import Extractor as Extractor
     from audiocls.engine.features import StreamingExtractor as StreamingExtractor
     from audiocls.engine.spec import FeatureSpec as FeatureSpec
@@ -30,6 +31,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 _HOME = {
     "Augmenter": "store.augmenter",
     "Classifier": "inference.predict",
+    "Cut": "engine.cut",
     "Extractor": "engine.features",
     "FeatureSpec": "engine.spec",
     "Store": "store.store",

@@ -19,6 +19,10 @@ def load_bytes(
 @final
 class Blocks:
     def __new__(cls, path: str | PathLike[str], sample_rate: int | None = None) -> Blocks: ...
+    @staticmethod
+    def from_bytes(
+        data: bytes, name: str | PathLike[str], sample_rate: int | None = None
+    ) -> Blocks: ...
     @property
     def sample_rate(self) -> int: ...
     def read(self, n_samples: int) -> NDArray[np.float32]: ...
@@ -75,12 +79,10 @@ class Cutter:
     ) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]: ...
     def finish(self) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]: ...
 
-# Data sets.
+# Data sets: specs and cuts travel as JSON.
 
 def checksum(path: str | PathLike[str]) -> tuple[int, str]: ...
-def clip_shape(
-    spec_json: str, *, clip_s: float, hop_s: float, short: str, min_rms: float, dtype: str
-) -> list[int]: ...
+def clip_shape(spec: str, cut: str, dtype: str) -> list[int]: ...
 
 # Rate in Hz, channels, blocks of mono samples.
 _Decoding = tuple[int, int, Iterable[NDArray[np.float32]]]
@@ -89,13 +91,10 @@ _Decoding = tuple[int, int, Iterable[NDArray[np.float32]]]
 class Extraction:
     def __new__(
         cls,
-        spec_json: str,
-        *,
-        clip_s: float,
-        hop_s: float,
-        short: str,
-        min_rms: float,
+        spec: str,
+        cut: str,
         dtype: str,
+        *,
         sources: list[tuple[str | None, int, int, str | None]],
         folder: str | PathLike[str],
         shards: list[tuple[int, int, int]],

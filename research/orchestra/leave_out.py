@@ -1,30 +1,35 @@
-"""How good the model in the box is on players that it has never heard: sources left out in folds.
+"""How good the model in the box is on players that it has never heard: each source left out.
 
-    python research/orchestra/leave_out.py PHILHARMONIA SOURCES PLAYERS OUT [--init MODEL] \
-        [--fold 1] [--seed 0] [--epochs 10] [--set FIELD=VALUE …]
-    python research/orchestra/leave_out.py PHILHARMONIA SOURCES PLAYERS OUT --ask MODEL
+    python research/orchestra/leave_out.py PHILHARMONIA SOURCES PLAYERS POOL MODEL OUT \
+        [--fold 1] [--seed 0] [--steps 2000] [--source-temperature 0.5]
 
-Trains one model a fold on everything that may train but the sources of the fold, and asks it about
-these and about the sources that only test; goes on where it was stopped. OUT/fold-K-seed-S holds
-the run and what it answered, answers.npz. With --ask nothing trains: MODEL is asked about all
-sources, as a baseline that has heard none of them. `table.py` makes the table of the answers.
+MODEL has heard no player, POOL is what `pool.py` made with it. Its later layers are trained once a
+fold (`adapt.py`), without the sources of the fold; then every recording of these is asked about,
+those of the sources that only test, the orchestra's held-out pitches, and unknown sounds of kinds
+that never train. OUT/answers-fold-K-seed-S.npz is what came; OUT/answers-start.npz what MODEL itself
+says of everything. Goes on where it was stopped. `table.py` makes tables of the answers.
 """
 
 from __future__ import annotations
 
 import argparse
-import ast
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 import audiocls
-from audiocls.training import Recipe, train
-from orchestra import Row, background, training_rows, write_manifest
+from adapt import adapt
+from audiocls.classifier.model import Classifier
+from audiocls.inference.predict import Classifier as Predictor
+from audiocls.training.recipe import Recipe
+from orchestra import Row, background, training_rows
 from players import players, sources
+from pool import Pool
 
 # Every source is asked by a model that has not heard it. Sources of one class lie in different
 # folds where there are several, so that a fold's model has heard other players of the class; flute
@@ -34,7 +39,29 @@ FOLDS = (
     ("good-sounds", "bigcat-cello", "spanish-guitar", "kyster-nylon", "ixox-flute", "war-tuba"),
     ("bear-sax", "otto-rubner", "shinyguitar", "martin-hd28", "ganjo", "emilyguitar"),
 )
-ANSWERS = "answers.npz"
+HOME, STRANGE = "philharmonia", "unknown kinds"
+
+
+@dataclass(frozen=True)
+class Questions:
+    """Recordings as features of their clips, for models that all take the same."""
+
+    path: NDArray[np.str_]  # [n_recordings]
+    label: NDArray[np.str_]  # [n_recordings]
+    source: NDArray[np.str_]  # [n_recordings]
+    recording: NDArray[np.int64]  # [n_clips], ascending
+    counts: NDArray[np.bool_]  # [n_clips], whether it counts in the recording's answer
+    features: NDArray[np.float32]  # [n_clips, frames, features]
+
+    def of(self, names: Sequence[str]) -> Questions:
+        """Those of some sources."""
+        rows = np.isin(self.source, names)
+        clips = rows[self.recording]
+        number = np.cumsum(rows) - 1
+        return Questions(
+            self.path[rows], self.label[rows], self.source[rows],
+            number[self.recording[clips]], self.counts[clips], self.features[clips],
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -42,83 +69,65 @@ class Answers:
     """What a model said of recordings, clip by clip."""
 
     classes: NDArray[np.str_]  # [n_classes]
-    path: NDArray[np.str_]  # [n_recordings]
-    label: NDArray[np.str_]  # [n_recordings]
-    source: NDArray[np.str_]  # [n_recordings]
-    recording: NDArray[np.int64]  # [n_clips], ascending
-    counts: NDArray[np.bool_]  # [n_clips], whether it counts in the recording's answer
-    clips: NDArray[np.float64]  # probabilities [n_clips, n_classes]
-
-    @classmethod
-    def read(cls, file: Path) -> Answers:
-        """What `write` wrote."""
-        with np.load(file, allow_pickle=False) as arrays:
-            return cls(**arrays)
-
-    def write(self, file: Path) -> None:
-        """Whole, or not at all."""
-        partial = file.with_suffix(".partial.npz")
-        np.savez_compressed(partial, **vars(self))
-        partial.rename(file)
+    path: NDArray[np.str_]
+    label: NDArray[np.str_]
+    source: NDArray[np.str_]
+    recording: NDArray[np.int64]
+    counts: NDArray[np.bool_]
+    logits: NDArray[np.float64]  # [n_clips, n_classes], at temperature 1
 
 
-def ask(path: Path | str, rows: Sequence[Row]) -> Answers:
-    """What a model says of the recordings of a manifest; one that cannot be read is an error."""
-    model = audiocls.Classifier.load(path)
-    clips, counts, recording = [], [], []
-    for i, heard in enumerate(model.recordings([row["path"] for row in rows])):
+def read_arrays(kind: type, file: Path) -> object:
+    """`Questions` or `Answers` of a file."""
+    with np.load(file, allow_pickle=False) as arrays:
+        return kind(**arrays)
+
+
+def write_arrays(value: Questions | Answers, file: Path) -> None:
+    """Whole, or not at all."""
+    partial = file.with_suffix(".partial.npz")
+    np.savez(partial, **vars(value))
+    partial.rename(file)
+
+
+def listen(model: str, rows: Sequence[Row]) -> Questions:
+    """The features that a model is asked with; a recording that cannot be read is an error."""
+    predictor = audiocls.Classifier.load(model)
+    seen: list[NDArray[np.float32]] = []
+
+    def keep(features: NDArray[np.float32]) -> NDArray[np.float64]:
+        seen.append(np.array(features))
+        return np.zeros((len(features), len(predictor.classes_)))
+
+    asked = Predictor(predictor.path, predictor.description, keep)  # type: ignore[arg-type]
+    counts, recording = [], []
+    for i, heard in enumerate(asked.recordings([row["path"] for row in rows], threads=1)):
         if isinstance(heard, Exception):
             raise heard
-        clips.append(heard.probabilities)
         n = len(heard.probabilities)
         counts.append(np.ones(n, bool) if heard.counts is None else heard.counts)
         recording += [i] * n
-    columns = {name: np.array([row[name] for row in rows]) for name in ("path", "label", "family")}
-    return Answers(
-        np.array(model.classes_), columns["path"], columns["label"], columns["family"],
-        np.array(recording), np.concatenate(counts), np.concatenate(clips),
-    )  # fmt: skip
+    path, label, source = (np.array([r[k] for r in rows]) for k in ("path", "label", "family"))
+    arrays = np.array(recording), np.concatenate(counts), np.concatenate(seen)
+    return Questions(path, label, source, *arrays)
 
 
-def questions(given: argparse.Namespace, without: Sequence[str]) -> list[Row]:
-    """What a model that has not heard `without` is asked: these sources, those that only test, the
-    orchestra's held-out pitches, and unknown sounds of kinds that do not train."""
-    known = sources()
-    rows = [
-        row
-        for row in players(given.players, "all")
-        if row["family"] in without or known[row["family"]]["use"] == "test"
-    ]
-    home = training_rows(given.philharmonia, given.sources, seed=given.seed)
-    rows += [r for r in home if r["split"] == "test" and r["family"] == "philharmonia"]
-    rows += [r | {"family": "unknown-test"} for r in background(given.sources, "test")]
-    return rows
+@torch.no_grad()
+def ask(classifier: Classifier, questions: Questions) -> Answers:
+    """What a model says."""
+    classifier.eval()
+    parts = torch.from_numpy(questions.features).split(256)
+    logits = torch.cat([classifier(x) for x in parts]).double().numpy()
+    fields = {k: v for k, v in vars(questions).items() if k != "features"}
+    return Answers(np.array(classifier.classes_), logits=logits, **fields)
 
 
-def train_fold(given: argparse.Namespace, number: int, recipe: Recipe) -> None:
-    """Trains without the sources of a fold, and asks about them."""
-    without = FOLDS[number - 1]
-    out = given.out / f"fold-{number}-seed-{given.seed}"
-    if (out / ANSWERS).exists():
-        return
-    data = given.out / f"data-{number}-seed-{given.seed}"
-    data.mkdir(parents=True, exist_ok=True)
-    rows = training_rows(given.philharmonia, given.sources, given.players, without, given.seed)
-    write_manifest(data / "manifest.csv", rows)
-    samples = audiocls.FeatureSpec.preset("samples", sample_rate=16000)
-    audiocls.extract(data / "manifest.csv", samples, data / "store", name="samples")
-    more = {"init": given.init} if given.init else {}
-    train(
-        data / "store", given.model, out / "run", recipe=recipe, feature="mel-16k", seed=given.seed,
-        resume=True, progress=tell, **more,
-    )  # fmt: skip
-    ask(out / "run", questions(given, without)).write(out / ANSWERS)
-
-
-def tell(done: int, of: int, row: dict[str, float] | None) -> None:
-    """A line an epoch."""
-    if row is not None:
-        print(f"{done}/{of}", *(f"{k} {v:.4g}" for k, v in row.items()), flush=True)
+def all_rows(philharmonia: Path, rendered: Path, played: Path) -> list[Row]:
+    """Everything that is asked: all players, the orchestra's held-out pitches, unknown sounds."""
+    rows = list(players(played, "all"))
+    home = training_rows(philharmonia, rendered)
+    rows += [r for r in home if r["split"] == "test" and r["family"] == HOME]
+    return rows + [r | {"family": STRANGE} for r in background(rendered, "test")]
 
 
 def main() -> None:
@@ -126,28 +135,38 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    for name in ("philharmonia", "sources", "players", "out"):
+    for name in ("philharmonia", "sources", "players", "pool"):
         parser.add_argument(name, type=Path)
-    parser.add_argument("--init", help="begin with the weights of this model")
+    parser.add_argument("model")
+    parser.add_argument("out", type=Path)
     parser.add_argument("--fold", type=int, action="append", choices=range(1, len(FOLDS) + 1))
-    parser.add_argument("--model", default="compact")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE")
-    parser.add_argument("--ask", metavar="MODEL")
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--source-temperature", type=float, default=0.5)
     given = parser.parse_args()
-    if given.ask:
-        given.out.mkdir(parents=True, exist_ok=True)
-        everything = [name for fold in FOLDS for name in fold]
-        ask(given.ask, questions(given, everything)).write(given.out / ANSWERS)
-        return
-    fields = dict(text.split("=", 1) for text in given.set)
+    given.out.mkdir(parents=True, exist_ok=True)
+    file = given.out.parent / "questions.npz"
+    if not file.exists():
+        rows = all_rows(given.philharmonia, given.sources, given.players)
+        write_arrays(listen(given.model, rows), file)
+    questions = read_arrays(Questions, file)
+    assert isinstance(questions, Questions)
+    start = Classifier.load(given.model)
+    if not (begun := given.out.parent / "answers-start.npz").exists():
+        write_arrays(ask(start, questions), begun)
     recipe = Recipe.preset(
-        "orchestra", source="family", epochs=given.epochs,
-        **{name: ast.literal_eval(value) for name, value in fields.items()},
-    )  # fmt: skip
-    for number in given.fold or range(1, len(FOLDS) + 1):
-        train_fold(given, number, recipe)
+        "orchestra", batch_size=128, lr=given.lr, source_temperature=given.source_temperature
+    )
+    test_only = [name for name, row in sources().items() if row["use"] == "test"]
+    with contextlib.suppress(KeyboardInterrupt):
+        for number in given.fold or range(1, len(FOLDS) + 1):
+            file = given.out / f"answers-fold-{number}-seed-{given.seed}.npz"
+            if file.exists():
+                continue
+            without = FOLDS[number - 1]
+            made = adapt(Pool.read(given.pool), start, recipe, given.steps, without, given.seed)
+            write_arrays(ask(made, questions.of([*without, *test_only, HOME, STRANGE])), file)
 
 
 if __name__ == "__main__":

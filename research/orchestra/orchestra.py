@@ -93,7 +93,8 @@ def leave_out(rows: list[Row], without: Iterable[str]) -> list[Row]:
     """The rows without some sources and their relatives. Raises ValueError for one that is not
     there."""
     for source in without:
-        if not any(source in row["family"].split("+") for row in rows):
+        named = {row["source"] for row in rows} | {row["family"] for row in rows}
+        if source not in named - {UNKNOWN}:
             raise ValueError(f"--without {source}: no source that is used")
         rows = [row for row in rows if source not in row["family"].split("+")]
     return rows

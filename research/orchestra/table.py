@@ -1,98 +1,94 @@
 """What models said of sources that they had not heard, as one table.
 
-    python research/orchestra/table.py NAME=OUT [NAME=OUT …] --csv research/results/leave_out.csv
+python research/orchestra/table.py FOLDER [FOLDER …]
 
-OUT: folders of `leave_out.py`. The CSV has a row a way of training, seed and source: balanced
-accuracy by recording and by clip, calibration errors, and what its recordings are taken for. Printed
-is the table for the documents, mean ± deviation over the seeds.
 """
 
-from __future__ import annotations
-
-from collections import Counter
+import sys
 from pathlib import Path
-
+from collections import Counter
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.metrics import recall_score
+from leave_out import Answers, read_arrays, HOME, STRANGE
+from audiocls.scores.metrics import softmax, mean_by_recording, expected_calibration_error
+from audiocls.classifier.answers import closed_set, certainty
 
-from audiocls.classifier.answers import closed_set
-from audiocls.classifier.description import UNKNOWN
-from audiocls.scores.metrics import expected_calibration_error, mean_by_recording
-from leave_out import Answers
-
-COLUMNS = (
-    "model", "seed", "source", "classes", "recordings", "clips", "by_recording", "by_clip", "ece",
-    "ece_clips", "taken_for",
-)  # fmt: skip
-MEAN = "mean of the sources left out"
+TEST = ("kay-banjo", "ethan-winer", "gtown")
 
 
-def balanced(labels: NDArray[np.str_], said: NDArray[np.str_]) -> float:
-    """Mean recall of the classes that occur, in per cent."""
-    present = sorted(set(labels))
-    return 100 * float(recall_score(labels, said, labels=present, average="macro", zero_division=0))
+def bal(l, s):
+    return 100 * recall_score(l, s, labels=sorted(set(l)), average="macro", zero_division=0)
 
 
-def scores(given: Answers, rows: NDArray[np.bool_]) -> dict[str, object]:
-    """Of some recordings: which of the known instruments is it?"""
-    classes = given.classes[given.classes != UNKNOWN]
-    whole = mean_by_recording(given.clips, given.recording, given.counts)[0][rows]
-    kept = rows[given.recording]
-    found: dict[str, object] = {"recordings": int(rows.sum()), "clips": int(kept.sum())}
-    for name, ece, p, label in (
-        ("by_recording", "ece", whole, given.label[rows]),
-        ("by_clip", "ece_clips", given.clips[kept], given.label[given.recording[kept]]),
+def per(a, T=1.0, b=0.0):
+    out = {}
+    classes = list(a.classes)
+    known = np.array([c for c in classes if c != "unknown"])
+    p = softmax(a.logits / T + b)
+    w = mean_by_recording(p, a.recording, a.counts)[0]
+    for s in sorted(set(a.source)):
+        r = (a.source == s) & (a.label != "unknown")
+        if not r.any():
+            continue
+        k = r[a.recording]
+        c = closed_set(w[r], classes)
+        cc = closed_set(p[k], classes)
+        l = a.label[r]
+        lc = a.label[a.recording[k]]
+        said = known[c.argmax(1)]
+        out[s] = (
+            bal(l, said),
+            bal(lc, known[cc.argmax(1)]),
+            100 * expected_calibration_error(c, np.searchsorted(known, l)),
+            Counter(f"{x}>{y}" for x, y in zip(l, said) if x != y).most_common(3),
+            100 * expected_calibration_error(cc, np.searchsorted(known, lc)),
+        )
+    return out
+
+
+def main():
+    T = float(sys.argv[1])
+    cols = {}
+    for f in sys.argv[2:]:
+        f = Path(f)
+        files = [f] if f.suffix else sorted(f.glob("answers-fold*.npz"))
+        acc = {}
+        for x in files:
+            for s, v in per(read_arrays(Answers, x), T).items():
+                acc.setdefault(s, []).append(v)
+        cols[str(f)] = {
+            s: (
+                np.mean([v[0] for v in vs]),
+                np.mean([v[1] for v in vs]),
+                np.mean([v[2] for v in vs]),
+                vs[0][3],
+            )
+            for s, vs in acc.items()
+        }
+    names = sorted(set().union(*cols.values()))
+    for s in names:
+        print(
+            f"{s:15}",
+            *(
+                "%5.1f %5.1f ece %4.1f |" % c[s][:3] if s in c else "                |"
+                for c in cols.values()
+            ),
+            [c[s][3] for c in cols.values() if s in c][-1],
+        )
+    for what, sel in (
+        ("MEAN train", lambda s: s not in TEST + (HOME,)),
+        ("MEAN test-only", lambda s: s in TEST),
+        ("MEAN 14", lambda s: s != HOME),
     ):
-        p = closed_set(p, list(given.classes))
-        said = classes[p.argmax(axis=1)]
-        found[name] = balanced(label, said)
-        number = np.searchsorted(classes, label)
-        found[ece] = 100 * expected_calibration_error(p, number)
-        if name == "by_recording":
-            found["classes"] = len(set(label))
-            wrong = Counter(f"{a} > {b}" for a, b in zip(label, said, strict=True) if a != b)
-            found["taken_for"] = "; ".join(f"{k} {n}" for k, n in wrong.most_common(6))
-    return found
-
-
-def rows_of(model: str, seed: int, given: Answers) -> list[dict[str, object]]:
-    """A row a source that holds one of the instruments."""
-    found = []
-    for source in sorted(set(given.source)):
-        rows = (given.source == source) & (given.label != UNKNOWN)
-        if rows.any() and source != "unknown-test":
-            found.append({"model": model, "seed": seed, "source": source, **scores(given, rows)})
-    return found
+        print(
+            f"{what:15}",
+            *(
+                "%5.1f %5.1f ece %4.1f |"
+                % tuple(np.mean([v[:3] for s, v in c.items() if sel(s)], axis=0))
+                for c in cols.values()
+            ),
+        )
 
 
 if __name__ == "__main__":
-    import sys
-
-    for name in sys.argv[1:]:
-        a = Answers.read(Path(name))
-        rs = rows_of(name, 0, a)
-        for r in rs:
-            print(r)
-        k = [
-            r
-            for r in rs
-            if r["source"] not in ("kay-banjo", "ethan-winer", "gtown", "philharmonia")
-        ]
-        print(
-            "MEAN train sources",
-            len(k),
-            [
-                round(np.mean([r[c] for r in k]), 1)
-                for c in ("by_recording", "by_clip", "ece", "ece_clips")
-            ],
-        )
-        k = [r for r in rs if r["source"] not in ("philharmonia",)]
-        print(
-            "MEAN all",
-            len(k),
-            [
-                round(np.mean([r[c] for r in k]), 1)
-                for c in ("by_recording", "by_clip", "ece", "ece_clips")
-            ],
-        )
+    main()

@@ -73,7 +73,7 @@ pub mod dataset;
 #[cfg(feature = "python")]
 mod python;
 
-pub use cut::{Batch, Cut, Cutter, Pace, Short};
+pub use cut::{Batch, Cut, Cutter, Pace, Poll, Reason, Short, Take};
 pub use decode::Decoder;
 pub use error::{Error, Result, Value};
 pub use extractor::{Extractor, Scratch};

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load, save
 
 import audiocls
-from audiocls import Extractor, FeatureSpec
+from audiocls import Cut, Extractor, FeatureSpec
 from audiocls.classifier.description import Description, count_stored_parameters, read_description
 from audiocls.classifier.model import Classifier
 from audiocls.data.synth import write_dataset
@@ -26,7 +26,7 @@ torch.set_num_threads(1)
 def classifier(model: str = "lstm", frames: int | None = 6, n_features: int = 5) -> Classifier:
     torch.manual_seed(0)
     description = Description(
-        model, (frames, n_features), ["a", "b", "c"], FeatureSpec(), 0.5, 0.5, {"audiocls": "0"}
+        model, (frames, n_features), ["a", "b", "c"], FeatureSpec(), Cut(), {"audiocls": "0"}
     )
     rng = np.random.default_rng(0)
     mean, deviation = rng.normal(size=n_features), rng.uniform(1, 2, n_features)
@@ -92,7 +92,7 @@ def test_probabilities_of_a_file_equal_those_of_the_store(tmp_path: Path) -> Non
     with torch.no_grad():
         of_store = model.probabilities(store.tensor()).numpy()
     extractor = Extractor(description.spec)
-    clip = round(description.clip_s * description.spec.sample_rate)
+    clip = description.cut.clip_len(description.spec.sample_rate)
     for recording in store.recordings:
         if not recording.n_clips:
             continue

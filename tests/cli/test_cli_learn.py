@@ -57,7 +57,7 @@ def test_train_takes_the_newest_store_and_prints_its_metrics(there: Path) -> Non
     info = Classifier.load(folder).description
     store = open_store(there / "features/mfcc")
     assert info.spec == store.spec
-    assert (info.clip_s, info.hop_s, info.input_shape) == (0.5, 0.5, (49, 13))
+    assert (info.cut.clip_s, info.cut.hop_s, info.input_shape) == (0.5, 0.5, (49, 13))
     assert info.classes == store.classes
 
 

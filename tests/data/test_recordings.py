@@ -56,7 +56,8 @@ def test_a_folder_per_class(tmp_path: Path) -> None:
         (2, "dog/b.WAV", "dog", "dog/b.WAV"),
         (3, "dog/deep/er/c.flac", "dog", "dog/deep/er/c.flac"),
     ]
-    assert listing.n_ignored == 2
+    assert listing.others == ["README.md", "cat/notes.txt"]
+    assert listing.n_hidden == 2
     assert all(r.n_bytes == 1 and r.mtime_ns > 0 for r in listing.recordings)
 
 
@@ -73,7 +74,8 @@ def test_folders_that_are_all_parts_are_the_split(tmp_path: Path) -> None:
         "stray.wav": ("", "", "is in no class folder"),
     }
     assert listing.notices == [
-        "folders Train, test, val, validation are taken as the split, those in them as the classes"
+        "folders Train, test, val, validation are taken as the split, those in them as the classes",
+        "left out: 1 hidden",
     ]
 
 
@@ -199,7 +201,7 @@ def test_a_damaged_recordings_csv_is_refused(tmp_path: Path) -> None:
 
 def test_labels_that_differ_in_case_accents_or_form_are_reported(tmp_path: Path) -> None:
     assert similar_labels({"Flute", "flûte", "oboe"}) == [
-        "labels 'Flute', 'flûte' differ only in case or accents: kept as 2 classes"
+        "labels 'Flute', 'flûte' differ only in case, accents or spaces: kept as 2 classes"
     ]
     assert len(similar_labels({"e\u0301", "\u00e9"})) == 1  # one letter in two Unicode forms
     assert similar_labels({"바이올린", "비올라", "violin 1", "violin 2"}) == []
@@ -253,8 +255,12 @@ def test_a_manifest_with_relative_and_absolute_paths(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.csv", "path,class\nx.wav,a\n", "has no column label; its columns are path, class"),
-        ("a.csv", "file,label\nx.wav,a\n", "has no column file_name or path"),
+        ("a.csv", "path,kind\nx.wav,a\n", "has no column label; its columns are path, kind"),
+        (
+            "a.csv",
+            "thing,label\nx.wav,a\n",
+            "has no column file_name; its columns are thing, label",
+        ),
         ("a.csv", "path,label\nx.wav\n", "line 2 has 1 cells, the header has 2"),
         ("a.jsonl", '{"path": "x"\n', "line 1 is not JSON"),
         ("a.jsonl", "[1]\n", "line 1 is not a JSON object"),
@@ -270,7 +276,10 @@ def test_what_is_no_data_set(tmp_path: Path) -> None:
     (tmp_path / "x.wav").write_bytes(b"")
     for data, message in (
         (tmp_path / "nowhere", "there is no such file or folder"),
-        (tmp_path / "x.wav", "must be a folder, or a .csv, .jsonl or .parquet file"),
+        (
+            tmp_path / "x.wav",
+            r"must be a folder, or a \.csv, \.tsv, \.txt, \.jsonl or \.parquet file",
+        ),
         (3, "must be a path or a datasets.Dataset"),
     ):
         with pytest.raises(SettingError, match=message):

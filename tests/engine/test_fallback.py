@@ -18,8 +18,11 @@ import numpy as np
 import psutil
 import pytest
 import soundfile
+from opus import silence
+from saved_model import saved
 
 import audiocls
+from audiocls.data.synth import write_dataset
 from audiocls.engine import _fallback as fallback
 from audiocls.engine import audio
 from audiocls.engine._fallback import Decoding
@@ -283,3 +286,61 @@ def test_a_stop_ends_the_wait() -> None:
     stop.set()
     with pytest.raises(LimitError, match="the run was stopped"):
         Decoding(OPUS, stop)
+
+
+# --- a recording that few bytes make very long ---
+
+
+PEAKS = """
+import sys, audiocls
+from pathlib import Path
+from audiocls.inference import demo
+classifier = audiocls.Classifier.load(sys.argv[1])
+for path in sys.argv[3:]:
+    if sys.argv[2] == "path":
+        assert classifier.predict([path])
+    elif sys.argv[2] == "bytes":
+        assert classifier.predict([Path(path).read_bytes()])
+    elif sys.argv[2] == "demo":
+        assert demo.Overview.of(path, 60.0).high.max() == 0
+        assert len(demo.cut_out(path, 1.0, 3.0)[1]) == 2 * 44100
+    else:
+        audiocls.load(path)
+    print(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
+"""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    write_dataset(folder / "data", clips_per_class=6, n_classes=2)
+    return saved(folder / "model", audiocls.extract(folder / "data", "mfcc", folder / "store"))
+
+
+@pytest.mark.parametrize("how", ["path", "bytes", "demo", "load"])
+def test_twenty_minutes_take_the_memory_of_half_a_minute(
+    tmp_path: Path, model: Path, how: str
+) -> None:
+    """`load` alone holds the samples: once."""
+    files = [tmp_path / f"{seconds}.opus" for seconds in (30, 1200)]
+    for file in files:
+        file.write_bytes(silence(int(file.stem)))
+    assert file.stat().st_size < 33_000
+    command = [sys.executable, "-c", PEAKS, str(model), how, *map(str, files)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    before, after = (int(kb) / 1e3 for kb in done.stdout.split())
+    held = 1200 * 48000 * 4 / 1e6 if how == "load" else 0  # at 12 kHz it would be 58
+    assert after - before < 1.15 * held + 30, (before, after)
+
+
+def test_pieces_are_what_load_gives(tmp_path: Path) -> None:
+    file = tmp_path / "x.opus"
+    file.write_bytes(encoded("OGG", "OPUS", 40 * RATE))
+    for rate in (48000, 44100, 8000):
+        whole, _ = audiocls.load(file, rate)
+        for source in (file, file.read_bytes()):
+            pieces = list(audio.blocks(source, rate, 10_000))
+            assert len(pieces) > 1
+            assert np.array_equal(np.concatenate(pieces), whole)
+        assert np.array_equal(audio.excerpt(file, rate, 1000, 90_000), whole[1000:90_000])
+    assert whole.flags.writeable

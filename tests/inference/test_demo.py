@@ -27,6 +27,7 @@ import audiocls
 from audiocls.cli import main
 from audiocls.data.synth import write_dataset
 from audiocls.inference.demo import COLUMNS, LONGEST_HEARD_S, Overview, cut_out
+from audiocls.inference.own_pages import LARGEST_UPLOAD
 
 RATE = 12_000  # of the preset mfcc
 # A label is text, whatever it looks like.
@@ -212,6 +213,52 @@ def test_pages_of_others_are_refused(demo: Demo, name: str, value: str) -> None:
         connection.request("GET", "/", headers=headers)
         assert connection.getresponse().status == status
         connection.close()
+
+
+def ask(demo: Demo, method: str, path: str, body: bytes = b"", kind: str = "") -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", urlsplit(demo.url).port or 0, timeout=30)
+    connection.request(method, path, body, {"Content-Type": kind} if kind else {})
+    answer = connection.getresponse()
+    found = answer.status, answer.read()
+    connection.close()
+    return found
+
+
+@pytest.mark.parametrize("event", [0, 1])
+@pytest.mark.parametrize(
+    "name",
+    ["secret.wav", "/dev/zero", "http://127.0.0.1:9/x.wav", "tmp/../secret.wav", "tmp/link.wav"],
+)
+def test_only_what_was_uploaded_is_read(demo: Demo, tmp_path: Path, event: int, name: str) -> None:
+    """Both events of the page, `hear` and `play`, with any file, link or URL for a name."""
+    secret = tmp_path / "secret.wav"
+    soundfile.write(secret, np.zeros(RATE), RATE)
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "tmp/link.wav").symlink_to(secret)
+    path = name if "://" in name else str(tmp_path / name)
+    before = sorted((demo.folder / "tmp").rglob("*"))
+    file = {"path": path, "meta": {"_type": "gradio.FileData"}}
+    for body in (
+        {"data": [file], "fn_index": event, "session_hash": "x"},
+        {"data": [None], "event_data": {"deep": [file]}, "fn_index": event, "session_hash": "x"},
+    ):
+        text = json.dumps(body | {"trigger_id": 1}).encode()
+        for route in ("queue/join", "queue/join/", f"run/{event}", f"call/{event}", "api/hear"):
+            status, _ = ask(demo, "POST", f"/gradio_api/{route}", text, "application/json")
+            assert status == 403, route
+    for route in (f"file={path}", f"proxy={path}", f"file/{path}"):
+        assert ask(demo, "GET", f"/gradio_api/{route}")[0] == 403
+    assert sorted((demo.folder / "tmp").rglob("*")) == before
+
+
+@pytest.mark.parametrize("body", [b"", b"no json", b"[" * 100_000, b" " * (1 << 21)])
+def test_a_call_that_is_none_is_refused(demo: Demo, body: bytes) -> None:
+    assert ask(demo, "POST", "/gradio_api/queue/join", body, "application/json")[0] == 403
+
+
+def test_uploads_have_a_limit(demo: Demo) -> None:
+    """What is larger is refused while it arrives."""
+    assert json.loads(ask(demo, "GET", "/config")[1])["max_file_size"] == LARGEST_UPLOAD
 
 
 def test_it_listens_on_this_machine_alone(demo: Demo) -> None:

@@ -14,7 +14,7 @@ import torch
 from click.testing import CliRunner
 
 import audiocls
-from audiocls import FeatureSpec
+from audiocls import Cut, FeatureSpec
 from audiocls.classifier.description import Description
 from audiocls.classifier.model import Classifier as Module
 from audiocls.cli import main
@@ -30,7 +30,7 @@ def model(folder: Path, architecture: str, spec: FeatureSpec, **known: Any) -> P
     """A model of three classes with fresh weights, saved; torch runs it, as there is no graph."""
     extractor = audiocls.Extractor(spec, threads=1)
     shape = (extractor.n_frames(spec.sample_rate // 2), extractor.n_features)
-    description = Description(architecture, shape, ["a", "b", "c"], spec, 0.5, 0.5, {})
+    description = Description(architecture, shape, ["a", "b", "c"], spec, Cut(), {})
     torch.manual_seed(1)
     module = Module(dataclasses.replace(description, **known), mean=-10.0, deviation=20.0)
     module.eval().save(folder)

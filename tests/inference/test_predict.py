@@ -21,8 +21,7 @@ from audiocls.classifier.description import NETWORK, WEIGHTS
 from audiocls.classifier.model import Classifier as Module
 from audiocls.data.synth import write_dataset
 from audiocls.errors import DataError, SettingError
-from audiocls.inference.clips import BATCH
-from audiocls.inference.predict import Prediction
+from audiocls.inference.predict import BATCH, Prediction
 from audiocls.models import MODELS
 from audiocls.scores import metrics
 

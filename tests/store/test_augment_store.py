@@ -65,7 +65,7 @@ def store(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
 def test_it_holds_the_decoded_samples(data: Path, store: Store, tmp_path: Path) -> None:
     exact = samples_store(data, tmp_path / "float32", dtype="float32")
     assert store.features.dtype == np.int16
-    assert store.clip_s == 0
+    assert store.cut.clip_s == 0
     assert len(store) == len(exact) == 11
     assert store.counts["failed"] == 1
     for i, recording in enumerate(r for r in exact.recordings if r.n_clips):
@@ -93,7 +93,7 @@ def test_its_grid_is_that_of_a_store_of_features(
     features = extract(data, SPEC, tmp_path / "mel", hop_s=hop_s, short=short)
     augmenter = Augmenter(SPEC, Recipe(), short=short)
     exact = samples_store(data, tmp_path / "float32", dtype="float32")
-    indices, starts = augmenter.grid(exact, hop_s)
+    indices, starts = features.cut.grid(augmenter.lengths(exact), RATE)
     assert (exact.clip_recording[indices] == features.clip_recording).all()
     assert (starts == np.rint(features.clip_start_s * RATE)).all()
     assert (augmenter.plain(exact, indices, starts) == features.numpy()).all()

@@ -511,7 +511,7 @@ def test_similar_labels_are_reported(tmp_path: Path) -> None:
     write(tmp_path / "data/oboe/y.wav", noise(N))
     done = run(tmp_path / "data", "--feature", "mel-16k", "--out", tmp_path / "store")
     assert done.stderr.splitlines() == [
-        "note: labels 'Oboe', 'oboe' differ only in case or accents: kept as 2 classes",
+        "note: labels 'Oboe', 'oboe' differ only in case, accents or spaces: kept as 2 classes",
         f"next: audiocls train --model best --features {tmp_path / 'store'}",
     ]
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
+from tiny_store import TinyStore, several_store
 from torch.nn.functional import cross_entropy
 
 from audiocls.classifier.description import read_description
@@ -22,7 +23,6 @@ from audiocls.training.data.splits import PARTS, TEST
 from audiocls.training.fitting.calibration import fit_platt, fit_thresholds
 from audiocls.training.fitting.objective import OBJECTIVES
 from audiocls.training.run import Result
-from tiny_store import TinyStore, several_store
 
 CPU = Device.pick("cpu")
 QUICK = Recipe(epochs=4, batch_size=16, lr=0.01, ema=0.9)

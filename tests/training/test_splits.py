@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_store import recording, tiny_store
 
+from audiocls.data.grouping import groups_of
 from audiocls.data.recordings import Recording
 from audiocls.errors import DataError, SettingError
 from audiocls.files import write_csv
-from audiocls.training.data.splits import PARTS, TEST, TRAIN, VAL, Split, groups_of, make_split
+from audiocls.training.data.splits import PARTS, TEST, TRAIN, VAL, Split, make_split
 
 # As the real recordings: pitches are groups of unequal size, classes far from equal.
 SIZES = {"banjo": 58, "bass-clarinet": 762, "cello": 720, "guitar": 95, "tuba": 700}

@@ -13,7 +13,7 @@ import pytest
 import torch
 from tiny_store import TinyStore, tiny_store
 
-from audiocls import FeatureSpec, build_model
+from audiocls import Cut, FeatureSpec, build_model
 from audiocls.classifier.description import Description
 from audiocls.classifier.model import Classifier
 from audiocls.errors import DataError, SettingError
@@ -54,7 +54,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
 def test_the_optimiser_is_that_of_its_paper_however_weights_lie(
     name: str, shape: tuple[int, int]
 ) -> None:
-    description = Description(name, shape, ["a", "b"], FeatureSpec(), 0.5, 0.5, {})
+    description = Description(name, shape, ["a", "b"], FeatureSpec(), Cut(), {})
     recipe = Recipe(weight_decay=0.1)
     torch.manual_seed(0)
     classifier = Classifier(description)
@@ -380,7 +380,7 @@ def test_clips_of_different_lengths_train(tmp_path: Path) -> None:
     clips = [np.resize(x, (n, 5)) for x, n in zip(store.features, lengths, strict=True)]
     frames = np.concatenate(clips)
     store.features = Clips(frames, np.cumsum([0, *lengths]))  # type: ignore[arg-type]
-    store.clip_s = 0
+    store.cut = store.cut.replace(clip_s=0)
     result = run(store, tmp_path / "lstm", model="lstm", epochs=12, lr=0.01)
     assert result["test"]["balanced_accuracy"] > 0.7
     for model in ("crnn", "compact"):
@@ -401,7 +401,7 @@ def test_copies_of_different_lengths_are_found() -> None:
         clips[test] = clips[train] + 0.01 * rng.standard_normal((length, 5))
         store._clips = np.stack([np.arange(n_clips), np.zeros(n_clips, int)], axis=1)
         store.features = Clips(np.concatenate(clips), np.cumsum([0, *lengths]))  # type: ignore[arg-type]
-        store.clip_s = 0
+        store.cut = store.cut.replace(clip_s=0)
         pairs = near_duplicates(store, part)
         paths = (store.recordings[train].path, store.recordings[test].path)
         assert [pair[:2] for pair in pairs] == [paths]
@@ -429,7 +429,7 @@ def test_a_failed_start_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no clip of class zither in the training part"):
         run(store, tmp_path / "run")
     store = tiny_store()
-    store.clip_s = 0
+    store.cut = store.cut.replace(clip_s=0)
     with pytest.raises(SettingError, match="one length only: extract with `clip_s`"):
         run(store, tmp_path / "run", model="cnn")
     assert not (tmp_path / "run").exists()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audiocls.classifier.task import TASKS
+from audiocls.engine.cut import CUT_FIELDS, Cut
 from audiocls.engine.spec import FeatureSpec
 from audiocls.errors import DataError
 from audiocls.models import MODELS
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 FORMAT = 2
 WEIGHTS, DESCRIPTION, NETWORK = "weights.safetensors", "model.json", "network.onnx"
+# The second output of the graph; those of earlier versions have the first alone.
+EMBEDDING = "embedding"
 # The model in the box, by its name and where it lies.
 ORCHESTRA = "orchestra"
 _BOX = Path(__file__).parent / ORCHESTRA
@@ -42,16 +45,14 @@ class Description:
     input_shape: tuple[int | None, int]  # (frames, features) of a clip; frames None: any
     classes: list[str]
     spec: FeatureSpec  # how features are made
-    clip_s: float
-    hop_s: float
+    cut: Cut  # how recordings become clips
     versions: dict[str, str]  # of what trained it
     remove_level: bool = False  # whether a clip's level is taken out of its features
     quiet_db: float = 0.0  # clips this far below a recording's loudest do not count; 0: all do
-    short: str = "pad"  # what became of recordings shorter than a clip: pad, repeat or drop
-    min_rms: float = 0.0  # quieter clips were left out
     threshold: float | None = None  # below this certainty the answer is `unknown`
     task: str = "one"  # how many labels a clip has: `one`, or `several` at once
     thresholds: list[float] | None = None  # of several: the probability from which on each is said
+    init: dict[str, str] | None = None  # the model that its training began with: model, identity
 
     @classmethod
     def of(
@@ -68,13 +69,10 @@ class Description:
             input_shape=store.clip_shape,
             classes=list(store.classes),
             spec=store.spec,
-            clip_s=store.clip_s,
-            hop_s=store.hop_s,
+            cut=store.cut,
             versions=versions,
             remove_level=remove_level,
             quiet_db=TASKS[store.task].quiet_db(quiet_db),
-            short=store.about.get("short", "pad"),
-            min_rms=store.about.get("min_rms", 0.0),
             task=store.task,
         )
 
@@ -86,14 +84,12 @@ class Description:
             "input_shape": list(self.input_shape),
             "classes": self.classes,
             "spec": self.spec.to_dict(),
-            "clip_s": self.clip_s,
-            "hop_s": self.hop_s,
+            **self.cut.to_dict(),
             "versions": self.versions,
             "remove_level": self.remove_level,
             "quiet_db": self.quiet_db,
-            "short": self.short,
-            "min_rms": self.min_rms,
             "threshold": self.threshold,
+            "init": self.init,
         }
 
 
@@ -201,22 +197,25 @@ def described(file: Path, document: dict[str, Any]) -> Description:
         spec = FeatureSpec.from_dict(document["spec"])
     except ValueError as error:
         raise DataError(f"{str(file)!r} is damaged: spec: {error}") from None
+    try:
+        # Models of the first version do not say what became of short or quiet recordings.
+        cut = Cut.from_dict({key: document.get(key) for key in CUT_FIELDS})
+    except ValueError as error:
+        raise DataError(f"{str(file)!r} is damaged: {error}") from None
     frames, features = document["input_shape"]
     return Description(
         architecture=document["architecture"],
         input_shape=(frames, features),
         classes=document["classes"],
         spec=spec,
-        clip_s=document["clip_s"],
-        hop_s=document["hop_s"],
+        cut=cut,
         versions=document["versions"],
         remove_level=document.get("remove_level") or False,
         quiet_db=document.get("quiet_db") or 0.0,
-        short=document.get("short") or "pad",
-        min_rms=document.get("min_rms") or 0.0,
         threshold=document.get("threshold"),
         task=document.get("task") or "one",
         thresholds=document.get("thresholds"),
+        init=document.get("init"),
     )
 
 
@@ -239,4 +238,5 @@ _DOCUMENT = {
     "threshold": optional(float),
     "task": optional(one_of(*TASKS)),
     "thresholds": optional([float]),
+    "init": optional({str: str}),
 }

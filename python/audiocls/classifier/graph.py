@@ -1,4 +1,5 @@
-"""network.onnx: a model's graph, features → probabilities, which onnxruntime runs without torch.
+"""network.onnx: a model's graph, features → probabilities and embeddings, which onnxruntime runs
+without torch.
 
 The weights stay where they are: the graph's initialisers are external data that lie in
 weights.safetensors. So the graph is some tens of kB, and weights exist once.
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from audiocls.classifier.description import (
+    EMBEDDING,
     NETWORK,
     WEIGHTS,
     Description,
@@ -27,6 +29,7 @@ from audiocls.classifier.description import (
     read_description,
 )
 from audiocls.classifier.model import Classifier
+from audiocls.engine.cut import Cut
 from audiocls.engine.spec import FeatureSpec
 from audiocls.errors import DataError
 from audiocls.files import replace_file
@@ -84,15 +87,22 @@ def _graph(shape: _Shape) -> bytes:
     classes = [str(i) for i in range(n_classes)]
     spec = FeatureSpec.preset("mfcc") if levelled == "mfcc" else FeatureSpec()
     description = Description(
-        architecture, input_shape, classes, spec, 0.0, 0.0, {}, levelled is not None, task=task
+        architecture,
+        input_shape,
+        classes,
+        spec,
+        Cut(clip_s=0),
+        {},
+        levelled is not None,
+        task=task,
     )
     with torch.random.fork_rng(devices=[]):
         classifier = Classifier(description)
     frames, features = input_shape
     model = exported(
-        _Probabilities(classifier),
+        _Answers(classifier),
         torch.zeros(2, 32 if frames is None else frames, features),
-        names=("features", "probabilities"),
+        names=("features", "probabilities", EMBEDDING),
         axes=("batch", "frames") if takes_any_length(description) else ("batch",),
     )
     for tensor in model.graph.initializer:
@@ -115,22 +125,26 @@ def takes_any_length(description: Description) -> bool:
     return True
 
 
-class _Probabilities(nn.Module):
-    """float32 [batch, n_classes], as other programs expect them."""
+class _Answers(nn.Module):
+    """Probabilities, float32 [batch, n_classes], as other programs expect them; and what the head
+    was given, float32 [batch, size]."""
 
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
         self.classifier = exportable(classifier)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.classifier.probabilities(x).float()
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        embedding = self.classifier.embed(x)
+        logits = self.classifier.network.head(embedding)
+        return self.classifier.calibrated(logits).float(), embedding
 
 
 def exported(
-    module: nn.Module, example: Tensor, names: tuple[str, str], axes: Sequence[str]
+    module: nn.Module, example: Tensor, names: tuple[str, ...], axes: Sequence[str]
 ) -> Any:
-    """The ONNX model of a module of one input and one output; the first axes of the input, which
-    `axes` names, may have any length. Raises DataError where torch cannot."""
+    """The ONNX model of a module of one input, and of one output for each further name; the first
+    axes of the input, which `axes` names, may have any length. Raises DataError where torch
+    cannot."""
     dims = [torch.export.Dim.DYNAMIC if i < len(axes) else torch.export.Dim.STATIC
             for i in range(example.ndim)]  # fmt: skip
     try:

@@ -87,10 +87,12 @@ class Classifier(nn.Module):
         x: features [batch, frames, n_features], any floating type. lengths: int64 [batch], frames
         of each clip where shorter ones are padded at their end; the padding changes nothing.
         """
-        x = self.normalise(x, lengths)
-        inputs = (x,) if lengths is None else (x, lengths)
-        logits: Tensor = self.network(*inputs)
+        logits: Tensor = self.network(self.normalise(x, lengths), lengths)
         return logits.float()
+
+    def embed(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """What the head of the network is given, float32 [batch, size]."""
+        return self.network.embed(self.normalise(x, lengths), lengths).float()
 
     def probabilities(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Probabilities, float64 [batch, n_classes]."""

@@ -21,7 +21,8 @@ from audiocls.errors import AudioclsError, SettingError
 # In the order of a first session; `audiocls --help` lists them so.
 COMMANDS = (
     "synth", "extract", "merge", "info", "train", "compare",
-    "predict", "demo", "stream", "evaluate", "export", "presets", "completion",
+    "predict", "demo", "stream", "evaluate", "embed", "similar", "export", "presets",
+    "completion",
 )  # fmt: skip
 
 # Package → the extra that brings it: `pip install 'audiocls[EXTRA]'`.
@@ -101,10 +102,12 @@ class Command(click.Command):
                 text = f"{error.filename}: {error.strerror}"
             if isinstance(error, SettingError):
                 text = str(SettingError(self._as_option(error.name), error.value, error.rule))
-            # The library names a setting by its field, `lr`; here it is an option, --lr.
-            text = re.sub(r"`(\w+)`", lambda m: self._as_option(m[1], m[0]), text)
-            click.echo(f"audiocls {ctx.info_name}: {text}", err=True)
+            click.echo(f"audiocls {ctx.info_name}: {self.in_options(text)}", err=True)
             sys.exit(2 if isinstance(error, SettingError) else 1)
+
+    def in_options(self, text: str) -> str:
+        """A text of the library, which names a setting by its field, `lr`: here it is --lr."""
+        return re.sub(r"`(\w+)`", lambda m: self._as_option(m[1], m[0]), text)
 
     def _as_option(self, field: str, otherwise: str | None = None) -> str:
         """How the setting `field` is called on the command line."""
@@ -156,6 +159,17 @@ class StorePath(click.ParamType[str | Path]):
         from audiocls.url import is_url
 
         return value if is_url(value) else Path(value)
+
+
+def in_options(text: str) -> str:
+    """A text of the library as the command that runs says it: `lr` is --lr."""
+    command = click.get_current_context().command
+    return command.in_options(text) if isinstance(command, Command) else text
+
+
+def note(text: str) -> None:
+    """What the user should know of the data, as one line."""
+    click.echo(f"note: {in_options(text)}", err=True)
 
 
 def warn(message: Warning | str, *_: Any) -> None:

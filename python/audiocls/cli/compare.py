@@ -60,7 +60,7 @@ def command(
     out: Path,
     restart: bool,
     as_json: bool,
-    preset: str,
+    preset: str | None,
     **options: Any,
 ) -> None:
     """Train every model on every feature store, on identical splits, and write one report.

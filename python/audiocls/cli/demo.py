@@ -51,12 +51,11 @@ def command(
     import tempfile
     import webbrowser
 
-    from audiocls.inference.clips import Cut
     from audiocls.inference.predict import Classifier
 
     # What is wrong with them is said before seconds go into the page.
     classifier = Classifier.load(model)
-    Cut.of(classifier.description, hop_s)
+    classifier.cut(hop_s)
 
     def began(url: str) -> None:
         click.echo(json.dumps({"model": model, "url": url}) if as_json else f"{model}: {url}")

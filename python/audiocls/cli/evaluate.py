@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from audiocls.cli import Command, next_step
+from audiocls.cli.labels import labelling_options, refuse
 from audiocls.errors import DataError, SettingError
+
+if TYPE_CHECKING:
+    from audiocls.data.labelling import Labelling
 
 
 @click.command("evaluate", cls=Command)
@@ -40,6 +44,7 @@ from audiocls.errors import DataError, SettingError
     help="Draw which classes are taken for which. Needs the extra `train`.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@labelling_options
 def command(
     model: str,
     data: str | None,
@@ -50,6 +55,7 @@ def command(
     mistakes: int,
     confusion: Path | None,
     as_json: bool,
+    labelling: Labelling,
 ) -> None:
     """Measure a model on new recordings, or on a feature store.
 
@@ -61,20 +67,23 @@ def command(
     \b
     Example:
       audiocls evaluate runs/mel-resnet-0 other-recordings/
+      audiocls evaluate runs/mel-resnet-0 birds/ --table labels.csv --columns label=species
       audiocls evaluate runs/mel-resnet-0 other-recordings/ --unknown --threshold 0.6
       audiocls evaluate runs/mel-resnet-0 --features features/mel-other --confusion matrix.png
     """
+    from audiocls.data.grouping import groups_of
     from audiocls.inference.evaluate import evaluate, of_recordings, of_store, opened
     from audiocls.inference.predict import Classifier
     from audiocls.store.store import Store
-    from audiocls.training.data.splits import groups_of
 
     if (data is None) == (features is None):
         raise SettingError("DATA", data, "give recordings or --features, one of the two")
     if confusion is not None:
         from audiocls.scores import plots
     classifier = Classifier.load(model)
-    source = opened(data or features or "")
+    source = opened(data or features or "", labelling)
+    if isinstance(source, Store):
+        refuse(labelling, f"{data or features} has its labels")
     if not source.recordings:
         raise DataError(f"{data}: no recordings there")
     groups = groups_of(source.recordings, group_by)

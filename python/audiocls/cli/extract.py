@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiocls.cli import Command, StorePath, next_step
+from audiocls.cli import Command, StorePath, next_step, note
+from audiocls.cli.labels import labelling_options
 from audiocls.errors import SettingError, unknown
 
 if TYPE_CHECKING:
@@ -64,11 +65,6 @@ ENGINES = ("local", "ray")
     help="Do not follow links, nor paths in tables, that lead out of DATA.",
 )
 @click.option(
-    "--label-separator",
-    metavar="SEP",
-    help="What stands between the labels of a recording that has several, such as ';'.",
-)
-@click.option(
     "--shard",
     metavar="I/N",
     help="Make part I of N only, in DIR/parts/I-of-N; `audiocls merge DIR` joins the parts.",
@@ -87,6 +83,7 @@ ENGINES = ("local", "ray")
 )
 @click.option("--strict", is_flag=True, help="Exit with 1 if any recording failed.")
 @click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON.")
+@labelling_options
 def command(
     data: str,
     feature: str,
@@ -114,7 +111,9 @@ def command(
       audiocls extract recordings/ --feature mel
       audiocls extract recordings/ --feature mel --set n_mels=64 --out features/mel-64
       audiocls extract recordings/ --feature samples --set sample_rate=16000
-      audiocls extract scenes/metadata.csv --feature mel --label-separator ';'
+      audiocls extract ESC-50/ --feature mel --table ESC-50/meta/esc50.csv
+      audiocls extract digits/ --feature mel --label-by '^([0-9])_'
+      audiocls extract forest/ --feature mel --annotations raven/ --background none
       audiocls extract recordings/ --feature mel --shard 3/8
       audiocls extract s3://bucket/recordings --feature mel --engine ray
       audiocls extract recordings/ --feature mel --out s3://bucket/features/mel
@@ -138,7 +137,7 @@ def command(
         settings |= {
             "name": feature,
             "progress": progress,
-            "notice": lambda text: click.echo(f"note: {text}", err=True),
+            "notice": note,
         }
         made: Store | Part
         if engine == "ray":

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiocls.cli import Command, StorePath, next_step
+from audiocls.cli import Command, StorePath, in_options, next_step
+from audiocls.cli.labels import arguments, labelling_options, refuse
 from audiocls.errors import SettingError
 
 if TYPE_CHECKING:
+    from audiocls.data.labelling import Labelling
     from audiocls.store.summary import Summary
 
 # Of a long list, the table shows the beginning; --json has everything.
@@ -35,17 +37,13 @@ _SHOWN = 10
     is_flag=True,
     help="Of a store: read every byte, compare with its checksums, exit with 1 if any differs.",
 )
-@click.option(
-    "--label-separator",
-    metavar="SEP",
-    help="Of a data set: what stands between the labels of a recording that has several.",
-)
+@labelling_options
 def command(
     path: str | Path,
     as_json: bool,
     plot: Path | None,
     whole: bool,
-    label_separator: str | None,
+    labelling: Labelling,
 ) -> None:
     """Show what PATH contains: classes and their balance, failures, rates, groups, leaks.
 
@@ -55,17 +53,19 @@ def command(
     \b
     Example:
       audiocls info recordings/
-      audiocls info scenes/metadata.csv --label-separator ';'
+      audiocls info ESC-50/ --table ESC-50/meta/esc50.csv
       audiocls info features/mel --plot balance.png
       audiocls info features/mel --verify
       audiocls info runs/mel-resnet-0
     """
     from audiocls.classifier.description import find_model
     from audiocls.cli.progress import header_progress
-    from audiocls.store.place import local
+    from audiocls.store.place import is_store, local
     from audiocls.store.summary import draw, summarise
 
     path = local(path)
+    if is_store(path) or find_model(path):
+        refuse(labelling, f"{path} has its labels")
     if whole:
         _verify(path, as_json)
         return
@@ -81,7 +81,8 @@ def command(
             next_step(f"predict {path} RECORDING")
         return
     with header_progress() as progress:
-        summary = summarise(path, progress, label_separator=label_separator)
+        summary = summarise(path, progress, labelling)
+    summary.notices = [in_options(notice) for notice in summary.notices]
     if plot is not None:
         draw(summary, plot)
     if as_json:
@@ -89,7 +90,9 @@ def command(
     else:
         _print(summary)
         made = f"train --model best --features {path}"
-        next_step(made if summary.decoded else f"extract {path} --feature mel")
+        next_step(
+            made if summary.decoded else f"extract {path} --feature mel{arguments(labelling)}"
+        )
 
 
 def _describe(path: Path) -> dict[str, Any]:
@@ -146,6 +149,7 @@ def _print_model(model: dict[str, Any]) -> None:
         f"{model['architecture']}: {model['parameters']:,} parameters",
         f"takes {frames} frames × {features} features ({spec['kind']} at {spec['sample_rate']} Hz) "
         f"of {model['clip_s']:g} s, every {model['hop_s']:g} s",
+        *(["began with " + _printable(model["init"]["model"])] if model["init"] else []),
         "made by " + ", ".join(f"{name} {version}" for name, version in model["versions"].items()),
         f"{len(model['classes'])} classes: {', '.join(map(_printable, model['classes']))}",
     ]

@@ -38,17 +38,17 @@ def recipe_options(recipe: type[Recipe] = Recipe) -> Callable[[F], F]:
         return click.option(
             "--recipe",
             "preset",
-            default="modern",
-            show_default=True,
             metavar="|".join(PRESETS),
-            help="How to train: a set of values for the options below that are not given.",
+            help="How to train: a set of values for the options below that are not given.  "
+            "[default: modern; with --init finetune]",
         )(command)
 
     return add
 
 
-def recipe_of(preset: str, options: dict[str, Any]) -> Recipe:
-    """The recipe that `recipe_options` were given."""
+def recipe_of(preset: str | None, options: dict[str, Any], begun: bool = False) -> Recipe:
+    """The recipe that `recipe_options` were given; begun: for models that begin with another."""
+    preset = preset or ("finetune" if begun else "modern")
     return Recipe.preset(preset, **{k: v for k, v in options.items() if v is not None})
 
 

@@ -17,9 +17,14 @@ from audiocls.models import ALIASES, MODELS
 @click.command("train", cls=Command)
 @click.option(
     "--model",
-    required=True,
     metavar="NAME",
-    help=f"One of {', '.join(MODELS)}; best stands for {ALIASES['best']}.",
+    help=f"One of {', '.join(MODELS)}; best stands for {ALIASES['best']}. With --init: linear, a "
+    "linear head alone, in seconds.  [default: with --init its architecture]",
+)
+@click.option(
+    "--init",
+    metavar="MODEL",
+    help="Begin with a trained model instead of random weights: a run folder, or `orchestra`.",
 )
 @click.option(
     "--features",
@@ -40,13 +45,15 @@ from audiocls.models import ALIASES, MODELS
     "[default: mel, or mel-16k of samples at 16 kHz]",
 )
 @click.option(
-    "--clip-s", default=0.5, show_default=True, help="Clip length, for a store of samples."
+    "--clip-s",
+    type=float,
+    help="Clip length, for a store of samples.  [default: 0.5, or that of --init]",
 )
 @click.option(
     "--hop-s",
-    default=0.5,
-    show_default=True,
-    help="From one clip's start to the next in validation and test, for a store of samples.",
+    type=float,
+    help="From one clip's start to the next in validation and test, for a store of samples.  "
+    "[default: 0.5, or that of --init]",
 )
 @click.option(
     "--group-by",
@@ -67,17 +74,22 @@ from audiocls.models import ALIASES, MODELS
     help="Read features from the store as they are needed if they are larger.  "
     "[default: half of the free memory of the device]",
 )
-@click.option("--resume", is_flag=True, help="Go on from the last finished epoch of the run.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on from the last finished epoch of the run; from a finished run with more --epochs.",
+)
 @click.option("--restart", is_flag=True, help="Replace a run that is already in the run folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print metrics.json on stdout.")
 @recipe_options()
 def command(
-    model: str,
+    model: str | None,
+    init: str | None,
     features: str | Path | None,
     out: Path | None,
     feature: str | None,
-    clip_s: float,
-    hop_s: float,
+    clip_s: float | None,
+    hop_s: float | None,
     group_by: str | None,
     fold: str | None,
     seed: int,
@@ -86,7 +98,7 @@ def command(
     resume: bool,
     restart: bool,
     as_json: bool,
-    preset: str,
+    preset: str | None,
     **options: Any,
 ) -> None:
     """Train a model on a feature store.
@@ -94,31 +106,38 @@ def command(
     Recordings are split into train, validation and test by group; the model is chosen on
     validation, and the test part is looked at once.
 
+    For few recordings, begin with a trained model: its features, clips and normalisation are kept,
+    and so is what its head knows of classes of the same name.
+
     \b
     Example:
       audiocls train --model resnet
       audiocls train --model lstm --features features/mfcc --epochs 10 --seed 1
       audiocls train --model cnn --group-by '([^/]+)/[^/]+?_([A-G]s?[0-9])_'
       audiocls train --model resnet --recipe study --resume
+      audiocls train --init orchestra --features features/own-mel-16k
+      audiocls train --init orchestra --model linear --features features/own-mel-16k
     """
     from audiocls import training
     from audiocls.cli.progress import EpochLines
     from audiocls.store.place import name_of
     from audiocls.store.store import newest_store
-    from audiocls.training.loop import run_name
+    from audiocls.training.loop import first_trial, run_name
 
-    recipe = recipe_of(preset, options)
+    start = None if init is None else training.Start.load(init)
+    recipe = recipe_of(preset, options, begun=start is not None)
     # Before the search for a store: wrong usage is said first.
-    trial = training.Trial(model, recipe, seed, group_by, fold)
+    trial = first_trial(model, recipe, start, seed, group_by, fold)
     leads = training.Device.pick(device).leads
     features = features or newest_store()
     trial = replace(trial, feature=run_name(features, feature))
     folder = out or Path("runs") / trial.name
-    with EpochLines(recipe.epochs) as lines:
+    with EpochLines(trial.recipe.epochs) as lines:
         result = training.train(
             features,
-            model,
+            trial.model,
             folder,
+            init=start,
             recipe=recipe,
             feature=feature,
             clip_s=clip_s,
@@ -141,10 +160,16 @@ def command(
         return
     test, whole = result["test"], result["test_recording"]
     click.echo(
-        f"{model} on {name_of(features)}: {result['parameters']:,} parameters, "
+        f"{trial.model} on {name_of(features)}: {result['parameters']:,} parameters, "
         f"{result['clips_per_s']:,.0f} clips/s in training, "
         f"best epoch {result['chosen']['epoch']}"
     )
+    if start is not None:
+        kept = start.kept(result["classes"])
+        known = f"knows {len(kept)} of {len(result['classes'])} classes" if kept else (
+            "knows none of these classes: its head is new"
+        )  # fmt: skip
+        click.echo(f"began with {start.name}, which {known}")
     click.echo(f"test, {test['n']} clips:        {_line(test)}")
     click.echo(f"test, {whole['n']} recordings:  {_line(whole)}")
     click.echo(f"run folder: {folder}")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from audiocls.engine.spec import FeatureSpec
-from audiocls.errors import SettingError
+from audiocls.store.command import extract_command as store_command
 from audiocls.store.computed import ComputedStore
 from audiocls.store.store import Store
 from audiocls.training.recipe import Recipe
@@ -19,18 +17,8 @@ def extract_command(store: Store) -> str:
     """What extracted a store; one that is computed from samples, these."""
     if isinstance(store, ComputedStore):
         store = store.whole
-    about = store.about
-    words = ["audiocls", "extract", str(about.get("data", "DATA")), "--feature", store.feature]
-    try:
-        preset = FeatureSpec.preset(store.feature).to_dict()
-    except SettingError:
-        preset = {}
-    for key, value in store.spec.to_dict().items():
-        if key not in preset or preset[key] != value:
-            words += ["--set", f"{key}={_json(value)}"]
-    defaults = {"clip_s": 0.5, "hop_s": 0.5, "short": "pad", "min_rms": 0.0, "dtype": "float32"}
-    words += _options({key: about.get(key, default) for key, default in defaults.items()}, defaults)
-    return shlex.join([*words, "--out", str(store.path)])
+    data = str(store.about.get("data", "DATA"))
+    return store_command(data, store.spec, store.about, store.path)
 
 
 def compare_command(
@@ -68,7 +56,3 @@ def _options(values: dict[str, Any], defaults: dict[str, Any]) -> list[str]:
         else:
             words += [flag, str(value)]
     return words
-
-
-def _json(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)

@@ -12,12 +12,13 @@ from audiocls.compare.commands import compare_command
 from audiocls.compare.differences import Difference, differences
 from audiocls.compare.page import write_report
 from audiocls.compare.ranking import MAIN, Cell, Ranking, ranked
+from audiocls.data.grouping import groups_of
 from audiocls.errors import DataError, SettingError
 from audiocls.files import write_csv
 from audiocls.models import architecture
 from audiocls.training.data.features import open_features
 from audiocls.training.data.leakage import leak_warnings
-from audiocls.training.data.splits import LOGO, Split, groups_of, make_split, usable
+from audiocls.training.data.splits import LOGO, Split, make_split, usable
 from audiocls.training.fitting.epoch import Progress
 from audiocls.training.loop import check_model, fit, run_name
 from audiocls.training.recipe import Recipe

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocls.compare.ranking import Ranking
-from audiocls.engine.audio import load
+from audiocls.engine.audio import excerpt
 from audiocls.engine.features import Extractor
 from audiocls.engine.spec import FeatureSpec
 from audiocls.scores import plots
@@ -51,7 +51,7 @@ def confident_mistakes(ranking: Ranking, store: Store | None) -> list[Mistake] |
 
 
 def _mistake(row: Prediction, store: Store | None, extractor: Extractor) -> Mistake:
-    clip_s = store.clip_s if store is not None else 0.0
+    clip_s = store.cut.clip_s if store is not None else 0.0
     samples = _samples(row, store)
     if samples is None:
         return Mistake(row, None, None, 0.0, clip_s)
@@ -72,12 +72,12 @@ def _samples(row: Prediction, store: Store | None) -> NDArray[np.float32] | None
     if not isinstance(data, str):
         return None
     root = Path(data)
+    start = int((row.start_s or 0.0) * RATE)
+    file = (root if root.is_dir() else root.parent) / row.path
     try:
-        samples, _ = load((root if root.is_dir() else root.parent) / row.path, RATE)
+        samples = excerpt(file, RATE, start, start + int(HEARD_S * RATE))
     except (OSError, ValueError):
         return None
-    start = int((row.start_s or 0.0) * RATE)
-    samples = samples[start : start + int(HEARD_S * RATE)]
     # Shorter than the picture's frame, there is nothing to see or hear.
     return samples if len(samples) >= PICTURE.n_fft else None
 

@@ -6,9 +6,10 @@ Raven's selection tables and Audacity's label tracks are read here; TextGrid and
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -45,13 +46,39 @@ class Annotations:
     form: str  # Raven, Audacity, …
     events: list[Event] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)  # rows that are no events, and why
+    where: list[str] = field(default_factory=list, compare=False)  # file and row of each event
 
     def add(self, start: str, end: str, label: str, where: str) -> None:
         """The event of a row, or why it is none."""
         try:
             self.events.append(event_of(start, end, label))
+            self.where.append(where)
         except ValueError as error:
             self.left_out.append(f"{where} {error}")
+
+    def whole(self, label: str, where: str) -> None:
+        """A row that speaks of all of the recording."""
+        if label.strip():
+            self.events.append(Event(0.0, math.inf, label.strip()))
+            self.where.append(where)
+        else:
+            self.left_out.append(f"{where} has no label")
+
+    def join(self, other: Annotations) -> None:
+        """What another file says of the same recording."""
+        self.events += other.events
+        self.where += other.where
+        self.left_out += other.left_out
+
+    def leave_out(self, wrong: Callable[[Event], str]) -> None:
+        """Leaves out the events that are `wrong`, for the reason that this gives, if any."""
+        found = [
+            (event, where, wrong(event))
+            for event, where in zip(self.events, self.where, strict=True)
+        ]
+        self.events = [event for event, _, reason in found if not reason]
+        self.where = [where for _, where, reason in found if not reason]
+        self.left_out += [f"{where} {reason}" for _, where, reason in found if reason]
 
 
 def event_of(start: str, end: str, label: str) -> Event:

@@ -12,7 +12,7 @@ from typing import IO, TextIO
 from audiocls.errors import DataError, SettingError
 from audiocls.files import escape
 
-SUFFIXES = (".csv", ".tsv", ".jsonl")
+SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl")
 SEPARATORS = ",;\t|"
 # What we read of a row, and the names that columns of it have elsewhere: ESC-50, UrbanSound8K,
 # FSD50K, BirdCLEF, DCASE, Raven and what is usual. The first that is there is taken; case, spaces,
@@ -39,6 +39,7 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
     "group": ("group",),
     "split": ("split",),
 }  # fmt: skip
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
@@ -71,7 +72,7 @@ def open_text(file: Path, encoding: str | None = None) -> TextIO:
 
 def legible(text: str, where: str) -> str:
     """`text`, if all its bytes were of the encoding that it was read in. Raises DataError."""
-    if any("\ud800" <= c <= "\udfff" for c in text):
+    if _SURROGATE.search(text):
         rule = "is not UTF-8; name the encoding of the table with `encoding`, for instance latin-1"
         raise DataError(f"{where}: {escape(text)} {rule}")
     return text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import operator
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from audiocls import _native
 from audiocls.engine._fallback import Decoding
 from audiocls.errors import LimitError, SettingError
+
+_EXCERPT_BLOCK = 1 << 18  # samples
 
 
 def load(
@@ -45,33 +48,60 @@ def load(
     except OSError as error:
         if size == 0 or not Path(name).is_file():
             raise
-        return _by_soundfile(name, rate, error)
+        return _joined(*_by_soundfile(name, rate, error))
 
 
 def blocks(
-    path: str | bytes | os.PathLike[str] | os.PathLike[bytes], sample_rate: int, n_samples: int
+    source: str | bytes | os.PathLike[str],
+    sample_rate: int,
+    n_samples: int,
+    stop: threading.Event | None = None,
 ) -> Iterator[NDArray[np.float32]]:
-    """The samples that :func:`load` gives, in pieces of about ``n_samples``: a recording of any
-    length in bounded memory. What only soundfile decodes is held whole.
+    """The samples that :func:`load` gives, in pieces: a recording of any length in bounded memory.
+
+    Args:
+        source: a path, or the bytes of a file.
+        sample_rate: rate to resample to, in Hz.
+        n_samples: about how many samples a piece has, at least 1.
+        stop: the work ends with an OSError soon after it is set.
+
+    Yields:
+        float32 samples, shape [n].
 
     Raises:
         SettingError, OSError: as :func:`load`, when that piece is reached.
     """
     rate = _checked_rate(sample_rate)
-    name = os.fsdecode(path)
-    size = Path(name).stat().st_size
+    encoded = source if isinstance(source, bytes) else os.fspath(source)
+    size = len(encoded) if isinstance(encoded, bytes) else Path(encoded).stat().st_size
     begun = False
     try:
-        reader = _native.Blocks(name, rate)
+        if isinstance(encoded, bytes):
+            reader = _native.Blocks.from_bytes(encoded, "recording", rate)
+        else:
+            reader = _native.Blocks(encoded, rate)
         while len(block := reader.read(n_samples)):
             begun = True
             yield block
     except OSError as error:
-        if begun or size == 0 or not Path(name).is_file():
+        regular = isinstance(encoded, bytes) or Path(encoded).is_file()
+        if begun or size == 0 or not regular:
             raise
-        samples, _ = _by_soundfile(name, rate, error)
-        for start in range(0, len(samples), n_samples):
-            yield samples[start : start + n_samples]
+        yield from _by_soundfile(encoded, rate, error, stop)[0]
+
+
+def excerpt(
+    source: str | bytes | os.PathLike[str], sample_rate: int, first: int, last: int
+) -> NDArray[np.float32]:
+    """Samples first … last - 1 of what :func:`load` gives, fewer where the recording ends; what
+    comes after them is not decoded. Raises as :func:`load`."""
+    at, found = 0, [np.zeros(0, np.float32)]
+    for block in blocks(source, sample_rate, _EXCERPT_BLOCK):
+        found.append(block[max(first - at, 0) : max(last - at, 0)])
+        at += len(block)
+        if at >= last:
+            break
+    return np.concatenate(found)
 
 
 def load_bytes(
@@ -84,7 +114,7 @@ def load_bytes(
     except OSError as error:
         if not data:
             raise
-        return _by_soundfile(data, rate, error)
+        return _joined(*_by_soundfile(data, rate, error))
 
 
 def probe(source: str | bytes, name: str = "recording") -> tuple[float, int, int]:
@@ -140,22 +170,48 @@ def resample(samples: ArrayLike, from_hz: int, to_hz: int) -> NDArray[np.float32
 
 
 def _by_soundfile(
-    source: str | bytes, sample_rate: int | None, engine: OSError
-) -> tuple[NDArray[np.float32], int]:
+    source: str | bytes,
+    sample_rate: int | None,
+    engine: OSError,
+    stop: threading.Event | None = None,
+) -> tuple[Iterator[NDArray[np.float32]], int]:
+    """Blocks of what only soundfile decodes, as they come from its process, and their rate in Hz.
+    None is kept: two bytes of Opus become 5,760 samples."""
     try:
-        with contextlib.closing(Decoding(source)) as decoding:
-            rate = decoding.sample_rate
-            samples = np.concatenate([np.zeros(0, np.float32), *decoding])
-        if samples.size == 0:
-            raise OSError("soundfile: holds no samples")
-        bad = np.flatnonzero(~np.isfinite(samples))
-        if bad.size:
-            raise OSError(f"soundfile: sample {bad[0]} is {samples[bad[0]]}: must be finite")
-        if sample_rate is None or sample_rate == rate:
-            return samples, rate
-        return _native.resample(samples, rate, sample_rate), sample_rate
+        decoding = Decoding(source, stop)
+    except OSError as error:
+        raise OSError(f"{engine}; {error}") from engine
+    rate = decoding.sample_rate if sample_rate is None else sample_rate
+    return _resampled(decoding, rate, engine), rate
+
+
+def _resampled(decoding: Decoding, rate: int, engine: OSError) -> Iterator[NDArray[np.float32]]:
+    try:
+        with contextlib.closing(decoding):
+            own = decoding.sample_rate
+            resampler = None if rate == own else _native.Resampler(own, rate)
+            n_samples = 0
+            for block in decoding:
+                bad = np.flatnonzero(~np.isfinite(block))
+                if bad.size:
+                    at, value = n_samples + bad[0], block[bad[0]]
+                    raise OSError(f"soundfile: sample {at} is {value}: must be finite")
+                n_samples += len(block)
+                yield block if resampler is None else resampler.push(block)
+            if not n_samples:
+                raise OSError("soundfile: holds no samples")
+            if resampler is not None:
+                yield resampler.finish()
     except (OSError, ValueError) as error:
         raise OSError(f"{engine}; {error}") from engine
+
+
+def _joined(pieces: Iterator[NDArray[np.float32]], rate: int) -> tuple[NDArray[np.float32], int]:
+    """All samples as one array, which grows in place: they are held once."""
+    samples = bytearray()
+    for piece in pieces:
+        samples += piece.data
+    return np.frombuffer(samples, np.float32), rate
 
 
 def _checked_rate(value: int | None, name: str = "sample_rate") -> int | None:

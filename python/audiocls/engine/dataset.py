@@ -1,5 +1,6 @@
 """The engine's data-set side, for those who make and keep stores and streams."""
 
+from audiocls._native import Cutter as Cutter
 from audiocls._native import Extraction as Extraction
 from audiocls._native import FileLock as FileLock
 from audiocls._native import Resampler as Resampler

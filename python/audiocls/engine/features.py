@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from audiocls import _native
 from audiocls.engine.audio import load
+from audiocls.engine.cut import Cut
 from audiocls.engine.spec import FeatureSpec
 from audiocls.errors import SettingError, unknown
 from audiocls.parallel import usable_cores
@@ -177,6 +178,24 @@ class Extractor:
             finally:
                 for future in waiting:
                     future.cancel()
+
+    def cutter(self, cut: Cut, at_once: int) -> _native.Cutter:
+        """What takes the samples of one recording, piece by piece, and gives the features of its
+        clips as they are complete; equal to those of `extract`.
+
+        Args:
+            cut: how the recording becomes clips.
+            at_once: most clips whose features are computed, and given, at a time.
+
+        Returns:
+            Its `push` takes float32 [samples] at `spec.sample_rate`. `push` and `finish` give a
+            list of (first samples int64 [n], features float32 [n, frames, features]), and raise
+            DataError if the recording gives no clip.
+
+        Raises:
+            SettingError: a clip or a hop without a sample.
+        """
+        return self._native.cutter(cut.to_json(), at_once)
 
     def stream(self) -> StreamingExtractor:
         """A stream at its beginning; any number may be open at once."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -102,8 +103,7 @@ class FeatureSpec:
     """What each feature has subtracted (and is divided by) over the frames of a clip, at last."""
 
     def __post_init__(self) -> None:
-        text = json.dumps(dataclasses.asdict(self), default=_plain)
-        checked = json.loads(_native.check_spec(text))
+        checked = json.loads(_native.check_spec(dump_fields(dataclasses.asdict(self))))
         for name, value in checked.items():
             object.__setattr__(self, name, value)
 
@@ -144,7 +144,7 @@ class FeatureSpec:
         Raises:
             SettingError: an unknown field or an invalid value.
         """
-        return cls.from_json(json.dumps(fields, default=_plain))
+        return cls.from_json(dump_fields(fields))
 
     def to_json(self) -> str:
         """All fields as one line of JSON."""
@@ -178,8 +178,13 @@ def _presets() -> dict[str, FeatureSpec]:
     return {name: FeatureSpec._of_engine(text) for name, text in _native.presets()}
 
 
+def dump_fields(fields: dict[str, Any]) -> str:
+    """Fields as JSON, as the engine reads them: it names the one that is not valid."""
+    plain = {name: _plain(value) for name, value in fields.items()}
+    return json.dumps(plain)
+
+
 def _plain(value: object) -> object:
-    """numpy scalars as JSON."""
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError
+    """numpy scalars as Python's; NaN and infinity, which JSON does not have, as text."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

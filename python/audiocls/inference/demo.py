@@ -15,27 +15,24 @@ import socket
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audiocls.classifier.description import UNKNOWN
-from audiocls.engine.audio import blocks
+from audiocls.engine.audio import blocks, excerpt
 from audiocls.engine.features import Extractor
 from audiocls.engine.spec import FeatureSpec
 from audiocls.errors import AudioclsError, reason
+from audiocls.inference.own_pages import HOST, LARGEST_UPLOAD, OwnPages
 from audiocls.inference.predict import Classifier, Prediction, Segment
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # pydub warns where there is no ffmpeg; the page needs none
     import gradio as gr
+    from gradio.utils import get_upload_folder
 
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Receive, Scope, Send
-
-HOST = "127.0.0.1"
-_NAMES = (HOST, "localhost")
 # Pictures have so many columns at most.
 COLUMNS = 900
 # Of a longer segment the beginning is heard.
@@ -81,7 +78,8 @@ class Overview:
     @classmethod
     def of(cls, path: str, duration_s: float) -> Overview:
         """Of a recording that lasts so long; in one pass, in pieces. Raises as `audio.load`."""
-        spec = FeatureSpec.preset("mel")
+        # Without `top_db`, which is known at the end only: frames would be held until then.
+        spec = FeatureSpec.preset("mel", top_db=None)
         extractor = Extractor(spec, threads=1)
         frames = extractor.stream()
         n_samples = max(1, round(duration_s * spec.sample_rate))
@@ -116,14 +114,9 @@ def cut_out(path: str, start_s: float, end_s: float) -> tuple[int, NDArray[np.in
     rate = FeatureSpec.preset("mel").sample_rate
     first = round(start_s * rate)
     last = min(round(end_s * rate), first + round(LONGEST_HEARD_S * rate))
-    at, found = 0, [np.zeros(0, np.float32)]
-    for block in blocks(path, rate, _BLOCK):
-        found.append(block[max(first - at, 0) : max(last - at, 0)])
-        at += len(block)
-        if at >= last:
-            break
+    found = excerpt(path, rate, first, last)
     # As int16: gradio would raise floats to full scale.
-    return rate, (np.clip(np.concatenate(found), -1, 1) * 32767).astype(np.int16)
+    return rate, (np.clip(found, -1, 1) * 32767).astype(np.int16)
 
 
 def build(
@@ -202,11 +195,16 @@ def serve(page: gr.Blocks, listening: socket.socket, began: Callable[[str], None
         pwa=False,
         mcp_server=False,
         enable_monitoring=False,
+        max_file_size=LARGEST_UPLOAD,
         css=_CSS,
     )
     config = uvicorn.Config(
-        _OwnPages(app), log_level="error", access_log=False, timeout_graceful_shutdown=1
+        OwnPages(app, get_upload_folder()),
+        log_level="error",
+        access_log=False,
+        timeout_graceful_shutdown=1,
     )
+    page.has_launched = True  # so that gradio checks paths, too
     began(f"http://{HOST}:{port}/")
     uvicorn.Server(config).run(sockets=[listening])
 
@@ -216,25 +214,6 @@ def listen(port: int) -> socket.socket:
     with contextlib.suppress(OSError):
         return socket.create_server((HOST, port))
     raise OSError(f"port {port} is in use or not allowed: give another, or 0 for any free one")
-
-
-class _OwnPages:
-    """Refuses what comes from pages of others: a name that leads here (DNS rebinding), or a form
-    or script elsewhere that sends here."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            headers = dict(scope["headers"])
-            host = headers.get(b"host", b"").decode("latin-1")
-            origin = headers.get(b"origin", f"http://{host}".encode("latin-1")).decode("latin-1")
-            if host.rpartition(":")[0] not in _NAMES or origin != f"http://{host}":
-                await send({"type": "http.response.start", "status": 403, "headers": []})
-                await send({"type": "http.response.body", "body": b"not from this machine"})
-                return
-        await self.app(scope, receive, send)
 
 
 def _shown(

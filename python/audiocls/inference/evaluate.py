@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 
 from audiocls.classifier.answers import answers, closed_set
 from audiocls.classifier.description import UNKNOWN
-from audiocls.engine.audio import load_bytes
 from audiocls.errors import AudioclsError, DataError, SettingError
-from audiocls.inference.clips import BATCH
-from audiocls.inference.predict import Classifier
+from audiocls.inference.predict import BATCH, Classifier
 from audiocls.scores import metrics
 
 if TYPE_CHECKING:
+    from audiocls.data.labelling import Labelling
     from audiocls.data.recordings import Listing, Recording
     from audiocls.store.store import Store
 
@@ -44,7 +43,7 @@ def of_store(classifier: Classifier, store: Store) -> Iterator[Judged]:
     wanted = classifier.description
     for name, has, takes in (
         ("spec", store.spec, wanted.spec),
-        ("clip_s", store.clip_s, wanted.clip_s),
+        ("clip_s", store.cut.clip_s, wanted.cut.clip_s),
     ):
         if has != takes:
             rule = f"its {name} is not that of the model's training data: give the recordings"
@@ -79,8 +78,7 @@ def of_recordings(classifier: Classifier, listing: Listing) -> Iterator[Judged]:
         if listing.files[recording.id] is None:
             assert listing.read is not None
             try:
-                samples, _ = load_bytes(*listing.read(recording.id), classifier.sample_rate)
-                (answer,) = classifier.recordings([samples])
+                (answer,) = classifier.recordings([listing.read(recording.id)[0]])
             except (AudioclsError, OSError) as error:
                 answer = error
         else:
@@ -229,12 +227,13 @@ def _mistakes(
     ]
 
 
-def opened(data: str | Path) -> Store | Listing:
-    """A feature store, or the recordings of a data set."""
+def opened(data: str | Path, labelling: Labelling | None = None) -> Store | Listing:
+    """A feature store, or the recordings of a data set with the labels that `labelling` finds."""
+    from audiocls.data.labelling import Labelling
     from audiocls.data.listing import list_recordings
     from audiocls.store.place import is_store
     from audiocls.store.store import open_store
 
     if is_store(data):
         return open_store(data)
-    return list_recordings(data)
+    return list_recordings(data, labelling=labelling or Labelling())

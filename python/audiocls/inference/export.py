@@ -55,7 +55,8 @@ def export(model: str | Path, out: str | Path, weights: str = "float32") -> dict
         raise SettingError("out", str(out), "is a folder; the file to write is needed")
     classifier = Classifier.load(model)
     about = classifier.description
-    n_samples = round((about.clip_s or 1.0) * classifier.sample_rate)
+    # Any length will do for a network that takes any.
+    n_samples = about.cut.clip_len(classifier.sample_rate) or classifier.sample_rate
     module = _Waveform(trained.Classifier.load(classifier.path))
     free = takes_any_length(about)
     axes = ("batch", "samples") if free else ("batch",)
@@ -64,9 +65,11 @@ def export(model: str | Path, out: str | Path, weights: str = "float32") -> dict
         "classes": classifier.classes_,
         "threshold": about.threshold,
         "sample_rate": classifier.sample_rate,
-        "clip_s": about.clip_s,
-        "hop_s": about.hop_s,
-        "short": about.short,
+        "clip_s": about.cut.clip_s,
+        "clip_samples": about.cut.clip_len(classifier.sample_rate),
+        "hop_s": about.cut.hop_s,
+        "hop_samples": about.cut.hop_len(classifier.sample_rate),
+        "short": about.cut.short,
         "architecture": about.architecture,
         "spec": about.spec.to_dict(),
         "audiocls": __version__,

@@ -1,32 +1,48 @@
-"""From features to probabilities: onnxruntime on a model's graph, or torch where it has none."""
+"""From features to probabilities or embeddings: onnxruntime on a model's graph, or torch where it
+has none."""
 
 from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocls.classifier.description import NETWORK, WEIGHTS, Description, WeightsHeader
+from audiocls.classifier.description import (
+    EMBEDDING,
+    NETWORK,
+    WEIGHTS,
+    Description,
+    WeightsHeader,
+)
 from audiocls.errors import DataError
 from audiocls.parallel import usable_cores
 
-# float32 [n, frames, n_features] → float [n, n_classes]; any number of threads may call it at once.
-Network = Callable[[NDArray[np.float32]], NDArray[np.floating]]
+# float32 [n, frames, n_features] → a row a clip; any number of threads may call it at once.
+Compute = Callable[[NDArray[np.float32]], NDArray[np.floating]]
+
+
+@dataclass(frozen=True)
+class Network:
+    """What a model computes of the features of clips."""
+
+    probabilities: Compute  # float [n, n_classes]
+    embedder: Callable[[], Compute]  # what gives float [n, size]; raises DataError if it cannot
+
+    def __call__(self, x: NDArray[np.float32]) -> NDArray[np.floating]:
+        """Probabilities."""
+        return self.probabilities(x)
 
 
 def load_network(folder: Path, description: Description, threads: int | None = None) -> Network:
     """The network of a model folder. Raises DataError where it is missing or damaged."""
     if (folder / NETWORK).is_file():
         return _by_onnxruntime(folder, description, threads or usable_cores())
-    if importlib.util.find_spec("torch") is None:
-        raise DataError(
-            f"{str(folder)!r} has no {NETWORK}, and without it a model needs torch: "
-            "pip install 'audiocls[train]'"
-        )
-    return _by_torch(folder)
+    return _by_torch(folder, f"has no {NETWORK}, and without it a model needs torch")
 
 
 def _by_onnxruntime(folder: Path, description: Description, threads: int) -> Network:
@@ -47,7 +63,7 @@ def _by_onnxruntime(folder: Path, description: Description, threads: int) -> Net
         raise DataError(f"{str(file)!r} is damaged: {_first_line(error)}") from None
     if session.get_modelmeta().custom_metadata_map.get("weights_header") != header.identity:
         raise DataError(f"{str(file)!r} belongs to other weights than those beside it")
-    (given,), (result,) = session.get_inputs(), session.get_outputs()
+    (given,), (result, *further) = session.get_inputs(), session.get_outputs()
     takes, gives = given.shape[-1], result.shape[-1]
     if (takes, gives) != (description.input_shape[1], len(description.classes)):
         raise DataError(
@@ -55,28 +71,37 @@ def _by_onnxruntime(folder: Path, description: Description, threads: int) -> Net
             f"the model has {description.input_shape[1]} and {len(description.classes)}"
         )
 
-    def network(x: NDArray[np.float32]) -> NDArray[np.floating]:
-        probabilities: NDArray[np.floating] = session.run(None, {given.name: x})[0]
-        return probabilities
+    def compute(output: str, x: NDArray[np.float32]) -> NDArray[np.floating]:
+        rows: NDArray[np.floating] = session.run([output], {given.name: x})[0]
+        return rows
 
-    return network
+    def embedder() -> Compute:
+        if any(output.name == EMBEDDING for output in further):
+            return partial(compute, EMBEDDING)
+        older = f"has a {NETWORK} of an earlier version: to embed with it needs torch"
+        return _by_torch(folder, older).embedder()
+
+    return Network(partial(compute, result.name), embedder)
 
 
-def _by_torch(folder: Path) -> Network:
+def _by_torch(folder: Path, why: str) -> Network:
+    if importlib.util.find_spec("torch") is None:
+        raise DataError(f"{str(folder)!r} {why}: pip install 'audiocls[train]'")
     import torch
 
     from audiocls.classifier.model import Classifier
 
     classifier = Classifier.load(folder)
 
-    def network(x: NDArray[np.float32]) -> NDArray[np.floating]:
+    def compute(
+        function: Callable[[torch.Tensor], torch.Tensor], x: NDArray[np.float32]
+    ) -> NDArray[np.floating]:
         with torch.inference_mode():
-            probabilities: NDArray[np.floating] = classifier.probabilities(
-                torch.from_numpy(x)
-            ).numpy()
-        return probabilities
+            rows: NDArray[np.floating] = function(torch.from_numpy(x)).numpy()
+        return rows
 
-    return network
+    embed = partial(compute, classifier.embed)
+    return Network(partial(compute, classifier.probabilities), lambda: embed)
 
 
 def _first_line(error: Exception) -> str:

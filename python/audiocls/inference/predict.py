@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import itertools
 import os
 import threading
 import warnings
@@ -12,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,16 +19,21 @@ from numpy.typing import ArrayLike, NDArray
 from audiocls.classifier.answers import answers
 from audiocls.classifier.description import Description, model_folder, read_description
 from audiocls.engine.audio import blocks, resample
+from audiocls.engine.cut import Cut
+from audiocls.engine.dataset import Cutter, clip_shape
 from audiocls.engine.features import Extractor
 from audiocls.engine.level import clip_levels
 from audiocls.errors import AudioclsError, DataError, SettingError
-from audiocls.inference.clips import Cut
-from audiocls.inference.network import Network, load_network
+from audiocls.inference.network import Compute, Network, load_network
 from audiocls.parallel import usable_cores
 from audiocls.scores import metrics
 
-# A path, or float or int16 samples [n] at the model's rate.
-Source = str | os.PathLike[str] | NDArray[Any]
+# A path, the bytes of a file, or float or int16 samples [n] at the model's rate.
+Source = str | os.PathLike[str] | bytes | NDArray[Any]
+# Where clips start, in samples, int64 [n]; and their features, float32 [n, frames, n_features].
+Batch = tuple[NDArray[np.int64], NDArray[np.float32]]
+# Clips whose features are computed, and given to the network, at once.
+BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,33 @@ class Prediction:
         return segments
 
 
+@dataclass(frozen=True)
+class Embedding:
+    """One recording as numbers: what the last layer of the network is given."""
+
+    clips: NDArray[np.float32]  # [n_clips, size]
+    starts_s: NDArray[np.float64]  # where they start, [n_clips]
+    counts: NDArray[np.bool_]  # which of them count, [n_clips]
+
+    @property
+    def whole(self) -> NDArray[np.float32]:
+        """[size]: the mean over the clips that count."""
+        mean: NDArray[np.float32] = self.clips[self.counts].mean(axis=0)
+        return mean
+
+
+class _Heard(NamedTuple):
+    """What was computed of the clips of one recording."""
+
+    rows: NDArray[np.float64]  # [n_clips, …]
+    starts_s: NDArray[np.float64]
+    counts: NDArray[np.bool_]
+    duration_s: float
+
+
+Answer = TypeVar("Answer")
+
+
 class Classifier:
     """A saved model; any number of threads may use one at once.
 
@@ -107,7 +138,7 @@ class Classifier:
         self, path: str | os.PathLike[str], description: Description, network: Network
     ) -> None:
         self.path, self.description, self.network = Path(path), description, network
-        self._cut = Cut.of(description)
+        self._cut = self.cut()
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], threads: int | None = None) -> Classifier:
@@ -148,7 +179,7 @@ class Classifier:
     def predict_proba(self, sources: Iterable[Source]) -> NDArray[np.float64]:
         """Probabilities of recordings, [n, n_classes], a row a recording.
 
-        sources: paths, and arrays [samples] at `sample_rate`: float, or int16.
+        sources: paths, bytes of files, and arrays [samples] at `sample_rate`: float, or int16.
 
         Raises OSError for a file that cannot be decoded; DataError, naming it, for a recording that
         gives no clip; SettingError for an array of another shape or type, or with a NaN.
@@ -189,23 +220,62 @@ class Classifier:
 
         Raises SettingError for an impossible `hop_s`.
         """
-        cut = self._cut if hop_s is None else Cut.of(self.description, hop_s)
+        cut = self._cut if hop_s is None else self.cut(hop_s)
+        return self._each(sources, cut, threads, self._predict)
+
+    def embed(self, sources: Iterable[Source], clips: bool = False) -> NDArray[np.float32]:
+        """Recordings as numbers, [n, size]: what the last layer of the network is given; alike
+        where sounds are alike. A row a recording, the mean over those of its clips that count in
+        its answer; or with `clips` a row a clip.
+
+        sources: as for `predict_proba`, and so are the errors raised; DataError too where a model
+        of an earlier version has no embeddings without torch.
+        """
+        rows = []
+        for found in self.embeddings(_sources(sources)):
+            if isinstance(found, Exception):
+                raise found
+            rows.append(found.clips if clips else found.whole[np.newaxis])
+        if not rows:
+            raise SettingError("sources", "[]", "must hold a recording")
+        return np.concatenate(rows)
+
+    def embeddings(
+        self, sources: Sequence[Source], threads: int | None = None
+    ) -> Iterator[Embedding | Exception]:
+        """The embedding of each recording, in order; or why there is none, as `recordings`."""
+        compute = self.network.embedder()
+
+        def embed(*given: Any) -> Embedding:
+            heard = self._hear(compute, *given)
+            return Embedding(heard.rows.astype(np.float32), heard.starts_s, heard.counts)
+
+        return self._each(sources, self._cut, threads, embed)
+
+    def _each(
+        self,
+        sources: Sequence[Source],
+        cut: Cut,
+        threads: int | None,
+        answer: Callable[[Source, Cut, Extractor, threading.Event], Answer],
+    ) -> Iterator[Answer | Exception]:
+        """What `answer` says of each recording, or why it cannot; a few recordings at a time."""
         threads = threads or usable_cores()
         # One recording alone has the cores for its features.
         extractor = self.extractor(max(1, threads // max(len(sources), 1)))
         stop = threading.Event()
 
-        def predict(source: Source) -> Prediction | Exception:
+        def one(source: Source) -> Answer | Exception:
             try:
-                return self._predict(source, cut, extractor, stop)
+                return answer(source, cut, extractor, stop)
             except (AudioclsError, OSError) as error:
                 return error
 
-        waiting: collections.deque[Future[Prediction | Exception]] = collections.deque()
+        waiting: collections.deque[Future[Answer | Exception]] = collections.deque()
         with ThreadPoolExecutor(threads) as pool:
             try:
                 for source in sources:
-                    waiting.append(pool.submit(predict, source))
+                    waiting.append(pool.submit(one, source))
                     # A few ahead, so that nobody waits; not all, so that memory stays bounded.
                     if len(waiting) > 2 * threads:
                         yield waiting.popleft().result()
@@ -216,6 +286,28 @@ class Classifier:
                 for future in waiting:
                     future.cancel()
 
+    def cut(self, hop_s: float | None = None) -> Cut:
+        """How it cuts recordings: as the training data were, with another hop if one is given.
+
+        Raises SettingError for an impossible hop, DataError where the clips do not fit the network.
+        """
+        spec, own = self.description.spec, self.description.cut
+        frames, features = self.description.input_shape
+        taken = [features] if frames is None else [frames, features]
+        try:
+            if (shape := clip_shape(spec.to_json(), own.to_json(), "float32")) != taken:
+                raise ValueError(f"clips give {shape}, the network takes {taken}")
+        except ValueError as error:
+            raise DataError(f"model.json contradicts itself: {error}") from None
+        if hop_s is None:
+            return own
+        if own.clip_s == 0:
+            rule = "the model takes whole recordings, so there are no clips to start"
+            raise SettingError("hop_s", hop_s, rule)
+        cut = own.replace(hop_s=hop_s)
+        cut.hop_len(self.sample_rate)  # It has a sample.
+        return cut
+
     def extractor(self, threads: int) -> Extractor:
         """What makes the model's features."""
         with warnings.catch_warnings():
@@ -225,28 +317,46 @@ class Classifier:
     def _predict(
         self, source: Source, cut: Cut, extractor: Extractor, stop: threading.Event
     ) -> Prediction:
-        recording = cut.begin(extractor)
+        heard = self._hear(self.network, source, cut, extractor, stop)
+        return Prediction(
+            classes=self.classes_,
+            probabilities=heard.rows,
+            starts_s=heard.starts_s,
+            duration_s=heard.duration_s,
+            clip_s=cut.clip_len(self.sample_rate) / self.sample_rate,
+            hop_s=cut.hop_len(self.sample_rate) / self.sample_rate,
+            counts=heard.counts,
+        )
+
+    def _hear(
+        self,
+        compute: Compute,
+        source: Source,
+        cut: Cut,
+        extractor: Extractor,
+        stop: threading.Event,
+    ) -> _Heard:
+        """What is computed of the clips of one recording."""
+        rate = self.sample_rate
+        clip_len, hop_len = cut.clip_len(rate), cut.hop_len(rate)
+        # Samples worth pushing at once.
+        block_len = max(clip_len, BATCH * hop_len) if clip_len else 1 << 18
+        cutter = extractor.cutter(cut, BATCH)
         starts, rows, levels = [], [], []
-        pieces = _pieces(source, self.sample_rate, cut.block_len)
-        batches = (batch for piece in pieces for batch in recording.push(piece))
-        name = repr(os.fspath(source)) if not isinstance(source, np.ndarray) else "the recording"
+        named = isinstance(source, (str, os.PathLike))
+        name = repr(os.fspath(source)) if named else "the recording"
         try:
-            for at, features in itertools.chain(batches, recording.finish()):
-                if stop.is_set():
-                    raise DataError("interrupted")
+            for at, features in _batches(cutter, _pieces(source, rate, block_len, stop)):
                 starts.append(at)
-                rows.append(np.asarray(self.network(features), np.float64))
+                rows.append(np.asarray(compute(features), np.float64))
                 levels.append(self.levels(features))
         except DataError as error:
             raise DataError(f"{name} {error}") from None
-        return Prediction(
-            classes=self.classes_,
-            probabilities=np.concatenate(rows),
-            starts_s=np.concatenate(starts) / self.sample_rate,
-            duration_s=recording.n_samples / self.sample_rate,
-            clip_s=cut.clip_len / self.sample_rate,
-            hop_s=cut.hop_len / self.sample_rate,
-            counts=self.counts(np.concatenate(levels)),
+        return _Heard(
+            np.concatenate(rows),
+            np.concatenate(starts) / rate,
+            self.counts(np.concatenate(levels)),
+            cutter.n_samples / rate,
         )
 
     def levels(self, features: NDArray[Any]) -> NDArray[np.float64]:
@@ -270,10 +380,28 @@ def _sources(sources: Iterable[Source]) -> list[Source]:
     return list(sources)
 
 
-def _pieces(source: Source, rate: int, n_samples: int) -> Iterator[NDArray[np.float32]]:
-    """The samples of a recording, in pieces."""
-    if isinstance(source, (str, os.PathLike)):
-        yield from blocks(source, rate, n_samples)
+def _batches(cutter: Cutter, pieces: Iterator[NDArray[np.float32]]) -> Iterator[Batch]:
+    """The clips of a recording that comes in pieces."""
+    for piece in pieces:
+        yield from cutter.push(piece)
+    yield from cutter.finish()
+
+
+def _pieces(
+    source: Source, rate: int, n_samples: int, stop: threading.Event
+) -> Iterator[NDArray[np.float32]]:
+    """The samples of a recording, in pieces, until `stop` is set."""
+    for piece in _samples(source, rate, n_samples, stop):
+        if stop.is_set():
+            raise DataError("interrupted")
+        yield piece
+
+
+def _samples(
+    source: Source, rate: int, n_samples: int, stop: threading.Event
+) -> Iterator[NDArray[np.float32]]:
+    if isinstance(source, (str, bytes, os.PathLike)):
+        yield from blocks(source, rate, n_samples, stop)
         return
     samples = np.asarray(source)
     if samples.ndim != 1:

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from audiocls.classifier.answers import answers
 from audiocls.engine.dataset import Resampler
 from audiocls.errors import DataError, SettingError, unknown
-from audiocls.inference.clips import Batch, Cut
-from audiocls.inference.predict import Classifier
+from audiocls.inference.predict import BATCH, Batch, Classifier
 
 # How samples lie in a pipe, little-endian, and what full scale is.
 SAMPLE_TYPES = {
@@ -55,7 +54,7 @@ class Stream:
         hop_s: float | None = None,
         threshold: float | None = None,
     ) -> None:
-        if classifier.description.clip_s == 0:
+        if classifier.description.cut.clip_s == 0:
             rule = "takes whole recordings, and a stream has no end: train on clips"
             raise SettingError("model", str(classifier.path), rule)
         self._classifier = classifier
@@ -64,9 +63,9 @@ class Stream:
         self._resampler = None
         if rate != classifier.sample_rate:
             self._resampler = Resampler(rate, classifier.sample_rate)
-        cut = Cut.of(classifier.description, hop_s)
-        self._clip_s = cut.clip_len / classifier.sample_rate
-        self._clips = cut.begin(classifier.extractor(threads=1))
+        cut = classifier.cut(hop_s)
+        self._clip_s = cut.clip_len(classifier.sample_rate) / classifier.sample_rate
+        self._cutter = classifier.extractor(threads=1).cutter(cut, BATCH)
         self._n_samples = 0
 
     def push(self, samples: NDArray[np.float32]) -> Iterator[Heard]:
@@ -76,7 +75,7 @@ class Stream:
         """
         finite = np.isfinite(samples)
         n = len(samples) if finite.all() else int(np.argmin(finite))
-        yield from self._heard(self._clips.push(self._resampled(samples[:n])))
+        yield from self._heard(self._cutter.push(self._resampled(samples[:n])))
         self._n_samples += n
         if n < len(samples):
             bad = f"sample {self._n_samples} of the stream is {samples[n]}"
@@ -85,16 +84,16 @@ class Stream:
     def finish(self) -> Iterator[Heard]:
         """What remains at the end; DataError where the stream gave no clip."""
         if self._resampler is not None:
-            yield from self._heard(self._clips.push(self._resampler.finish()))
+            yield from self._heard(self._cutter.push(self._resampler.finish()))
         try:
-            yield from self._heard(self._clips.finish())
+            yield from self._heard(self._cutter.finish())
         except DataError as error:
             raise DataError(f"the stream {error}") from None
 
     def _resampled(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         return samples if self._resampler is None else self._resampler.push(samples)
 
-    def _heard(self, batches: Iterator[Batch]) -> Iterator[Heard]:
+    def _heard(self, batches: list[Batch]) -> Iterator[Heard]:
         for starts, features in batches:
             p = self._classifier.network(features)
             labels, best = answers(p, self._classifier.classes_, self._threshold)

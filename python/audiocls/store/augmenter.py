@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocls.data.listing.folder import list_folder
-from audiocls.engine.audio import load
+from audiocls.engine.audio import excerpt
 from audiocls.engine.augmentation import (
     FOLDERS,
     NOTHING,
@@ -25,6 +25,7 @@ from audiocls.engine.augmentation import (
     NativeAugmenter,
     settings_of,
 )
+from audiocls.engine.cut import Cut
 from audiocls.errors import SettingError
 from audiocls.parallel import usable_cores
 
@@ -39,13 +40,12 @@ MOST_SAMPLES = 1 << 28
 
 
 class Augmenter:
-    """Augments clips of `clip_s` seconds as `augmentation` says and extracts their
-    features; None changes nothing.
+    """Augments clips as `augmentation` says and extracts their features; None changes nothing.
 
     impulses, noises: the user's impulse responses and background recordings, float32 [samples] at
     the sample rate of `spec`; default those in the folders that it names, and without such
-    synthetic ones. short: pad or repeat, what becomes of recordings shorter than a clip. threads:
-    default all cores.
+    synthetic ones. cut: how long clips are, and what becomes of shorter recordings, by default
+    `Cut()`; `clip_s` and `short` replace its fields. threads: default all cores.
 
     Raises:
         SettingError: an invalid field of the augmentation, a clip too short for a frame, an impulse
@@ -58,17 +58,19 @@ class Augmenter:
         spec: FeatureSpec,
         augmentation: Augmentation | None,
         *,
-        clip_s: float = 0.5,
-        short: str = "pad",
+        cut: Cut | None = None,
+        clip_s: float | None = None,
+        short: str | None = None,
         seed: int = 0,
         threads: int | None = None,
         impulses: Sequence[NDArray[np.float32]] = (),
         noises: Sequence[NDArray[np.float32]] = (),
     ) -> None:
-        self.spec, self.short = spec, short
-        self.clip_samples = round(clip_s * spec.sample_rate)
+        self.spec = spec
+        cut = (cut or Cut()).replace(clip_s=clip_s, short=short)
+        self.clip_samples = cut.clip_len(spec.sample_rate)
         if self.clip_samples < 1:
-            raise SettingError("clip_s", clip_s, "must hold a sample")
+            raise SettingError("clip_s", cut.clip_s, "must hold a sample")
         # Scripts hand a whole recipe; what is done to waveforms is a part of it.
         augmentation = getattr(augmentation, "waveform", augmentation) or NOTHING
         settings = settings_of(augmentation)
@@ -76,7 +78,7 @@ class Augmenter:
             spec.to_json(),
             json.dumps({**settings, "seed": seed}),
             self.clip_samples,
-            short=short,
+            short=cut.short,
             threads=usable_cores() if threads is None else threads,
             impulses=list(impulses) or _sounds("impulses", augmentation.impulses, spec.sample_rate),
             noises=list(noises) or _sounds("noises", augmentation.noises, spec.sample_rate),
@@ -132,23 +134,17 @@ class Augmenter:
         out: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
         """The same without augmentation, from clips that start at sample `starts`, int64 [n], of
-        their recording: with `grid`, what a store of features holds."""
+        their recording: with `Cut.grid`, what a store of features holds."""
         arrays, spans = self._samples(store, indices)
         out = self._out(len(indices), out)
         self._native.plain(arrays, spans, np.ascontiguousarray(starts, np.int64), out)
         return out
 
-    def grid(self, store: Store, hop_s: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The clips of a store of features that were cut every `hop_s` seconds: int64 [m] index in
-        the store of samples, int64 [m] first sample."""
+    def lengths(self, store: Store) -> NDArray[np.int64]:
+        """int64 [n]: samples of each recording in a store of samples. Raises as `batch`."""
         _, spans = self._samples(store, np.arange(len(store)))
-        lengths = spans[:, 2] - spans[:, 1]
-        hop = round(hop_s * self.spec.sample_rate)
-        short = 0 if self.short == "drop" else 1
-        n = np.where(lengths < self.clip_samples, short, (lengths - self.clip_samples) // hop + 1)
-        indices = np.repeat(np.arange(len(store)), n)
-        within = np.arange(len(indices)) - np.repeat(np.cumsum(n) - n, n)
-        return indices, within * hop
+        lengths: NDArray[np.int64] = spans[:, 2] - spans[:, 1]
+        return lengths
 
     def _samples(
         self, store: Store, indices: NDArray[np.int64]
@@ -193,7 +189,7 @@ def _sounds(field: str, folder: str | None, sample_rate: int) -> list[NDArray[np
     room = MOST_SAMPLES
     for file in sorted(files, key=os.fsencode):
         try:
-            samples, _ = load(file, sample_rate)
+            samples = excerpt(file, sample_rate, 0, room + 1)
         except OSError as error:
             raise SettingError(
                 field, folder, f"holds a recording that is broken: {error}"

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocls.engine.augmentation import Augmentation
+from audiocls.engine.cut import Cut
 from audiocls.engine.spec import FeatureSpec
 from audiocls.errors import SettingError
 from audiocls.store.augmenter import Augmenter
@@ -19,28 +20,24 @@ from audiocls.store.store import Store
 class ComputedStore(Store):
     """What `extract` with the same settings would have stored, of the recordings in `samples`.
 
-    clip_s, hop_s: of the grid of clips. Raises SettingError where `samples` holds features, has
-    another sample rate than `spec`, or was cut into clips already.
+    cut: of the grid of clips. Raises SettingError where `samples` holds features, has another
+    sample rate than `spec`, or was cut into clips already.
     """
 
-    def __init__(
-        self, samples: Store, spec: FeatureSpec, feature: str, clip_s: float, hop_s: float
-    ) -> None:
-        if samples.spec.kind == "samples" and samples.clip_s > 0:
+    def __init__(self, samples: Store, spec: FeatureSpec, feature: str, cut: Cut) -> None:
+        if samples.spec.kind == "samples" and samples.cut.clip_s > 0:
             rule = "must hold whole recordings: extract samples with `clip_s` 0"
-            raise SettingError("clip_s", samples.clip_s, rule)
-        if hop_s <= 0:
-            raise SettingError("hop_s", hop_s, "must be > 0")
+            raise SettingError("clip_s", samples.cut.clip_s, rule)
         self.whole = samples
         self._within: NDArray[np.int64]  # which recording of the samples each clip is cut from
         self._start: NDArray[np.int64]  # its first sample there
-        self._plain = Augmenter(spec, None, clip_s=clip_s, short=samples.about["short"])
-        self._within, self._start = self._plain.grid(samples, hop_s)
+        self._plain = Augmenter(spec, None, cut=cut)
+        lengths = self._plain.lengths(samples)
+        self._within, self._start = cut.grid(lengths, spec.sample_rate)
         about = samples.about | {
             "spec": spec.to_dict(),
             "feature": feature,
-            "clip_s": clip_s,
-            "hop_s": hop_s,
+            **cut.to_dict(),
             "counts": samples.counts | {"clips": len(self._within)},
             "shape": [len(self._within), *self._plain.clip_shape],
             "dtype": "float32",
@@ -60,13 +57,12 @@ class ComputedStore(Store):
     @cached_property
     def identity(self) -> str:
         """SHA-256 over what the samples are of, and how features are made of them."""
-        about = f"{self.whole.identity} {self.spec.to_json()} {self.clip_s} {self.hop_s}"
+        about = f"{self.whole.identity} {self.spec.to_json()} {self.cut.clip_s} {self.cut.hop_s}"
         return hashlib.sha256(about.encode()).hexdigest()
 
     def augmenter(self, augmentation: Augmentation | None, seed: int) -> Augmenter:
         """What makes clips of these recordings for training."""
-        short = self.about["short"]
-        return Augmenter(self.spec, augmentation, clip_s=self.clip_s, short=short, seed=seed)
+        return Augmenter(self.spec, augmentation, cut=self.cut, seed=seed)
 
     def recording_index(self, clips: NDArray[np.int64]) -> NDArray[np.int64]:
         """Which rows of `whole` the clips are cut from."""

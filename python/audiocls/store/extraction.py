@@ -20,9 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from audiocls import __version__
+from audiocls.data.labelling import Labelling
 from audiocls.data.listing import list_recordings
+from audiocls.data.listing.notices import hints
 from audiocls.data.recordings import Listing, Recording
 from audiocls.engine._fallback import Decoding
+from audiocls.engine.cut import Cut
 from audiocls.engine.dataset import Extraction, clip_shape
 from audiocls.engine.spec import FeatureSpec
 from audiocls.errors import DataError, LimitError, SettingError, unknown
@@ -51,7 +54,6 @@ SHARD_BYTES = 64 << 20
 # every one, and no document is longer than 64 MiB.
 MOST_SHARDS = 1 << 15
 
-SHORT = ("pad", "repeat", "drop")
 DTYPES = ("float32", "float16", "int16")
 
 
@@ -72,31 +74,34 @@ def extract(
     out: str | Path | None = None,
     *,
     name: str | None = None,
+    cut: Cut | None = None,
     clip_s: float | None = None,
-    hop_s: float = 0.5,
-    short: str = "pad",
-    min_rms: float = 0.0,
+    hop_s: float | None = None,
+    short: str | None = None,
+    min_rms: float | None = None,
     dtype: str | None = None,
     threads: int | None = None,
     restart: bool = False,
     accept_failures: bool = False,
     inside_only: bool = False,
-    label_separator: str | None = None,
+    labelling: Labelling | None = None,
     progress: Callable[[Progress], None] | None = None,
     notice: Callable[[str], None] | None = None,
+    **labels: Any,
 ) -> Store:
     """Extracts the features of all recordings of `data` into the store `out`, and opens it; where
     `out` is a URL, in a copy in `bucket.cache_folder`, which is sent at the end.
 
     `data` is anything that `data.listing.list_recordings` takes; `feature` a preset or a spec
-    (called `name`, by default "custom"); `out` defaults to features/NAME. Clips of `clip_s` seconds
-    (default 0.5) start every `hop_s` seconds; with `clip_s=0`, the default of kind samples, each
-    recording is one clip of its own length. `dtype` is float32 (default) or float16, of samples
-    int16 (default) or float32. A
-    last window that is not full is left out; a recording shorter than one clip is padded with
-    zeros, repeated or dropped, as `short` says. Clips whose root mean square is below `min_rms`
-    (full scale: 1) are left out. label_separator: what stands between the labels of a recording
-    that has several, such as ";"; the store then has the task `several`.
+    (called `name`, by default "custom"); `out` defaults to features/NAME. `cut` says how recordings
+    become clips, by default `Cut()`, or `Cut(clip_s=0)`, whole recordings, for kind samples;
+    `clip_s`, `hop_s`, `short` and `min_rms` replace its fields. `dtype` is float32 (default) or
+    float16, of samples int16 (default) or float32.
+
+    labelling: where the labels stand; `labels` are fields of it, such as label_by="species" or
+    label_separator=";". Of recordings with labelled stretches only the clips that have a label are
+    stored, or all if there is a `background`. The store has the task `several` if a clip may have
+    several labels.
 
     A recording that cannot be used is named in failures.csv, and nothing else is lost; but where a
     class loses all of its recordings, or more than half of all fail, the store stays unfinished
@@ -114,6 +119,7 @@ def extract(
         data,
         feature,
         name=name,
+        cut=cut,
         clip_s=clip_s,
         hop_s=hop_s,
         short=short,
@@ -121,7 +127,8 @@ def extract(
         dtype=dtype,
         threads=threads,
         inside_only=inside_only,
-        label_separator=label_separator,
+        labelling=labelling,
+        **labels,
     )
     out = out if out is not None else Path("features") / work.about["feature"]
     recordings, shards = work.listing.recordings, work.shards
@@ -230,7 +237,7 @@ class Work:
 
     about: dict[str, Any]  # how store.json begins
     spec: FeatureSpec
-    settings: dict[str, Any]  # of the engine
+    cut: Cut
     row_shape: list[int]
     listing: Listing
     threads: int
@@ -272,56 +279,59 @@ def plan(
     feature: str | FeatureSpec,
     *,
     name: str | None = None,
+    cut: Cut | None = None,
     clip_s: float | None = None,
-    hop_s: float = 0.5,
-    short: str = "pad",
-    min_rms: float = 0.0,
+    hop_s: float | None = None,
+    short: str | None = None,
+    min_rms: float | None = None,
     dtype: str | None = None,
     threads: int | None = None,
     inside_only: bool = False,
-    label_separator: str | None = None,
+    labelling: Labelling | None = None,
+    **labels: Any,
 ) -> Work:
     """Checks the settings, then lists the data. Parameters and errors are those of `extract`."""
     spec = FeatureSpec.preset(feature) if isinstance(feature, str) else feature
     samples = spec.kind == "samples"
-    if clip_s is None:
-        clip_s = 0.0 if samples else 0.5
+    cut = cut or (Cut(clip_s=0) if samples else Cut())
+    cut = cut.replace(clip_s=clip_s, hop_s=hop_s, short=short, min_rms=min_rms)
     if dtype is None:
         dtype = "int16" if samples else "float32"
     if threads is not None and threads < 1:
         raise SettingError("threads", threads, "must be >= 1")
-    settings = {
-        "clip_s": float(clip_s),
-        "hop_s": float(hop_s),
-        "short": short,
-        "min_rms": float(min_rms),
-        "dtype": dtype,
-    }
-    row_shape = _clip_shape(spec, settings)
-    listing = list_recordings(data, inside_only=inside_only, label_separator=label_separator)
-    if not listing.recordings:
-        raise DataError(f"{listing.root}: holds no recordings ({listing.n_ignored} other files)")
+    if dtype not in DTYPES:
+        raise unknown("dtype", str(dtype), DTYPES)
+    row_shape = clip_shape(spec.to_json(), cut.to_json(), dtype)
+    labelling = replace(labelling or Labelling(), **labels)
+    listing = list_recordings(data, labelling=labelling, inside_only=inside_only)
+    _check_listing(listing)
     about = {
         "format": FORMAT,
         "version": VERSION,
         "engine": __version__,
         "feature": name or (feature if isinstance(feature, str) else "custom"),
         "spec": spec.to_dict(),
-        **settings,
+        **cut.to_dict(),
+        "dtype": dtype,
         "data": escape(str(Path(listing.root).absolute()))
         if isinstance(data, (str, os.PathLike)) and not is_url(data)
         else listing.root,
     }
-    if label_separator is not None:
-        about |= {"task": "several", "label_separator": label_separator}
-    return Work(about, spec, settings, row_shape, listing, threads or usable_cores())
+    if labelling.label_separator is not None:
+        about |= {"task": "several", "label_separator": labelling.label_separator}
+    return Work(about, spec, cut, row_shape, listing, threads or usable_cores())
 
 
-def _clip_shape(spec: FeatureSpec, settings: dict[str, Any]) -> list[int]:
-    for name, choices in (("short", SHORT), ("dtype", DTYPES)):
-        if settings[name] not in choices:
-            raise unknown(name, str(settings[name]), choices)
-    return clip_shape(spec.to_json(), **settings)
+def _check_listing(listing: Listing) -> None:
+    """Raises DataError for a data set without a recording, or without any label."""
+    if not listing.recordings:
+        left = "".join(f"; {notice}" for notice in listing.notices)
+        n = len(listing.others)
+        raise DataError(f"{listing.root}: holds no recordings ({n} other files){left}")
+    if not any(r.label or r.events is not None for r in listing.recordings):
+        example = next(r for r in listing.recordings if r.error)
+        told = [*hints(listing), f"for instance {escape(example.path)}: {example.error}"]
+        raise DataError(f"{listing.root}: no recording has a label; {'; '.join(told)}")
 
 
 def _shards(listing: Listing) -> list[tuple[int, int]]:
@@ -376,7 +386,8 @@ def _extract_missing(
 
     run = Extraction(
         work.spec.to_json(),
-        **work.settings,
+        work.cut.to_json(),
+        work.about["dtype"],
         sources=[
             (None, 0, 0, r.error) if r.status == "failed" else (file, r.n_bytes, r.mtime_ns, None)
             for r, file in zip(listing.recordings, listing.files, strict=True)

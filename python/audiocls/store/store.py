@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocls.data.recordings import Recording, read_recordings
+from audiocls.engine.cut import CUT_FIELDS, Cut
 from audiocls.engine.spec import FeatureSpec
 from audiocls.errors import DataError, SettingError
 from audiocls.store.format import REMEDY, damage, files_of, load_array, read_about, shard_file
@@ -35,8 +36,7 @@ class Store:
         self.about = about  # store.json
         self.spec = FeatureSpec.from_dict(about["spec"])
         self.feature: str = about["feature"]
-        self.clip_s: float = about["clip_s"]  # 0: every recording is one clip of its own length
-        self.hop_s: float = about["hop_s"]
+        self.cut = Cut.from_dict({key: about[key] for key in CUT_FIELDS})
         self.classes: list[str] = about["classes"]
         self.counts: dict[str, int] = about["counts"]
 
@@ -56,7 +56,7 @@ class Store:
         shards, shape = self.about["shards"], tuple(self.about["shape"])
         files = [self._file(number, "npy") for number in range(len(shards))]
         rows = Rows(files, [s["rows"] for s in shards], shape[1:], self.about["dtype"])
-        if self.clip_s > 0:
+        if self.cut.clip_s > 0:
             return rows
         starts = np.cumsum([0, *(s["rows"] for s in shards)])[:-1]
         offsets = [
@@ -159,7 +159,7 @@ class Store:
         clips."""
         content: list[Any] = [
             self.spec.to_dict(),
-            [self.clip_s, self.hop_s],
+            [self.cut.clip_s, self.cut.hop_s],
             [[r.path, r.label, r.n_clips] for r in self.recordings],
         ]
         if self.task != ONE:
@@ -227,7 +227,7 @@ def open_store(path: str | Path) -> Store:
             raise DataError(f"{path / name}: {wrong}; {REMEDY}")
     try:
         return Store(path, about)
-    except SettingError as error:  # of its spec
+    except SettingError as error:  # of its spec or cut
         raise DataError(f"{path / 'store.json'}: {error}") from None
 
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from audiocls.data.labelling import Labelling
 from audiocls.data.listing import list_recordings
-from audiocls.data.recordings import Listing, Recording, reach, similar_labels, split_label
+from audiocls.data.recordings import Listing, Recording, reach, similar_labels
 from audiocls.engine.audio import probe
 from audiocls.errors import DataError, SettingError
 from audiocls.files import escape
@@ -81,12 +82,11 @@ class Summary:
 def summarise(
     path: str | Path,
     progress: Callable[[int, int], None] | None = None,
-    *,
-    label_separator: str | None = None,
+    labelling: Labelling | None = None,
 ) -> Summary:
     """The summary of a feature store or, if there is none at `path`, of a data set, whose headers
-    are read on all cores; `progress` is then called with how many, of how many. label_separator: of
-    a data set whose recordings have several labels, as `extract` has it.
+    are read on all cores; `progress` is then called with how many, of how many. labelling: where
+    the labels of the data set stand.
 
     Raises what `open_store` and `list_recordings` raise.
     """
@@ -97,8 +97,8 @@ def summarise(
         notices = similar_labels({label for own in labels for label in own})
         shape = store.about["shape"]
         return _of(str(path), store.recordings, labels, notices, store.feature, shape)
-    listing = list_recordings(path, label_separator=label_separator)
-    labels = [split_label(r.label, label_separator) for r in listing.recordings]
+    listing = list_recordings(path, labelling=labelling or Labelling())
+    labels = [r.labels(listing.label_separator) for r in listing.recordings]
     _read_headers(listing, progress)
     return _of(str(path), listing.recordings, labels, listing.notices)
 

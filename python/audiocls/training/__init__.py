@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from audiocls.training.run import Result as Result
     from audiocls.training.run import Run as Run
     from audiocls.training.runtime.device import Device as Device
+    from audiocls.training.start import Start as Start
     from audiocls.training.trial import Trial as Trial
 
 _HOME = {
@@ -25,6 +26,7 @@ _HOME = {
     "Result": "run",
     "Run": "run",
     "Split": "data.splits",
+    "Start": "start",
     "Trial": "trial",
     "fit": "loop",
     "make_split": "data.splits",

@@ -98,6 +98,8 @@ class Recipe:
     clips_per_recording: Annotated[int, Range(0)] = 0
     """At most so many clips of a recording train, evenly spread over it, the first among them; 0:
     all. Validation and test keep all."""
+    freeze_epochs: Annotated[int, Range(0)] = 0
+    """With `init`: epochs in which the head alone is trained, and the body stays as it is."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of the network; auto: bfloat16 where the device is faster in it."""
     waveform: Augmentation | None = field(default_factory=Augmentation)
@@ -113,6 +115,7 @@ class Recipe:
 
         modern: the defaults. study: as the study had it that this project grew from. orchestra:
         how the model in the box was trained, for a store of samples from several sources.
+        finetune: for a model that begins with another.
 
         Args:
             name: one of `PRESETS`.
@@ -166,6 +169,14 @@ PRESETS: dict[str, dict[str, Any]] = {
         "quiet_db": 0.0,
         "ema": 0.0,
         "patience": 0,
+    },
+    "finetune": {
+        "epochs": 40,
+        "batch_size": 16,
+        "lr": 1e-3,
+        "ema": 0.99,
+        "freeze_epochs": 5,
+        "patience": 15,
     },
     "orchestra": {
         "phrase_p": 0.5,

@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audiocls.errors import DataError, SettingError
 from audiocls.files import read_csv, replace_file, write_csv, write_json
 from audiocls.training.fitting.predictions import (
-    Labelling,
     Prediction,
+    Scored,
     read_predictions,
     write_predictions,
 )
@@ -64,6 +64,7 @@ class Result:
     store: dict[str, str]  # name, identity
     classes: list[str]
     versions: dict[str, str]
+    init: dict[str, str] | None = None  # the model it began with: model, identity
     warnings: list[str] = field(default_factory=list)
     task: str = "one"  # or `several` labels a clip
     thresholds: list[float] | None = None  # of several: from which on each is said
@@ -118,12 +119,18 @@ class Run:
         rule = "holds an unfinished run; `resume` goes on with it, `restart` replaces it"
         raise SettingError("out", folder, rule)
 
-    def finished(self, trial: Trial, split: Split) -> Result | None:
-        """The result, if the run is finished. SettingError where it is another trial's."""
+    def finished(self, trial: Trial, split: Split, longer: bool = False) -> Result | None:
+        """The result, if the run is finished; None where it is not, and with `longer` where it has
+        fewer epochs than the trial. SettingError where it is another trial's."""
         result = Result.read(self.folder)
-        if result is not None:
-            self._refuse_other(trial, split, result.settings, result.store["identity"])
-        return result
+        if result is None:
+            return None
+        epochs = result.settings["epochs"]
+        goes_on = longer and epochs < trial.recipe.epochs
+        if goes_on:
+            trial = replace(trial, recipe=replace(trial.recipe, epochs=epochs))
+        self._refuse_other(trial, split, result.settings, result.store["identity"])
+        return None if goes_on else result
 
     def begin(self, split: Split, state: TrainState) -> None:
         """Makes room for a new run: deletes what is left of an earlier one.
@@ -137,7 +144,8 @@ class Run:
         write_csv(self.folder / "split.csv", *split.table())
 
     def restore(self, trial: Trial, split: Split, state: TrainState) -> bool:
-        """Brings a fresh state to where the run was left; false where nothing was kept.
+        """Brings a fresh state to where the run was left; false where nothing was kept. A finished
+        run is left at its chosen epoch, and is unfinished then.
 
         Raises SettingError where the run is another trial's, DataError where it is damaged.
         """
@@ -146,7 +154,7 @@ class Run:
         from audiocls.training.fitting.state import read_progress
 
         file = self.folder / "state.safetensors"
-        if not file.is_file():
+        if not file.is_file() and not self._reopen(trial, state):
             return False
         try:
             progress = read_progress(str(file))
@@ -159,6 +167,21 @@ class Run:
             raise DataError(
                 f"{str(file)!r} is damaged ({str(error).splitlines()[0]}); `restart` begins anew"
             ) from None
+        (self.folder / "metrics.json").unlink(missing_ok=True)
+        return True
+
+    def _reopen(self, trial: Trial, state: TrainState) -> bool:
+        """Saves the state from which a finished run goes on; false where there is none."""
+        from audiocls.classifier.model import Classifier
+
+        result = Result.read(self.folder)
+        if result is None:
+            return False
+        state.go_on(Classifier.load(self.model), self.history(), result.chosen["epoch"])
+        state.training_s = result.training_s
+        state.clips = round(result.clips_per_s * result.training_s)
+        document = state.to_bytes(trial.settings() | {"store": trial.store})
+        replace_file(self.folder / "state.safetensors", document)
         return True
 
     def keep(self, trial: Trial, state: TrainState, best: bool) -> None:
@@ -208,11 +231,11 @@ class Run:
         header, *rows = read_csv(self.folder / "history.csv")
         return [dict(zip(header, map(float, row), strict=True)) for row in rows]
 
-    def predictions(self) -> list[Prediction] | list[Labelling] | None:
+    def predictions(self) -> list[Prediction] | list[Scored] | None:
         """What the model said of each clip of the test part; None in runs of earlier versions."""
         return read_predictions(self.folder / "predictions.csv")
 
-    def recording_predictions(self) -> list[Prediction] | list[Labelling] | None:
+    def recording_predictions(self) -> list[Prediction] | list[Scored] | None:
         """The same of each whole recording."""
         return read_predictions(self.folder / "predictions_recording.csv")
 

@@ -15,12 +15,15 @@ from audiocls.training.recipe import Recipe
 if TYPE_CHECKING:
     from audiocls.store.store import Store
 
+LINEAR = "linear"  # a model: the body of the one that it begins with, and a linear head
+
 
 @dataclass(frozen=True)
 class Trial:
     """One model, trained by one recipe on one split of one store.
 
-    Raises SettingError for an unknown model or an impossible seed.
+    Raises SettingError for an unknown model, an impossible seed, or what needs a model to begin
+    with where there is none.
     """
 
     model: str
@@ -31,9 +34,16 @@ class Trial:
     feature: str = ""  # the store's name
     store: str = ""  # its identity
     sounds: str = ""  # that of the recordings in the folders of the recipe, where it names any
+    init: str = ""  # that of the model it begins with (`Start`); none: with random weights
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "model", architecture(self.model))
+        if self.model != LINEAR:
+            object.__setattr__(self, "model", architecture(self.model))
+        elif not self.init:
+            raise SettingError("model", LINEAR, "needs `init`: the model whose body it takes")
+        if self.recipe.freeze_epochs and not self.init:
+            rule = "needs `init`: a model whose body is worth keeping"
+            raise SettingError("freeze_epochs", self.recipe.freeze_epochs, rule)
         if isinstance(self.seed, bool) or not 0 <= self.seed < 2**32:
             raise SettingError("seed", self.seed, "must be 0 to 4294967295")
 
@@ -50,13 +60,15 @@ class Trial:
     def settings(self) -> dict[str, Any]:
         """What was chosen, as metrics.json shows it."""
         own = {key: getattr(self, key) for key in ("model", "seed", "group_by", "fold")}
-        sounds = {"sounds": self.sounds} if self.sounds else {}
-        return own | self.recipe.to_dict() | sounds
+        known = {key: value for key in ("sounds", "init") if (value := getattr(self, key))}
+        return own | self.recipe.to_dict() | known
 
     def differences(self, settings: dict[str, Any], store: str) -> Iterator[str]:
         """In what a run of other `settings` on a store of identity `store` differs."""
         own = self.settings()
-        sounds = own.pop("sounds", "")
+        sounds, init = (own.pop(key, "") for key in ("sounds", "init"))
+        if settings.get("init", "") != init:
+            yield "`init` was another model, or has changed"
         # Prefixes of the fields of what is never done to a waveform here.
         chances = (name for name in settings_of(NOTHING) if name.endswith("_p"))
         off = tuple(name.removesuffix("p") for name in chances if not own[name])

@@ -67,6 +67,20 @@ impl Blocks {
         Ok(Self { samples: Mutex::new(samples) })
     }
 
+    /// The same from the bytes of a file; `name` stands for the path in errors.
+    #[staticmethod]
+    #[pyo3(signature = (data, name, sample_rate=None))]
+    fn from_bytes(
+        py: Python<'_>,
+        data: &[u8],
+        name: PathBuf,
+        sample_rate: Option<u32>,
+    ) -> PyResult<Self> {
+        let data = data.to_vec();
+        let samples = py.detach(|| Samples::from_bytes(data, name, sample_rate))?;
+        Ok(Self { samples: Mutex::new(samples) })
+    }
+
     /// Samples per second.
     #[getter]
     fn sample_rate(&self) -> u32 {

@@ -9,7 +9,7 @@ use numpy::PyReadonlyArray1;
 use pyo3::prelude::*;
 use pyo3::types::PyIterator;
 
-use crate::cut::{Cut, Short};
+use crate::cut::Cut;
 use crate::dataset::{self, Content, Dtype, Fallback, Source};
 use crate::decode::Decoder;
 use crate::error::{Error, Result};
@@ -69,17 +69,9 @@ fn reason(error: PyErr) -> String {
     Python::attach(|py| error.value(py).to_string())
 }
 
-fn content(
-    spec_json: &str,
-    clip_s: f64,
-    hop_s: f64,
-    short: &str,
-    min_rms: f64,
-    dtype: &str,
-) -> Result<Content> {
-    let (short, dtype) = (Short::named(short)?, Dtype::named(dtype)?);
-    let cut = Cut { clip_s, hop_s, short, min_rms };
-    Ok(Content { spec: FeatureSpec::from_json(spec_json)?, cut, dtype })
+fn content(spec: &str, cut: &str, dtype: &str) -> Result<Content> {
+    let (spec, cut) = (FeatureSpec::from_json(spec)?, Cut::from_json(cut)?);
+    Ok(Content { spec, cut, dtype: Dtype::named(dtype)? })
 }
 
 /// A running extraction; see `audiocls.store.extraction`.
@@ -89,15 +81,12 @@ struct Extraction(Option<dataset::Extraction>);
 #[pymethods]
 impl Extraction {
     #[new]
-    #[pyo3(signature = (spec_json, *, clip_s, hop_s, short, min_rms, dtype, sources, folder, shards, threads, read=None, decode=None))]
+    #[pyo3(signature = (spec, cut, dtype, *, sources, folder, shards, threads, read=None, decode=None))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
-        spec_json: &str,
-        clip_s: f64,
-        hop_s: f64,
-        short: &str,
-        min_rms: f64,
+        spec: &str,
+        cut: &str,
         dtype: &str,
         sources: Vec<SourceTuple>,
         folder: PathBuf,
@@ -106,7 +95,7 @@ impl Extraction {
         read: Option<Py<PyAny>>,
         decode: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
-        let content = content(spec_json, clip_s, hop_s, short, min_rms, dtype)?;
+        let content = content(spec, cut, dtype)?;
         let sources = sources.into_iter().map(source).collect();
         let shards: Vec<(usize, Range<usize>)> =
             shards.into_iter().map(|(number, start, end)| (number, start..end)).collect();
@@ -172,16 +161,8 @@ fn source((path, n_bytes, mtime_ns, unusable): SourceTuple) -> Source {
 /// # Errors
 /// SettingError for a spec or setting that no extraction could honour.
 #[pyfunction]
-#[pyo3(signature = (spec_json, *, clip_s, hop_s, short, min_rms, dtype))]
-fn clip_shape(
-    spec_json: &str,
-    clip_s: f64,
-    hop_s: f64,
-    short: &str,
-    min_rms: f64,
-    dtype: &str,
-) -> PyResult<Vec<usize>> {
-    let content = content(spec_json, clip_s, hop_s, short, min_rms, dtype)?;
+fn clip_shape(spec: &str, cut: &str, dtype: &str) -> PyResult<Vec<usize>> {
+    let content = content(spec, cut, dtype)?;
     let extractor = dataset::check(&content)?;
     Ok(dataset::row_shape(&extractor, &content.cut))
 }

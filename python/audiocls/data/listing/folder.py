@@ -10,20 +10,20 @@ from audiocls.data.recordings import SPLIT_NAMES, Listing, Recording
 
 # A file is a recording if its name says so, whatever the case; its format is found by content.
 AUDIO_SUFFIXES = frozenset((
-    "aac", "aif", "aifc", "aiff", "au", "caf", "flac", "m4a", "m4b", "mka", "mp2", "mp3", "mp4",
-    "oga", "ogg", "opus", "rf64", "snd", "w64", "wav", "wave", "weba", "webm",
+    "3g2", "3gp", "3gpp", "aac", "aif", "aifc", "aiff", "au", "caf", "flac", "m4a", "m4b", "m4v",
+    "mka", "mkv", "mov", "mp2", "mp3", "mp4", "mpga", "oga", "ogg", "opus", "qt", "rf64", "snd",
+    "w64", "wav", "wave", "weba", "webm",
 ))  # fmt: skip
 
 
 def list_folder(root: Path, inside_only: bool = False) -> Listing:
     """The recordings below `root`; what cannot be one for a reason seen from outside is failed. If
     `inside_only`, no link to a folder elsewhere is followed."""
-    listing = Listing(str(root))
+    listing = Listing(str(root), no_label=NO_FOLDER)
 
     def add(relative: str, file: str, status: Status | None, error: str) -> None:
-        label = relative.split("/", 1)[0] if "/" in relative else ""
-        recording = Recording(0, relative, label, relative)
-        set_file(recording, status, error or ("" if label else "is in no class folder"))
+        recording = Recording(0, relative, folder_of(relative), relative)
+        set_file(recording, status, error)
         listing.add(recording, file)
 
     # A stack of its own: folders may be nested more deeply than Python calls.
@@ -39,6 +39,7 @@ def list_folder(root: Path, inside_only: bool = False) -> Listing:
         above |= {(status.st_dev, status.st_ino)}
         for entry in entries:
             if entry.name.startswith("."):
+                listing.n_hidden += 1
                 continue
             relative = prefix + entry.name
             is_audio = entry.name.rpartition(".")[2].lower() in AUDIO_SUFFIXES
@@ -51,13 +52,22 @@ def list_folder(root: Path, inside_only: bool = False) -> Listing:
                     listing.notices.append(f"{relative} leads back to a folder above it: left out")
                 else:
                     folders.append((f"{relative}/", entry.path, above))
+                    if relative.count("/") < 2:
+                        listing.folders.append(relative)
             elif is_audio:
                 status_or_none, error_text = file_status(entry.path)
                 add(relative, entry.path, status_or_none, error_text)
             else:
-                listing.n_ignored += 1
-    take_split_folders(listing)
+                listing.others.append(relative)
     return listing
+
+
+NO_FOLDER = "is in no class folder"
+
+
+def folder_of(relative: str) -> str:
+    """The first folder of a path, "" if it has none."""
+    return relative.split("/", 1)[0] if "/" in relative else ""
 
 
 def take_split_folders(listing: Listing) -> None:
@@ -70,8 +80,6 @@ def take_split_folders(listing: Listing) -> None:
         return
     for recording, inner in zip(listing.recordings, folders, strict=True):
         recording.split, recording.label = (*inner[:2], "", "")[:2]
-        if not recording.label:
-            set_file(recording, None, recording.error or "is in no class folder")
     names = ", ".join(sorted(tops))
     listing.notices.append(f"folders {names} are taken as the split, those in them as the classes")
 

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audiocls.classifier.task import TASKS
+from audiocls.data.grouping import groups_of
 from audiocls.errors import DataError, SettingError
 from audiocls.store.augmenter import Augmenter
 from audiocls.store.computed import ComputedStore
-from audiocls.training.data.splits import TEST, TRAIN, VAL, Split, groups_of
+from audiocls.training.data.splits import TEST, TRAIN, VAL, Split
 from audiocls.training.runtime.device import Device
 from audiocls.training.trial import Trial
 
@@ -59,7 +60,7 @@ class Examples:
         self.labels = TASKS[store.task].labels(store)[clips]
         self.recording = np.asarray(store.clip_recording)[clips]
         self.lengths: NDArray[np.int64] | None = None
-        if store.clip_s <= 0:
+        if store.cut.clip_s <= 0:
             self.lengths = np.diff(store.features.offsets)[clips]
         self.sources = np.zeros(len(clips), np.int64) if sources is None else sources
         self.augmenter = augmenter
@@ -193,7 +194,7 @@ class Examples:
 
 def feature_bytes(store: Store, clips: NDArray[np.int64]) -> int:
     """Memory that the features of these clips take on a device."""
-    if store.clip_s <= 0:
+    if store.cut.clip_s <= 0:
         frames = int(np.diff(store.features.offsets)[clips].sum())
         cells = frames * store.features.frames.shape[1]
     else:

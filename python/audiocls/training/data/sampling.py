@@ -77,6 +77,13 @@ class Sampler:
         numbers = generator(self.seed, epoch, Purpose.PHRASE)
         return self.kinds.draw(self.kinds.cell_of[ids, None].expand(-1, n), numbers)
 
+    def shares(self) -> Tensor:
+        """The share of the draws that each example has on average, float64 [n_examples]."""
+        of_row = (self.cell_probability / self.cells.counts)[self.cells.cell_of]
+        order = torch.empty_like(self.cells.order)
+        order[self.cells.order] = self.cells.by_cell
+        return torch.zeros(self.n_examples, dtype=of_row.dtype).index_add_(0, order, of_row)
+
 
 class _Cells:
     """Rows that are told apart by a key, int64 [n_rows]; each stands for one of `examples`, by

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from audiocls.data.grouping import groups_of
 from audiocls.data.recordings import SPLIT_NAMES
-from audiocls.errors import DataError, SettingError, unknown
+from audiocls.errors import DataError, SettingError
 
 if TYPE_CHECKING:
     from audiocls.data.recordings import Recording
@@ -59,45 +60,6 @@ class Split:
 def usable(recordings: Sequence[Recording]) -> list[Recording]:
     """The recordings that gave at least one clip."""
     return [r for r in recordings if r.n_clips > 0]
-
-
-def groups_of(
-    recordings: Sequence[Recording], group_by: str | None, name: str = "group_by"
-) -> list[str]:
-    """The group of each recording.
-
-    group_by: None: the data set's `group` column where it has one, else the recording itself;
-    `recording`: always the recording itself; the name of a metadata column; or a regular
-    expression searched in the path, whose captured groups, joined by "/", are the group (without
-    captured groups: the whole match). name: of the setting, for errors.
-
-    Raises SettingError for an expression that does not compile or a word that is no column;
-    DataError for recordings without a value or a match.
-    """
-    if group_by is None:
-        return [r.group for r in recordings]
-    if group_by == "recording":
-        return [r.path for r in recordings]
-    columns = sorted({name for r in recordings for name in r.extra} | {"group"})
-    if group_by in columns:
-        values = [r.group if group_by == "group" else r.extra.get(group_by) for r in recordings]
-        found = [None if value is None or value == "" else str(value) for value in values]
-        rule = f"has no value in column {group_by!r}"
-    elif re.fullmatch(r"\w+", group_by):
-        raise unknown(name, group_by, ["recording", *columns, "a regular expression"])
-    else:
-        try:
-            pattern = re.compile(group_by)
-        except re.error as error:
-            raise SettingError(name, group_by, f"no valid expression: {error}") from None
-        matches = [pattern.search(r.path) for r in recordings]
-        found = [m and ("/".join(g or "" for g in m.groups()) or m[0]) for m in matches]
-        rule = f"does not match `{name}` {group_by!r}"
-    without = [r.path for r, group in zip(recordings, found, strict=True) if not group]
-    if without:
-        more = f" (and {len(without) - 1} more)" if len(without) > 1 else ""
-        raise DataError(f"recording {without[0]!r}{more} {rule}")
-    return [str(group) for group in found]
 
 
 def make_split(

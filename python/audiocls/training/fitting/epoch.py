@@ -72,7 +72,7 @@ def train_epoch(
         device,
         stored=examples.augmenter is None,
     )
-    state.classifier.train()
+    state.begin_epoch(head_only=epoch <= recipe.freeze_epochs)
     started = time.perf_counter()
     sums = state.objective.sums(len(state.classifier.classes_), device)
     step, steps = state.epoch * per_epoch, recipe.epochs * per_epoch

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from audiocls.classifier.model import Classifier
 from audiocls.engine.level import clip_levels
@@ -28,22 +30,41 @@ if TYPE_CHECKING:
 BATCH = 128  # on a CPU the maps of more leave its caches: 2 to 22 % slower
 
 
-@torch.no_grad()
 def logits_of(classifier: Classifier, examples: Examples, device: Device) -> NDArray[np.float64]:
     """The logits of all clips, float64 [n, n_classes], computed by all processes together; each
     clip once."""
     classifier.eval()
+    return _of_batches(classifier, len(classifier.classes_), examples, device)
+
+
+def embeddings_of(
+    classifier: Classifier, examples: Examples, device: Device
+) -> NDArray[np.float64]:
+    """What the head is given of all clips, float64 [n, size]; as `logits_of`."""
+    classifier.eval()
+    size = classifier.network.head.in_features
+    return _of_batches(classifier.embed, size, examples, device)
+
+
+@torch.no_grad()
+def _of_batches(
+    compute: Callable[[Tensor, Tensor | None], Tensor],
+    size: int,
+    examples: Examples,
+    device: Device,
+) -> NDArray[np.float64]:
+    """A row of `size` numbers of each clip."""
     own = torch.arange(len(examples))[device.rank :: device.world]
     order = examples.by_length(own, BATCH, pool=len(examples))
     outputs = []
     for batch in examples.batches(order):
         with device.autocast():
-            outputs.append(classifier(batch.x, batch.lengths).double())
-    mine = torch.cat(outputs) if outputs else torch.zeros(0, len(classifier.classes_)).double()
+            outputs.append(compute(batch.x, batch.lengths).double())
+    mine = torch.cat(outputs) if outputs else torch.zeros(0, size).double()
     ids = device.gathered(torch.cat(order) if order else own)
-    logits = np.empty((len(examples), mine.shape[1]))
-    logits[ids.numpy()] = device.gathered(mine).numpy()
-    return logits
+    rows = np.empty((len(examples), size))
+    rows[ids.numpy()] = device.gathered(mine).numpy()
+    return rows
 
 
 def levels_of(examples: Examples) -> NDArray[np.float64]:
@@ -84,6 +105,8 @@ def judge(
         intervals = objective.intervals(judged, description, trial.seed)
         return objective.scores(judged, description) | {"interval_95": intervals}
 
+    if state.went_on:
+        warnings = [*warnings, _gone_on(state)]
     result = Result(
         task=classifier.task.name,
         train=objective.scores(said[TRAIN], description),
@@ -106,9 +129,17 @@ def judge(
         store={"name": trial.feature, "identity": trial.store},
         classes=list(store.classes),
         versions=classifier.description.versions,
+        init=classifier.description.init,
         warnings=warnings,
     )
     return result, clips, recordings
+
+
+def _gone_on(state: TrainState) -> str:
+    return (
+        f"the run was finished and went on from its epoch {state.went_on}, with a new optimiser: "
+        "one that was never finished before gives other weights"
+    )
 
 
 def of_clips(

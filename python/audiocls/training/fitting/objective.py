@@ -29,7 +29,7 @@ from audiocls.training.fitting.calibration import (
     fit_threshold,
     fit_thresholds,
 )
-from audiocls.training.fitting.predictions import Labelling, Prediction
+from audiocls.training.fitting.predictions import Prediction, Scored
 from audiocls.training.runtime.device import Device
 
 Row = dict[str, float]
@@ -92,7 +92,7 @@ class Objective(ABC):
         """95 % bootstrap intervals over groups, and the number of groups."""
 
     @abstractmethod
-    def predictions(self, judged: Judged) -> Iterator[Prediction] | Iterator[Labelling]:
+    def predictions(self, judged: Judged) -> Iterator[Prediction] | Iterator[Scored]:
         """A row each, for predictions.csv."""
 
 
@@ -252,7 +252,7 @@ class _Several(Objective):
         found = group_intervals([own], n_groups, seed)
         return {"groups": n_groups} | {name: list(ends) for name, ends in found.items()}
 
-    def predictions(self, judged: Judged) -> Iterator[Labelling]:
+    def predictions(self, judged: Judged) -> Iterator[Scored]:
         for path, group, start, own, p in zip(
             judged.paths,
             judged.groups,
@@ -262,7 +262,7 @@ class _Several(Objective):
             strict=True,
         ):
             labels = tuple(judged.classes[i] for i in np.flatnonzero(own))
-            yield Labelling(path, group, labels, start, dict(zip(judged.classes, p, strict=True)))
+            yield Scored(path, group, labels, start, dict(zip(judged.classes, p, strict=True)))
 
 
 def _drawn_scores(

@@ -30,7 +30,7 @@ class Prediction(NamedTuple):
         return self.predicted == self.label
 
 
-class Labelling(NamedTuple):
+class Scored(NamedTuple):
     """A row of the same tables where a clip has several labels."""
 
     path: str
@@ -41,37 +41,37 @@ class Labelling(NamedTuple):
 
 
 # Then a column for each class.
-_LABELLING = Labelling._fields[:-1]
+_SCORED = Scored._fields[:-1]
 
 
 def write_predictions(
-    path: Path, predictions: Iterable[Prediction] | Iterable[Labelling], classes: Sequence[str]
+    path: Path, predictions: Iterable[Prediction] | Iterable[Scored], classes: Sequence[str]
 ) -> None:
     """Writes a table of predictions. classes: those of the model."""
-    rows: Iterator[Prediction | Labelling] = iter(predictions)
+    rows: Iterator[Prediction | Scored] = iter(predictions)
     first = next(rows, None)
-    header = [*_LABELLING, *classes] if isinstance(first, Labelling) else Prediction._fields
-    known: list[Prediction | Labelling] = [] if first is None else [first]
+    header = [*_SCORED, *classes] if isinstance(first, Scored) else Prediction._fields
+    known: list[Prediction | Scored] = [] if first is None else [first]
     cells = (_cells(row) for row in itertools.chain(known, rows))
     write_csv(path, header, cells)
 
 
-def _cells(row: Prediction | Labelling) -> list[object]:
+def _cells(row: Prediction | Scored) -> list[object]:
     values: Iterable[object] = row
-    if isinstance(row, Labelling):
+    if isinstance(row, Scored):
         labels = json.dumps(row.labels, ensure_ascii=False)
         values = (row.path, row.group, labels, row.start_s, *row.probabilities.values())
     return [f"{v:.6g}" if isinstance(v, float) else v for v in values]
 
 
-def read_predictions(path: Path) -> list[Prediction] | list[Labelling] | None:
+def read_predictions(path: Path) -> list[Prediction] | list[Scored] | None:
     """The predictions in a file; None where there is none, DataError where it is damaged."""
     try:
         header, *rows = read_csv(path)
         if tuple(header) == Prediction._fields:
             return list(_parsed(rows))
-        if tuple(header[: len(_LABELLING)]) == _LABELLING:
-            return list(_labelled(header[len(_LABELLING) :], rows))
+        if tuple(header[: len(_SCORED)]) == _SCORED:
+            return list(_scored(header[len(_SCORED) :], rows))
         raise DataError(f"{path}: is not a table of predictions of this version")
     except FileNotFoundError:
         return None
@@ -81,11 +81,11 @@ def read_predictions(path: Path) -> list[Prediction] | list[Labelling] | None:
         raise DataError(f"{path}: is damaged ({error})") from None
 
 
-def _labelled(classes: list[str], rows: Sequence[Sequence[str]]) -> Iterator[Labelling]:
+def _scored(classes: list[str], rows: Sequence[Sequence[str]]) -> Iterator[Scored]:
     for path, group, labels, start_s, *cells in rows:
         start = float(start_s) if start_s else None
         probabilities = dict(zip(classes, map(float, cells), strict=True))
-        yield Labelling(path, group, tuple(json.loads(labels)), start, probabilities)
+        yield Scored(path, group, tuple(json.loads(labels)), start, probabilities)
 
 
 def _parsed(rows: Sequence[Sequence[str]]) -> Iterator[Prediction]:

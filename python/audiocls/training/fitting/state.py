@@ -33,6 +33,8 @@ class TrainState:
     best_score: tuple[float, float] = (-1.0, -math.inf)
     clips: int = 0  # seen in training
     training_s: float = 0.0
+    went_on: int = 0  # the epoch of a finished run that it went on from
+    head_only: bool = False  # whether steps leave the body as it is
 
     @classmethod
     def start(cls, classifier: Classifier, recipe: Recipe, device: Device) -> TrainState:
@@ -65,15 +67,29 @@ class TrainState:
         waited = self.epoch - self.best_epoch
         return self.epoch >= recipe.epochs or (0 < recipe.patience <= waited)
 
+    def begin_epoch(self, head_only: bool) -> None:
+        """Ready for steps of the head alone, or of all; the body then keeps its batch statistics
+        too."""
+        self.head_only = head_only
+        self.classifier.train()
+        if head_only:
+            self.classifier.network.eval()
+        if self.trained is self.classifier:  # other processes expect every gradient
+            for parameter in self.classifier.parameters():
+                parameter.requires_grad_(not head_only)
+            self.classifier.network.head.requires_grad_(True)
+
     def descend(self, loss: Tensor, lr: float) -> None:
         """One step of the optimiser, down the gradient of `loss`."""
         self.classifier.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         (group,) = self.optimizer.param_groups
         group["lr"] = lr
+        head = {id(p) for p in self.classifier.network.head.parameters()}
         for flat, parameter in zip(group["params"], self.classifier.parameters(), strict=True):
+            kept = self.head_only and id(parameter) not in head
             # torch lays a gradient out in memory as its parameter.
-            flat.grad = None if parameter.grad is None else _flat(parameter.grad)
+            flat.grad = None if kept or parameter.grad is None else _flat(parameter.grad)
         self.optimizer.step()
 
     @torch.no_grad()
@@ -119,6 +135,7 @@ class TrainState:
             "best_score": self.best_score,
             "clips": self.clips,
             "training_s": self.training_s,
+            "went_on": self.went_on,
             "settings": settings,
         }
         return save_tensors(
@@ -151,6 +168,18 @@ class TrainState:
         first, second = progress["best_score"]
         self.best_score = (first, second)
         self.clips, self.training_s = progress["clips"], progress["training_s"]
+        self.went_on = progress.get("went_on", 0)  # earlier versions never did
+
+    def go_on(self, model: Classifier, history: list[Row], epoch: int) -> None:
+        """Makes this state, fresh from `start`, that of a finished run after its chosen `epoch`,
+        whose weights are kept; its optimiser is gone, and begins anew."""
+        for own in (self.classifier, self.average):
+            if own is not None:
+                own.load_state_dict(model.state_dict())
+                own.temperature.fill_(1.0)
+        for row in history[:epoch]:
+            self.finish_epoch(row)
+        self.went_on = epoch
 
 
 def read_progress(path: str) -> dict[str, Any]:

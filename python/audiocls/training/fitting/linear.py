@@ -1,0 +1,99 @@
+"""A linear head on a body that stays as it is: logistic regression on embeddings."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from audiocls.scores.metrics import evaluate, negative_log_likelihood, softmax
+from audiocls.training.data.examples import Examples
+from audiocls.training.data.sampling import Sampler
+from audiocls.training.fitting.evaluation import embeddings_of
+from audiocls.training.fitting.objective import Row
+from audiocls.training.fitting.state import TrainState
+from audiocls.training.runtime.device import Device
+from audiocls.training.trial import Trial
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
+
+# Inverse strengths of the penalty; embeddings have deviation 1.
+STRENGTHS = tuple(10.0**e for e in range(-4, 3))
+ITERATIONS = 1000
+
+
+def fit_head(
+    trial: Trial, state: TrainState, examples: Examples, validation: Examples, device: Device
+) -> Row:
+    """Gives the head the weights of a logistic regression with an L2 penalty, whose strength
+    validation chooses; the training half of a row of the history.
+
+    A clip weighs as often as the recipe's sampler would draw it.
+    """
+    started = time.perf_counter()
+    classifier, labels = state.classifier, examples.labels
+    x, x_val = (embeddings_of(classifier, part, device) for part in (examples, validation))
+    recipe = trial.recipe
+    sources = torch.from_numpy(examples.sources) if recipe.source else None
+    sampler = Sampler(torch.from_numpy(labels), recipe.sampler, trial.seed, sources)
+    weights = sampler.shares().numpy() * len(labels)
+    # Scaled, so that the penalty is the same for all numbers; the head then undoes it.
+    mean = np.average(x, axis=0, weights=weights)
+    deviation = np.sqrt(np.average((x - mean) ** 2, axis=0, weights=weights))
+    deviation = np.where(deviation > 1e-6 * np.maximum(1.0, np.abs(mean)), deviation, np.inf)
+    best, score, strength = None, (-1.0, -np.inf), 0.0
+    for c, model in _models((x - mean) / deviation, labels, weights):
+        rows = _rows(model, mean, deviation)
+        p = softmax(x_val @ rows[0].T + rows[1])
+        accuracy = evaluate(p, validation.labels, classifier.classes_)["balanced_accuracy"]
+        found = (accuracy, -negative_log_likelihood(p, validation.labels))
+        if found > score:
+            best, score, strength = rows, found, c
+    assert best is not None
+    head = classifier.network.head
+    with torch.no_grad():
+        for parameter, values in zip((head.weight, head.bias), best, strict=True):
+            parameter.copy_(torch.from_numpy(values))
+    state.training_s += time.perf_counter() - started
+    state.clips += len(labels)
+    p = softmax(x @ best[0].T + best[1])
+    return {
+        "epoch": state.epoch + 1,
+        "lr": 0.0,
+        "C": strength,
+        "train_loss": negative_log_likelihood(p, labels),
+        "train_balanced_accuracy": evaluate(p, labels, classifier.classes_)["balanced_accuracy"],
+    }
+
+
+def _models(
+    x: NDArray[np.float64], labels: NDArray[np.int64], weights: NDArray[np.float64]
+) -> list[tuple[float, LogisticRegression]]:
+    """A logistic regression of every strength, each from where the one before ended."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    fitted = []
+    for c in STRENGTHS:
+        model = LogisticRegression(C=c, max_iter=ITERATIONS)
+        with warnings.catch_warnings():
+            # Of separable classes and a weak penalty: validation tells whether it is good enough.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            fitted.append((c, model.fit(x, labels, sample_weight=weights)))
+    return fitted
+
+
+def _rows(
+    model: LogisticRegression, mean: NDArray[np.float64], deviation: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Weights [n_classes, size] and bias [n_classes] for embeddings as they are."""
+    weight, bias = model.coef_, model.intercept_
+    if len(bias) == 1:  # of two classes scikit-learn keeps the difference
+        weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+    weight = weight / deviation
+    return weight, bias - weight @ mean
