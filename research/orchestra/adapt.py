@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from audiocls.training.fit.schedule import learning_rate
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -24,7 +25,6 @@ from audiocls.classifier.model import Classifier
 from audiocls.models.compact import Compact
 from audiocls.models.layers.padding import time_mean
 from audiocls.training.data.sampling import Sampler
-from audiocls.training.fit.schedule import learning_rate
 from audiocls.training.recipe import Recipe
 from pool import KEPT, Pool, compact_of
 

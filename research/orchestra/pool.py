@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audiocls.classifier.model import Classifier
+from audiocls.engine.augmentation import MOST_FOLLOWING
 from audiocls.models.compact import Compact
 from audiocls.models.layers.padding import picture
-from audiocls.engine.augmentation import MOST_FOLLOWING
 from audiocls.store.computed import ComputedStore
 from audiocls.training.data.feature_augmentation import augment, draw
 from audiocls.training.data.features import open_features

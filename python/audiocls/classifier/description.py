@@ -27,7 +27,6 @@ EMBEDDING = "embedding"
 # The model in the box, by its name and where it lies.
 ORCHESTRA = "orchestra"
 _BOX = Path(__file__).parent / ORCHESTRA
-UNKNOWN = "unknown"  # the answer below a threshold
 # A clip larger than this is no clip: the file is damaged, or meant to take all memory.
 _MOST_CELLS = 1 << 26
 # What a network keeps beside its trained numbers.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from audiocls.classifier.answers import answers
 from audiocls.scores.metrics import mean_by_recording, sigmoid, softmax
 from audiocls.scores.multilabel import linear_softmax
 
@@ -62,6 +63,12 @@ class Task(ABC):
         those of their clips; counts, bool [n_clips]: those that are loud enough to count."""
 
     @abstractmethod
+    def said(
+        self, probabilities: NDArray[np.float64], classes: list[str], limit: Limit
+    ) -> list[list[tuple[str, float]]]:
+        """The labels of each sound, with their probabilities, of [n, n_classes]."""
+
+    @abstractmethod
     def limit(self, description: Description) -> Limit:
         """What was fitted on validation: from where on the model says something."""
 
@@ -103,6 +110,14 @@ class One(Task):
     ) -> NDArray[np.float64]:
         return mean_by_recording(probabilities, recording, counts)[0]
 
+    def said(
+        self, probabilities: NDArray[np.float64], classes: list[str], limit: Limit
+    ) -> list[list[tuple[str, float]]]:
+        """One each: the best, or `unknown` below the certainty `limit`."""
+        labels, best = answers(probabilities, classes, None if limit is None else float(limit))
+        rows = zip(labels, probabilities, best, strict=True)
+        return [[(label, float(row[column]))] for label, row, column in rows]
+
     def limit(self, description: Description) -> Limit:
         return description.threshold
 
@@ -141,6 +156,17 @@ class Several(Task):
         counts: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.float64]:
         return linear_softmax(probabilities, recording)[0]
+
+    def said(
+        self, probabilities: NDArray[np.float64], classes: list[str], limit: Limit
+    ) -> list[list[tuple[str, float]]]:
+        """All that reach their `limit`, the most probable first; perhaps none."""
+        limits = np.broadcast_to(np.asarray(0.5 if limit is None else limit), len(classes))
+        order = np.argsort(-probabilities, axis=1, kind="stable")
+        return [
+            [(classes[i], float(p[i])) for i in own if p[i] >= limits[i]]
+            for p, own in zip(probabilities, order, strict=True)
+        ]
 
     def limit(self, description: Description) -> Limit:
         limits = description.thresholds

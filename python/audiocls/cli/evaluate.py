@@ -114,7 +114,7 @@ def command(
 
 
 def _print(result: dict[str, Any]) -> None:
-    from audiocls.classifier.description import UNKNOWN
+    from audiocls.classifier.answers import UNKNOWN
 
     whole, clips = result["recording"], result["clip"]
     for name, n in result["unknown_labels"].items():

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocls.classifier.description import UNKNOWN
+from audiocls.classifier.answers import UNKNOWN
 from audiocls.engine.audio import blocks, excerpt
 from audiocls.engine.features import Extractor
 from audiocls.engine.spec import FeatureSpec

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocls.classifier.answers import answers, closed_set
-from audiocls.classifier.description import UNKNOWN
+from audiocls.classifier.answers import UNKNOWN, answers, closed_set
 from audiocls.errors import AudioclsError, DataError, SettingError
 from audiocls.inference.predict import BATCH, Classifier
 from audiocls.scores import metrics

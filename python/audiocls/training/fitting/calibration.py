@@ -6,8 +6,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocls.classifier.answers import certainty
-from audiocls.classifier.description import UNKNOWN
+from audiocls.classifier.answers import UNKNOWN, certainty
 from audiocls.scores.metrics import sigmoid
 
 # Beyond these the validation part says nothing: all right or all wrong.

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from audiocls.classifier.description import UNKNOWN, Description
+from audiocls.classifier.answers import UNKNOWN
+from audiocls.classifier.description import Description
 from audiocls.classifier.model import Classifier
 from audiocls.scores import metrics
 from audiocls.scores.metrics import sigmoid, softmax
