@@ -299,8 +299,8 @@ class Classifier:
         block_len = max(clip_len, BATCH * hop_len) if clip_len else 1 << 18
         cutter = extractor.cutter(cut, BATCH)
         starts, rows, levels = [], [], []
-        named = isinstance(source, (str, os.PathLike))
-        name = repr(os.fspath(source)) if named else "the recording"
+        path = os.fspath(source) if isinstance(source, (str, os.PathLike)) else None
+        name = "the recording" if path is None else repr(path)
         try:
             for at, features in _batches(cutter, _pieces(source, rate, block_len, stop)):
                 starts.append(at)

@@ -43,7 +43,7 @@ class Start:
         folder = model_folder(path)
         classifier = Classifier.load(folder)
         about = classifier.description
-        content = [about.architecture, about.classes, about.spec.to_dict(), about.clip_s]
+        content = [about.architecture, about.classes, about.spec.to_dict(), about.cut.clip_s]
         digest = hashlib.sha256((folder / WEIGHTS).read_bytes())
         digest.update(json.dumps(content).encode())
         return cls(str(path), folder, classifier, digest.hexdigest())
@@ -76,13 +76,13 @@ class Start:
         """Raises SettingError, with the command that makes one that fits, where the features or
         clips of a store are others."""
         own = self.description
-        has = (store.spec, store.clip_s, store.about.get("short", "pad"))
-        if has == (own.spec, own.clip_s, own.short):
+        has = (store.spec, store.cut.clip_s, store.cut.short)
+        if has == (own.spec, own.cut.clip_s, own.cut.short):
             return
-        clips = {"clip_s": own.clip_s, "hop_s": own.hop_s, "short": own.short}
+        clips = {"clip_s": own.cut.clip_s, "hop_s": own.cut.hop_s, "short": own.cut.short}
         out = store.path.with_name(f"{store.path.name}-{nearest_preset(own.spec)}")
         command = extract_command(str(store.about.get("data", "DATA")), own.spec, clips, out)
-        made = f"{store.feature}, clips of {store.clip_s:g} s"
+        made = f"{store.feature}, clips of {store.cut.clip_s:g} s"
         rule = f"{self.name!r} takes other features or clips than these ({made}): {command}"
         raise SettingError("features", str(store.path), rule)
 

@@ -40,20 +40,17 @@ def open_features(
         rule = f"is for a store of logarithmic mel features, {store.path} holds {store.feature}"
         _refuse(recipe, ("mel_shift", "mel_band", "mel_noise"), rule)
     if store.spec.kind == "samples":
+        cut = store.cut.replace(clip_s=0.5, hop_s=0.5)
         if start is not None:
             own = start.description
             named = nearest_preset(own.spec)
             exact = FeatureSpec.preset(named) == own.spec
             feature = feature or (named if exact else own.spec)
-            clip_s, hop_s = (
-                given if given is not None else its
-                for given, its in ((clip_s, own.clip_s), (hop_s, own.hop_s))
-            )
+            cut = cut.replace(clip_s=own.cut.clip_s, hop_s=own.cut.hop_s)
         feature = feature or _mel_at(store.spec.sample_rate)
         name = feature if isinstance(feature, str) else "custom"
         spec = FeatureSpec.preset(feature) if isinstance(feature, str) else feature
-        clip_s, hop_s = (0.5 if given is None else given for given in (clip_s, hop_s))
-        return ComputedStore(store, spec, name, store.cut.replace(clip_s=clip_s, hop_s=hop_s))
+        return ComputedStore(store, spec, name, cut.replace(clip_s=clip_s, hop_s=hop_s))
     rule = f"needs a store of samples (`audiocls extract --feature samples`), {store.path} holds "
     if feature is not None:
         raise SettingError("feature", str(feature), rule + store.feature)
