@@ -8,12 +8,12 @@ import warnings
 import numpy as np
 import pytest
 
+from audiocls.data.annotations import Event
 from audiocls.scores.events import (
     OFFSET_S,
     OFFSET_SHARE,
     ONSET_S,
     Counts,
-    Span,
     event_counts,
     scores_of_counts,
     segment_counts,
@@ -27,25 +27,25 @@ with warnings.catch_warnings():
 CLASSES = ["bird", "dog", "rain"]
 
 
-def scene(rng: np.random.Generator, n: int) -> tuple[list[Span], list[Span]]:
+def scene(rng: np.random.Generator, n: int) -> tuple[list[Event], list[Event]]:
     """Annotated events, and what a model might say of them: some moved, lost or made up."""
     true, said = [], []
-    ends = {name: 0.0 for name in CLASSES}
+    ends = dict.fromkeys(CLASSES, 0.0)
     for _ in range(n):
         name = CLASSES[rng.integers(3)]
         start = ends[name] + rng.uniform(0.05, 2)
         end = ends[name] = start + rng.uniform(0.1, 3)
-        true.append(Span(start, end, name))
+        true.append(Event(start, end, name))
         if rng.random() < 0.8:
             moved = start + rng.normal(0, 0.15), end + rng.normal(0, 0.3)
-            said.append(Span(max(0, min(moved)), max(moved) + 0.01, name))
+            said.append(Event(max(0, min(moved)), max(moved) + 0.01, name))
         if rng.random() < 0.3:
             other = CLASSES[rng.integers(3)]
-            said.append(Span(start, start + rng.uniform(0.1, 1), other))
+            said.append(Event(start, start + rng.uniform(0.1, 1), other))
     return true, said
 
 
-def container(spans: list[Span], file: int) -> dcase_util.containers.MetaDataContainer:
+def container(spans: list[Event], file: int) -> dcase_util.containers.MetaDataContainer:
     rows = [
         {"filename": str(file), "event_label": s.label, "onset": s.start_s, "offset": s.end_s}
         for s in spans
@@ -86,11 +86,11 @@ def test_as_many_events_as_possible_are_paired() -> None:
     rng = np.random.default_rng(1)
     for _ in range(50):
         true, said = (
-            [Span(s, s + length, "dog") for s, length in rng.uniform(0, 1, (4, 2)) * (0.6, 1)]
+            [Event(s, s + length, "dog") for s, length in rng.uniform(0, 1, (4, 2)) * (0.6, 1)]
             for _ in range(2)
         )
 
-        def fits(a: Span, b: Span) -> bool:
+        def fits(a: Event, b: Event) -> bool:
             within = max(OFFSET_S, OFFSET_SHARE * (a.end_s - a.start_s))
             return abs(a.start_s - b.start_s) <= ONSET_S and abs(a.end_s - b.end_s) <= within
 
@@ -104,6 +104,6 @@ def test_as_many_events_as_possible_are_paired() -> None:
 def test_nothing_predicted_and_nothing_there() -> None:
     counts = event_counts([], [], CLASSES) + segment_counts([], [], CLASSES)
     assert scores_of_counts(counts, CLASSES)["f1"] is None
-    lost = scores_of_counts(event_counts([Span(0, 1, "dog")], [], CLASSES), CLASSES)
+    lost = scores_of_counts(event_counts([Event(0, 1, "dog")], [], CLASSES), CLASSES)
     assert (lost["f1"], lost["recall"], lost["precision"]) == (0.0, 0.0, None)
     assert lost["macro_f1"] == 0.0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +19,15 @@ OFFSET_S, OFFSET_SHARE = 0.2, 0.5  # and an offset: so far, or this share of the
 SEGMENT_S = 1.0
 
 
-class Span(NamedTuple):
-    """A labelled stretch of a recording."""
+class Stretch(Protocol):
+    """A labelled stretch of a recording, annotated or predicted."""
 
-    start_s: float
-    end_s: float
-    label: str
+    @property
+    def start_s(self) -> float: ...
+    @property
+    def end_s(self) -> float: ...
+    @property
+    def label(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,8 @@ class Counts:
 
 
 def segment_counts(
-    true: Sequence[Span],
-    said: Sequence[Span],
+    true: Sequence[Stretch],
+    said: Sequence[Stretch],
     classes: Sequence[str],
     segment_s: float = SEGMENT_S,
 ) -> Counts:
@@ -62,7 +65,9 @@ def segment_counts(
     return Counts(both, rolls[0].sum(axis=0), rolls[1].sum(axis=0))
 
 
-def event_counts(true: Sequence[Span], said: Sequence[Span], classes: Sequence[str]) -> Counts:
+def event_counts(
+    true: Sequence[Stretch], said: Sequence[Stretch], classes: Sequence[str]
+) -> Counts:
     """The events of one recording of each label that are annotated, predicted, and both. A predicted
     event is a hit if its onset is within `ONSET_S` of that of an annotated one, and its offset
     within `OFFSET_S` or `OFFSET_SHARE` of the annotated length; each counts once, and as many as
@@ -75,7 +80,7 @@ def event_counts(true: Sequence[Span], said: Sequence[Span], classes: Sequence[s
     return Counts(hits, n_true, n_said)
 
 
-def _pairs(true: Sequence[Span], said: Sequence[Span]) -> int:
+def _pairs(true: Sequence[Stretch], said: Sequence[Stretch]) -> int:
     """How many can be paired."""
     if not true or not said:
         return 0
