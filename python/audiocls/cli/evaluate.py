@@ -90,7 +90,16 @@ def command(
     judge = of_store(classifier, source) if isinstance(source, Store) else of_recordings(
         classifier, source
     )  # fmt: skip
+    from audiocls.classifier.description import model_folder
+    from audiocls.classifier.heard import heard_among
     from audiocls.cli.progress import prediction_progress
+
+    files = [None] * len(source.recordings) if isinstance(source, Store) else source.files
+    heard = heard_among(model_folder(classifier.path), source.recordings, files)
+    if heard:
+        n, of = len(heard), len(source.recordings)
+        text = f"{n} of {of} recordings trained this model: its score on them is no evidence"
+        click.echo(f"warning: {text} ({heard[0].path}{', …' if n > 1 else ''})", err=True)
 
     judged = []
     failed = 0
@@ -102,6 +111,7 @@ def command(
     result = evaluate(
         classifier, judged, groups, unknown=unknown, threshold=threshold, mistakes=mistakes
     )
+    result["heard"] = [r.path for r in heard]
     if confusion is not None:
         scores = result["recording"]
         confusion.write_bytes(plots.confusion(scores["confusion"], result["classes"]))

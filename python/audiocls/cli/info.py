@@ -191,10 +191,13 @@ def _print(summary: Summary) -> None:
     table = Table(box=None, header_style="bold")
     table.add_column("class")
     known = ("clips", "seconds") if summary.decoded else ("seconds",)
+    annotated = any(c.events for c in summary.classes)
+    known = ("stretches", *known) if annotated else known
     for name in ("recordings", "failed", "groups", *known):
         table.add_column(name, justify="right")
     for c in summary.classes:
         cells = [c.recordings, c.failed or "", c.groups]
+        cells += [c.events] if annotated else []
         cells += [c.clips] if summary.decoded else []
         cells += [f"{c.seconds:.1f}"]
         table.add_row(Text(_printable(c.label) or "(no label)"), *map(str, cells))

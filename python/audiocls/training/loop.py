@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from audiocls.classifier.description import Description
+from audiocls.classifier.heard import write_heard
 from audiocls.classifier.model import Classifier, versions
+from audiocls.data.shortcuts import shortcuts, silent
 from audiocls.engine.level import decibel
 from audiocls.errors import SettingError
 from audiocls.models import build_model
@@ -148,6 +150,8 @@ def fit(
         parts = split_examples(store, split, trial, device, memory_gb)
         state = new_state(trial, store, parts[TRAIN], device, start)
         warnings = split.warnings + (leak_warnings(store, split) if leaks is None else leaks)
+        warnings += shortcuts(store.recordings, store.recording_labels)
+        warnings += silent(store.recordings)
         if not (resume and run.restore(trial, split, state)) and device.leads:
             run.begin(split, state)
         batches = batches_of(trial.recipe, parts[TRAIN])
@@ -176,6 +180,8 @@ def fit(
             trial, store, split, parts, classifier, state, device, warnings
         )
         if device.leads:
+            heard = [r for r in store.recordings if split.part.get(r.path) in (TRAIN, VAL)]
+            write_heard(run.model, heard)
             run.finish(result, clips, recordings, classifier, state)
         return result
 

@@ -116,19 +116,13 @@ class Examples:
     def _augmented(
         self, ids: Tensor, numbers: Tensor, epoch: int, following: Tensor | None
     ) -> NDArray[np.generic]:
-        assert isinstance(self.store, ComputedStore)
         assert self.augmenter is not None
-        store = self.store
-
-        def recordings(ids: Tensor) -> NDArray[np.int64]:
-            return store.recording_index(self.clips[ids.numpy()])
-
         return self.augmenter.batch(
-            store.whole,
-            recordings(ids),
+            self.store,
+            self.clips[ids.numpy()],
             epoch,
             draws=numbers.numpy(),
-            following=None if following is None else recordings(following[numbers]),
+            following=None if following is None else self.clips[following[numbers].numpy()],
         )
 
     def by_length(self, order: Tensor, batch_size: int, pool: int = 16) -> list[Tensor]:
