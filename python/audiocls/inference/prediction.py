@@ -119,6 +119,11 @@ class Prediction:
         rows = [(label, best), *((self.classes[i], i) for i in others)]
         return [(name, float(self.answer[i])) for name, i in rows[:k]]
 
+    def headline(self, k: int, limits: Limits | Limit = None) -> list[tuple[str, float]]:
+        """What a line for people says of the recording: `top`, or of several labels all that are
+        said."""
+        return self.top(k, limits)
+
     def segments(self, limits: Limits | Limit = None) -> list[Segment]:
         """The recording from start to end, clips with the same label merged."""
         names, best = answers(self.probabilities, self.classes, _certainty(limits))
@@ -168,6 +173,9 @@ class Detection(Prediction):
         """The k most probable labels, whether they reach their threshold or not."""
         order = np.argsort(-self.answer, kind="stable")[:k]
         return [(self.classes[i], float(self.answer[i])) for i in order]
+
+    def headline(self, k: int, limits: Limits | Limit = None) -> list[tuple[str, float]]:
+        return self.labels(limits)
 
     def segments(self, limits: Limits | Limit = None) -> list[Segment]:
         """Where each label is heard, in order of time; those of different labels may overlap.

@@ -68,10 +68,12 @@ def segment_counts(
 def event_counts(
     true: Sequence[Stretch], said: Sequence[Stretch], classes: Sequence[str]
 ) -> Counts:
-    """The events of one recording of each label that are annotated, predicted, and both. A predicted
-    event is a hit if its onset is within `ONSET_S` of that of an annotated one, and its offset
-    within `OFFSET_S` or `OFFSET_SHARE` of the annotated length; each counts once, and as many as
-    possible are paired."""
+    """The events of one recording of each label that are annotated, predicted, and both.
+
+    A predicted event is a hit if its onset is within `ONSET_S` of that of an annotated one, and its
+    offset within `OFFSET_S` or `OFFSET_SHARE` of the annotated length. Each counts once, and as
+    many as possible are paired.
+    """
     hits, n_true, n_said = np.zeros((3, len(classes)), np.int64)
     for i, name in enumerate(classes):
         own, theirs = ([s for s in spans if s.label == name] for spans in (true, said))
