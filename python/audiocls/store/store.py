@@ -138,6 +138,12 @@ class Store:
         """Which clips have the label of an event; None if recordings are labelled as a whole."""
         return coverage_of(self.about)
 
+    @property
+    def label_separator(self) -> str | None:
+        """What stands between the labels of a recording that has several."""
+        separator: str | None = self.about.get("label_separator")
+        return separator
+
     @cached_property
     def _labels(self) -> Labels:
         return Labels.of(self)
