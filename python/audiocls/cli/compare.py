@@ -10,6 +10,7 @@ import click
 
 from audiocls.cli import Command, next_step
 from audiocls.cli.options import recipe_of, recipe_options
+from audiocls.errors import DataError, SettingError
 
 
 @click.command("compare", cls=Command)
@@ -37,6 +38,15 @@ from audiocls.cli.options import recipe_of, recipe_options
     metavar="recording|COLUMN|REGEX",
     help="What stays together in the split, as for train.",
 )
+@click.option(
+    "--recordings-per-class",
+    metavar="N,N,…|all",
+    help="Also with so few in the training part, whole groups drawn anew for each seed: how many "
+    "are needed?  [default: all]",
+)
+@click.option(
+    "--init", metavar="MODEL", help="Begin with a trained model, as train does.  [models: its own]"
+)
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda")
 @click.option(
     "--out",
@@ -56,6 +66,8 @@ def command(
     seeds: int,
     folds: str | None,
     group_by: str | None,
+    recordings_per_class: str | None,
+    init: str | None,
     device: str,
     out: Path,
     restart: bool,
@@ -73,6 +85,7 @@ def command(
       audiocls compare --features mel,mfcc --models cnn,lstm --seeds 3 --epochs 10
       audiocls compare --features samples-16k --feature mel-16k,mfcc-kaldi
       audiocls compare --folds 5 --group-by '([^/]+)/[^/]+?_([A-G]s?[0-9])_'
+      audiocls compare --models best --recordings-per-class 5,10,20,all --seeds 5
     """
     from rich.console import Console
     from rich.table import Table
@@ -81,9 +94,10 @@ def command(
     from audiocls.compare.differences import answers
     from audiocls.compare.grid import compare
     from audiocls.compare.ranking import SCORES
-    from audiocls.errors import DataError
     from audiocls.models import MODELS
     from audiocls.store.store import stores_under
+    from audiocls.training.start import Start
+    from audiocls.training.trial import LINEAR
     from audiocls.url import is_url
 
     stores: list[str | Path]
@@ -96,8 +110,10 @@ def command(
             name if is_url(name) or Path(name).exists() else Path("features") / name
             for name in _names(features)
         ]
-    names = list(MODELS) if models == "all" else _names(models)
-    recipe = recipe_of(preset, options)
+    start = None if init is None else Start.load(init)
+    every = list(MODELS) if start is None else [LINEAR, start.description.architecture]
+    names = every if models == "all" else _names(models)
+    recipe = recipe_of(preset, options, begun=start is not None)
 
     with CellLines(recipe.epochs) as lines:
         done = compare(
@@ -108,6 +124,8 @@ def command(
             folds=int(folds) if folds and folds.isdecimal() else folds,
             recipe=recipe,
             group_by=group_by,
+            recordings_per_class=_sizes(recordings_per_class),
+            init=start,
             device=device,
             out=out,
             restart=restart,
@@ -137,9 +155,20 @@ def command(
     Console(highlight=False, width=max(console.width, 140)).print(table)
     for _, sentence in answers(done.rankings[0], done.differences):
         click.echo(f"{sentence}.")
+    for curve in done.learning:
+        click.echo(f"{curve.sentence()}.")
     click.echo(f"results: {done.results}")
     click.echo(f"report:  {done.report}")
     next_step(f"predict {out / 'cells' / 'RUN'} RECORDING   (RUN: one of {out / 'cells'})")
+
+
+def _sizes(text: str | None) -> list[int | None]:
+    """Recordings a class: numbers, and None for all."""
+    names = ["all"] if text is None else _names(text)
+    for name in names:
+        if name != "all" and not name.isdecimal():
+            raise SettingError("recordings_per_class", text, "must be numbers, or all")
+    return [None if name == "all" else int(name) for name in names]
 
 
 def _names(text: str) -> list[str]:

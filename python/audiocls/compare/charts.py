@@ -9,8 +9,11 @@ from typing import Any
 
 from markupsafe import Markup
 
+from audiocls.compare.learning import LearningCurve
 from audiocls.compare.ranking import Ranking
 from audiocls.training.fitting.objective import Row
+
+SERIES = 7  # colours of the page for models
 
 
 def curves(histories: Sequence[Sequence[Row]], chosen: Sequence[int], most: Row) -> Markup:
@@ -111,6 +114,46 @@ def scatter(rankings: Sequence[Ranking]) -> Markup | None:
         "(logarithmic)</text>"
     )
     return frame.svg(parts, "balanced accuracy by recording over the time of a clip")
+
+
+def learning(many: Sequence[LearningCurve]) -> Markup:
+    """The main score over recordings a class, a line a model; its band is the standard deviation
+    over seeds and folds."""
+    sizes = [size for curve in many for size in curve.sizes]
+    ends = [
+        s.mean + sign * (s.deviation or 0)
+        for curve in many
+        for s in curve.scores
+        for sign in (-1, 1)
+    ]
+    low, high = (math.log2(end(sizes)) for end in (min, max))
+    floor = max(0.0, math.floor(10 * min(ends) - 0.2) / 10)
+    frame = _Frame(420, 300, (low - 0.1, high + 0.1), (floor, 1), left=36, bottom=34)
+    shown = sorted({math.log2(size) for size in sizes})
+    apart = [x for x, y in zip(shown, [*shown[1:], math.inf], strict=True) if y - x > 0.25]
+    parts = [frame.grid(_ticks(floor, 1, 4), apart, lambda x: f"{2**x:.3g}")]
+    for number, curve in enumerate(many):
+        xs, style = [math.log2(size) for size in curve.sizes], f"series s{number % SERIES}"
+        band = [
+            [(x, s.mean + sign * (s.deviation or 0)) for x, s in zip(xs, curve.scores, strict=True)]
+            for sign in (1, -1)
+        ]
+        if any(s.deviation for s in curve.scores):
+            around = frame.path([*band[0], *band[1][::-1]])
+            parts.append(f'<polygon class="band {style}" points="{around}"/>')
+        means = [(x, s.mean) for x, s in zip(xs, curve.scores, strict=True)]
+        parts.append(f'<polyline class="line {style}" points="{frame.path(means)}"/>')
+        for (x, y), size, s in zip(means, curve.sizes, curve.scores, strict=True):
+            cx, cy = frame.at(x, y)
+            tip = f"{curve.name}: {s} with {size:.3g} recordings a class"
+            parts.append(
+                f'<circle class="dot {style}" cx="{cx}" cy="{cy}" r="3.4">{_tip(tip)}</circle>'
+            )
+    parts.append(
+        '<text class="axis" x="228" y="297" text-anchor="middle">recordings a class in training '
+        "(logarithmic)</text>"
+    )
+    return frame.svg(parts, "balanced accuracy by recording over recordings a class")
 
 
 class _Frame:

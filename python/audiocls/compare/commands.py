@@ -30,6 +30,8 @@ def compare_command(
     seeds: int,
     folds: int | str | None,
     group_by: str | None,
+    recordings_per_class: Sequence[int | None] = (None,),
+    init: str | None = None,
     device: str,
     out: str | Path,
 ) -> str:
@@ -39,7 +41,14 @@ def compare_command(
     words += ["--models", ",".join(models)]
     given = {"seeds": seeds, "folds": folds, "group_by": group_by, "device": device}
     words += _options(given, {"seeds": 1, "folds": None, "group_by": None, "device": "auto"})
-    words += _options(recipe.to_dict(), Recipe().to_dict())
+    if list(recordings_per_class) != [None]:
+        sizes = ["all" if n is None else str(n) for n in recordings_per_class]
+        words += ["--recordings-per-class", ",".join(sizes)]
+    if init is None:
+        words += _options(recipe.to_dict(), Recipe().to_dict())
+    else:
+        words += ["--init", init]
+        words += _options(recipe.to_dict(), Recipe.preset("finetune").to_dict())
     return shlex.join([*words, "--out", str(out)])
 
 

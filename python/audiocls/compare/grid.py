@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from audiocls.compare.commands import compare_command
 from audiocls.compare.differences import Difference, differences
+from audiocls.compare.learning import LearningCurve, learning_curves
 from audiocls.compare.page import write_report
 from audiocls.compare.ranking import MAIN, Cell, Ranking, ranked
 from audiocls.data.grouping import groups_of
@@ -19,18 +21,22 @@ from audiocls.models import architecture
 from audiocls.training.data.features import open_features
 from audiocls.training.data.leakage import leak_warnings
 from audiocls.training.data.splits import LOGO, Split, make_split, usable
+from audiocls.training.data.subset import draw_subset
 from audiocls.training.fitting.epoch import Progress
-from audiocls.training.loop import check_model, fit, run_name
+from audiocls.training.loop import check_model, first_trial, fit, run_name
 from audiocls.training.recipe import Recipe
 from audiocls.training.run import Result, Run
 from audiocls.training.runtime.device import Device
 from audiocls.training.runtime.subnormals import subnormals_are_zero
+from audiocls.training.start import Start
 from audiocls.training.trial import Trial
 
 if TYPE_CHECKING:
     from audiocls.data.recordings import Recording
     from audiocls.store.store import Store
 
+# Cells of equal seed, fold and recordings a class have the same split.
+SplitKey = tuple[int, str | None, int | None]
 # Called before a cell is trained: its name, its number from 1, how many there are in all.
 Announce = Callable[[str, int, int], Progress]
 # Called after it: the same, its result, and how long the rest will take, in seconds.
@@ -40,6 +46,7 @@ COLUMNS = (
     "model",
     "seed",
     "fold",
+    "recordings_per_class",
     "accuracy",
     "balanced_accuracy",
     "macro_f1",
@@ -73,6 +80,7 @@ class Comparison:
     rows: list[dict[str, Any]]
     rankings: list[Ranking]  # of each feature and model, the best on validation first
     differences: list[Difference]  # of every pair of them
+    learning: list[LearningCurve]  # of each feature and model, where several sizes were asked for
     results: Path
     report: Path
 
@@ -87,6 +95,8 @@ def compare(
     seeds: int = 1,
     folds: int | str | None = None,
     group_by: str | None = None,
+    recordings_per_class: Sequence[int | None] = (None,),
+    init: str | Path | Start | None = None,
     device: str = "auto",
     out: str | Path = "runs/compare",
     restart: bool = False,
@@ -95,6 +105,10 @@ def compare(
 ) -> Comparison:
     """Train every model on every feature store, with `seeds` seeds and all of `folds` folds; folds
     `logo`: each group is left out once, with `group_by="source"` each source.
+
+    recordings_per_class: also with smaller training parts, as `draw_subset` draws them; None stands
+    for all recordings. Models are ranked by the largest; how they learn, `learning` says. init: a
+    model that all begin with, as `train` says.
 
     Of stores of samples the presets `feature` are compared, by default one of mel bands.
 
@@ -108,19 +122,35 @@ def compare(
     Raises SettingError where a cell was made with another recipe, other recordings or splits
     (`restart` does all again), and before anything is trained for settings that cannot be.
     """
-    recipe = recipe or Recipe()
+    start = init if isinstance(init, Start) or init is None else Start.load(init)
+    recipe = recipe or Recipe.preset("modern" if start is None else "finetune")
     chosen = Device.pick(device, recipe.precision)
     presets: Sequence[str | None] = feature or [None]
     given = [(run_name(store, preset), store, preset) for store in features for preset in presets]
-    models = [architecture(model) for model in models]
-    _refuse([name for name, _, _ in given], models, seeds, folds, Path(out))
-    stores = {name: open_features(path, recipe, preset) for name, path, preset in given}
+    models = [start.model(m) if start else architecture(m) for m in models]
+    sizes = sorted(recordings_per_class, key=lambda n: float("inf") if n is None else n)
+    _refuse([name for name, _, _ in given], models, seeds, folds, sizes, Path(out))
+    stores = {
+        name: open_features(path, recipe, preset, None, None, start) for name, path, preset in given
+    }
     for store in stores.values():
         for model in models:
-            check_model(model, store)
+            if start is None:
+                check_model(model, store)
+            else:
+                start.check(store)
     recordings, left_out = common_recordings(stores)
     trials = list(
-        _trials(list(stores), models, recipe, seeds, _folds(folds, recordings, group_by), group_by)
+        _trials(
+            list(stores),
+            models,
+            recipe,
+            seeds,
+            _folds(folds, recordings, group_by),
+            group_by,
+            sizes,
+            start,
+        )
     )
     splits = _splits(trials, recordings, left_out)
 
@@ -129,21 +159,29 @@ def compare(
     for trial in trials:
         trial = trial.on(stores[trial.feature])
         run = Run(Path(out) / "cells" / trial.name)
-        split = splits[trial.seed, trial.fold]
+        split = splits[_key(trial)]
         cells.append((trial, run, None if restart else run.finished(trial, split)))
 
     done = []
-    leaks: dict[tuple[str, int, str | None], list[str]] = {}
+    leaks: dict[tuple[str, SplitKey], list[str]] = {}
     for number, (trial, run, result) in enumerate(cells, 1):
-        store, split = stores[trial.feature], splits[trial.seed, trial.fold]
+        store, split = stores[trial.feature], splits[_key(trial)]
         known = result is not None
         if result is None:
             progress = announce(trial.name, number, len(cells)) if announce else None
-            key = (trial.feature, trial.seed, trial.fold)
+            key = (trial.feature, _key(trial))
             if key not in leaks:
                 leaks[key] = leak_warnings(store, split)
             result = fit(
-                trial, store, split, run, chosen, progress, resume=not restart, leaks=leaks[key]
+                trial,
+                store,
+                split,
+                run,
+                chosen,
+                progress,
+                start=start,
+                resume=not restart,
+                leaks=leaks[key],
             )
         done.append(Cell(trial, run, result))
         rows = [row_of(cell) for cell in done]
@@ -159,20 +197,25 @@ def compare(
         seeds=seeds,
         folds=folds,
         group_by=group_by,
+        recordings_per_class=sizes,
+        init=None if start is None else start.name,
         device=device,
         out=out,
     )
-    rankings, report = ranked(done), Path(out) / "report.html"
+    largest = [cell for cell in done if cell.trial.recordings_per_class == sizes[-1]]
+    rankings, report = ranked(largest), Path(out) / "report.html"
+    learning = learning_curves(done) if len(sizes) > 1 else []
     tested = differences(rankings)
     write_differences(Path(out) / "differences.csv", tested)
-    write_report(report, rankings, tested, stores, command)
-    return Comparison(rows, rankings, tested, Path(out) / "results.csv", report)
+    write_report(report, rankings, tested, stores, command, learning)
+    return Comparison(rows, rankings, tested, learning, Path(out) / "results.csv", report)
 
 
 def time_left(done: Sequence[Cell], todo: Sequence[Trial]) -> float:
-    """Seconds that cells will take: as long as finished ones of their feature and model, else of
-    their model, else as all finished ones, on average."""
+    """Seconds that cells will take: as long as finished ones of their feature, model and size,
+    else of feature and model, else of their model, else as all finished ones, on average."""
     keys: tuple[Callable[[Trial], Any], ...] = (
+        lambda t: (t.feature, t.model, t.recordings_per_class),
         lambda t: (t.feature, t.model),
         lambda t: t.model,
         lambda _: None,
@@ -190,6 +233,7 @@ def _refuse(
     models: Sequence[str],
     seeds: int,
     folds: int | str | None,
+    sizes: Sequence[int | None],
     out: Path,
 ) -> None:
     """Raises SettingError for what cannot be compared."""
@@ -197,7 +241,15 @@ def _refuse(
         raise SettingError("seeds", seeds, "must be >= 1")
     if folds is not None and folds != LOGO and (isinstance(folds, str) or folds < 2):
         raise SettingError("folds", folds, f"must be a number >= 2, or {LOGO}: each group once")
-    for what, values in (("features", names), ("models", list(models))):
+    for size in sizes:
+        if size is not None and size < 1:
+            raise SettingError("recordings_per_class", size, "must be >= 1")
+    lists = {
+        "features": list(names),
+        "models": list(models),
+        "recordings_per_class": ["all" if n is None else str(n) for n in sizes],
+    }
+    for what, values in lists.items():
         if not values:
             raise SettingError(what, "", "at least one is needed")
         for value in values:
@@ -224,23 +276,32 @@ def _trials(
     seeds: int,
     folds: Sequence[str | None],
     group_by: str | None,
+    sizes: Sequence[int | None],
+    start: Start | None,
 ) -> Iterator[Trial]:
-    for seed in range(seeds):
-        for fold in folds:
-            for feature in features:
-                for model in models:
-                    yield Trial(model, recipe, seed, group_by, fold, feature)
+    every = itertools.product(range(seeds), folds, features, models, sizes)
+    for seed, fold, feature, model, size in every:
+        trial = first_trial(model, recipe, start, seed, group_by, fold)
+        yield replace(trial, feature=feature, recordings_per_class=size)
+
+
+def _key(trial: Trial) -> SplitKey:
+    return trial.seed, trial.fold, trial.recordings_per_class
 
 
 def _splits(
     trials: Sequence[Trial], recordings: list[Recording], warnings: list[str]
-) -> dict[tuple[int, str | None], Split]:
-    """The split of each seed and fold, with further warnings."""
-    splits: dict[tuple[int, str | None], Split] = {}
+) -> dict[SplitKey, Split]:
+    """The split of each seed, fold and size, with further warnings."""
+    whole: dict[tuple[int, str | None], Split] = {}
+    splits: dict[SplitKey, Split] = {}
     for t in trials:
-        if (t.seed, t.fold) not in splits:
+        if (t.seed, t.fold) not in whole:
             split = make_split(recordings, group_by=t.group_by, fold=t.fold, seed=t.seed)
-            splits[t.seed, t.fold] = replace(split, warnings=warnings + split.warnings)
+            whole[t.seed, t.fold] = replace(split, warnings=warnings + split.warnings)
+        if _key(t) not in splits:
+            split, n = whole[t.seed, t.fold], t.recordings_per_class
+            splits[_key(t)] = split if n is None else draw_subset(split, n, t.seed)
     return splits
 
 
@@ -285,6 +346,7 @@ def row_of(cell: Cell) -> dict[str, Any]:
         "model": trial.model,
         "seed": trial.seed,
         "fold": trial.fold or "",
+        "recordings_per_class": trial.recordings_per_class or "all",
         **{key: test[key] for key in ("accuracy", "balanced_accuracy", "macro_f1")},
         **{key: test.get(key) for key in _CALIBRATION},
         "recording_accuracy": whole["accuracy"],

@@ -20,6 +20,7 @@ from audiocls.compare.confusion import (
     reliability,
 )
 from audiocls.compare.differences import Difference, answers
+from audiocls.compare.learning import LearningCurve
 from audiocls.compare.mistakes import confident_mistakes
 from audiocls.compare.ranking import MAIN, SCORES, Ranking
 from audiocls.data.recordings import reach
@@ -34,13 +35,14 @@ def write_report(
     tested: Sequence[Difference],
     stores: Mapping[str, Store] | None = None,
     command: str = "",
+    learning: Sequence[LearningCurve] = (),
 ) -> None:
     """Write the page.
 
     Class by class it shows the model that validation chose, over its seeds and folds: choosing it
     by its test score would flatter it. rankings: the best on validation first. tested: all their
     pairs. stores: by name; where a store or its recordings are gone, the page says what it cannot
-    show. command: what made the comparison.
+    show. command: what made the comparison. learning: how scores rise with recordings.
     """
     stores = stores or {}
     best, cells = rankings[0], [cell for r in rankings for cell in r.cells]
@@ -83,6 +85,9 @@ def write_report(
         bins=bins,
         mistakes=confident_mistakes(best, stores.get(best.feature)),
         scatter=charts.scatter(rankings),
+        learning=learning,
+        series=charts.SERIES,
+        learning_chart=charts.learning(learning) if learning else "",
         split=first.split,
         given_split="`split` column" in first.split["method"],
         versions=first.versions,

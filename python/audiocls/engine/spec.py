@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from audiocls import _native
-from audiocls.errors import unknown
+from audiocls.errors import SettingError, unknown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,12 +179,16 @@ def _presets() -> dict[str, FeatureSpec]:
 
 
 def dump_fields(fields: dict[str, Any]) -> str:
-    """Fields as JSON, as the engine reads them: it names the one that is not valid."""
-    plain = {name: _plain(value) for name, value in fields.items()}
+    """Fields as JSON, as the engine reads them; numpy scalars are taken as Python's.
+
+    Raises:
+        SettingError: NaN or infinity, which JSON does not have; names the field.
+    """
+    plain = {
+        name: value.item() if isinstance(value, np.generic) else value
+        for name, value in fields.items()
+    }
+    for name, value in plain.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise SettingError(name, value, "must be finite")
     return json.dumps(plain)
-
-
-def _plain(value: object) -> object:
-    """numpy scalars as Python's; NaN and infinity, which JSON does not have, as text."""
-    value = value.item() if isinstance(value, np.generic) else value
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 LINEAR = "linear"  # a model: the body of the one that it begins with, and a linear head
 
+_IF_CHOSEN = ("recordings_per_class", "sounds", "init")  # settings that most trials lack
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -34,6 +36,7 @@ class Trial:
     feature: str = ""  # the store's name
     store: str = ""  # its identity
     sounds: str = ""  # that of the recordings in the folders of the recipe, where it names any
+    recordings_per_class: int | None = None  # in the training part; None: all there are
     init: str = ""  # that of the model it begins with (`Start`); none: with random weights
 
     def __post_init__(self) -> None:
@@ -49,9 +52,10 @@ class Trial:
 
     @property
     def name(self) -> str:
-        """FEATURE-MODEL-SEED, and the fold where there is one."""
+        """FEATURE-MODEL-SEED, with the fold and the recordings a class where they were chosen."""
         fold = f"-fold{self.fold.replace('/', 'of')}" if self.fold else ""
-        return f"{self.feature}-{self.model}-{self.seed}{fold}"
+        few = f"-{self.recordings_per_class}each" if self.recordings_per_class else ""
+        return f"{self.feature}-{self.model}-{self.seed}{fold}{few}"
 
     def on(self, store: Store) -> Trial:
         """The same of a store: with its identity, and that of the folders the recipe names."""
@@ -60,7 +64,7 @@ class Trial:
     def settings(self) -> dict[str, Any]:
         """What was chosen, as metrics.json shows it."""
         own = {key: getattr(self, key) for key in ("model", "seed", "group_by", "fold")}
-        known = {key: value for key in ("sounds", "init") if (value := getattr(self, key))}
+        known = {key: value for key in _IF_CHOSEN if (value := getattr(self, key))}
         return own | self.recipe.to_dict() | known
 
     def differences(self, settings: dict[str, Any], store: str) -> Iterator[str]:
