@@ -102,9 +102,8 @@ def command(
     several = classifier.description.task == "several"
     limits = classifier.limits(threshold, smooth_s, least_s)
     if several and (unknown or confusion is not None):
-        raise SettingError(
-            "--unknown" if unknown else "--confusion", True, "is for one label a clip"
-        )
+        name = "--unknown" if unknown else "--confusion"
+        raise SettingError(name, True, "is for a model of one label")
     source = opened(data or features or "", labelling)
     if isinstance(source, Store):
         refuse(labelling, f"{data or features} has its labels")

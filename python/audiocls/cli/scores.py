@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from audiocls.scores.measures import MEASURES, number
+
 # How events are compared with annotated ones.
 _RULES = {
     "event": "onset within 0.2 s, offset within 0.2 s or half the event",
@@ -23,10 +25,13 @@ def print_one(result: dict[str, Any]) -> None:
         what = "labelled" if name == UNKNOWN else "the model does not know"
         click.echo(f"{what} {name!r}: {n} recordings {counted}", err=True)
     _print_failed(result)
+    one = MEASURES["one"]
     low, high = whole["interval"]["balanced_accuracy"]
-    click.echo(f"{whole['n']} recordings in {result['groups']} groups: {_line(whole)}")
+    click.echo(
+        f"{whole['n']} recordings in {result['groups']} groups: {MEASURES['one'].line(whole)}"
+    )
     click.echo(f"  95 % interval of the balanced accuracy over groups: {low:.3f} to {high:.3f}")
-    click.echo(f"{clips['n']} clips: {_line(clips)}")
+    click.echo(f"{clips['n']} clips: {MEASURES['one'].line(clips)}")
     if answered := result["answered"]:
         click.echo(_answered(answered))
     click.echo(f"\n{'class':24} {'recordings':>10} {'recall':>7} {'precision':>9}  taken for")
@@ -55,55 +60,40 @@ def _answered(answered: dict[str, float | None]) -> str:
     return line + f", {answered['accuracy']:.1%} of these right"
 
 
-def _line(scores: dict[str, Any]) -> str:
-    return (
-        f"accuracy {scores['accuracy']:.3f}, balanced {scores['balanced_accuracy']:.3f}, "
-        f"macro-F1 {scores['macro_f1']:.3f}"
-    )
-
-
 def print_several(result: dict[str, Any]) -> None:
     """The scores of a model of several labels."""
+    several = MEASURES["several"]
     whole, clips, events = result["recording"], result["clip"], result["events"]
     for name, n in result["unknown_labels"].items():
         click.echo(f"the model does not know {name!r}: left out of {n} recordings", err=True)
     _print_failed(result)
-    click.echo(f"{whole['n']} recordings in {result['groups']} groups: {_means(whole)}")
+    click.echo(
+        f"{whole['n']} recordings in {result['groups']} groups: {MEASURES['several'].line(whole)}"
+    )
     if ends := whole["interval"].get("map"):
         low, high = ends
         click.echo(f"  95 % interval of mAP over groups: {low:.3f} to {high:.3f}")
-    click.echo(f"{clips['n']} clips: {_means(clips)}")
+    click.echo(f"{clips['n']} clips: {MEASURES['several'].line(clips)}")
     for name, rule in _RULES.items() if events else ():
         found = events[name]
         low, high = found["interval"].get("f1", (None, None))
         interval = "" if low is None else f", 95 % interval {low:.3f} to {high:.3f}"
         click.echo(
-            f"{name}s ({rule}): F1 {_number(found['f1'])}, precision "
-            f"{_number(found['precision'])}, recall {_number(found['recall'])}, macro-F1 "
-            f"{_number(found['macro_f1'])}{interval}"
+            f"{name}s ({rule}): F1 {number(found['f1'])}, precision "
+            f"{number(found['precision'])}, recall {number(found['recall'])}, macro-F1 "
+            f"{number(found['macro_f1'])}{interval}"
         )
-    columns = ["recordings", "AP", "AUROC", "F1", "precision", "recall", "threshold"]
-    columns += ["event F1"] if events else []
+    columns = ["recordings", *several.per_class.values()] + (["event F1"] if events else [])
     click.echo(f"\n{'class':24} " + " ".join(f"{name:>10}" for name in columns))
     for name, row in whole["per_class"].items():
-        keys = ("average_precision", "auroc", "f1", "precision", "recall", "threshold")
-        cells = [str(row["n"]), *(_number(row[key]) for key in keys)]
-        cells += [_number(events["event"]["per_class"][name]["f1"])] if events else []
+        cells = [str(row["n"]), *(number(row[key]) for key in several.per_class)]
+        cells += [number(events["event"]["per_class"][name]["f1"])] if events else []
         click.echo(f"{name:24} " + " ".join(f"{cell:>10}" for cell in cells))
     if result["mistakes"]:
         click.echo("\nsurest mistakes:")
     for m in result["mistakes"]:
         what = "is there" if m["there"] else "is not there"
         click.echo(f"  {m['path']}: {m['label']} {m['probability']:.3f}, {what}")
-
-
-def _means(scores: dict[str, Any]) -> str:
-    keys = {"mAP": "map", "AUROC": "auroc", "macro-F1": "macro_f1", "micro-F1": "micro_f1"}
-    return ", ".join(f"{name} {_number(scores[key])}" for name, key in keys.items())
-
-
-def _number(x: float | None) -> str:
-    return "–" if x is None else f"{x:.3f}"
 
 
 def _print_failed(result: dict[str, Any]) -> None:

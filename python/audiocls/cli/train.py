@@ -12,6 +12,7 @@ import click
 from audiocls.cli import Command, StorePath, next_step, warn
 from audiocls.cli.options import recipe_of, recipe_options
 from audiocls.models import ALIASES, MODELS
+from audiocls.scores.measures import MEASURES
 
 
 @click.command("train", cls=Command)
@@ -159,6 +160,7 @@ def command(
         click.echo(json.dumps(result, indent=1))
         return
     test, whole = result["test"], result["test_recording"]
+    measures = MEASURES[result["task"]]
     click.echo(
         f"{trial.model} on {name_of(features)}: {result['parameters']:,} parameters, "
         f"{result['clips_per_s']:,.0f} clips/s in training, "
@@ -170,14 +172,7 @@ def command(
             "knows none of these classes: its head is new"
         )  # fmt: skip
         click.echo(f"began with {start.name}, which {known}")
-    click.echo(f"test, {test['n']} clips:        {_line(test)}")
-    click.echo(f"test, {whole['n']} recordings:  {_line(whole)}")
+    click.echo(f"test, {test['n']} clips:        {measures.line(test)}")
+    click.echo(f"test, {whole['n']} recordings:  {measures.line(whole)}")
     click.echo(f"run folder: {folder}")
     next_step(f"predict {folder} RECORDING")
-
-
-def _line(part: dict[str, float]) -> str:
-    return (
-        f"accuracy {part['accuracy']:.3f}, balanced {part['balanced_accuracy']:.3f}, "
-        f"macro-F1 {part['macro_f1']:.3f}"
-    )

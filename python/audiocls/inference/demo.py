@@ -246,10 +246,8 @@ def _timelines(segments: Sequence[Segment], duration_s: float, colours: dict[str
         if (lane := next(free, None)) is None:
             lanes.append(lane := [])
         lane.append(segment)
-    return "".join(
-        f"<div class='audiocls-timeline'>{''.join(_bar(s, duration_s, colours) for s in lane)}</div>"
-        for lane in lanes
-    )
+    bars = ("".join(_bar(s, duration_s, colours) for s in lane) for lane in lanes)
+    return "".join(f"<div class='audiocls-timeline'>{lane}</div>" for lane in bars)
 
 
 def _bar(segment: Segment, duration_s: float, colours: dict[str, str]) -> str:

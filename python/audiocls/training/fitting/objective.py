@@ -21,6 +21,7 @@ from audiocls.classifier.answers import UNKNOWN
 from audiocls.classifier.description import Description
 from audiocls.classifier.model import Classifier
 from audiocls.scores import metrics
+from audiocls.scores.measures import MEASURES
 from audiocls.scores.metrics import sigmoid, softmax
 from audiocls.scores.multilabel import evaluate_several, weighted_scores
 from audiocls.scores.significance import bootstrap_intervals, counts_by_group, group_intervals
@@ -140,7 +141,7 @@ class _Hits(Sums):
 class _One(Objective):
     """One label a clip: cross-entropy, balanced accuracy, one temperature."""
 
-    score, title = "balanced_accuracy", "balanced accuracy"
+    score, title = MEASURES["one"].main, "balanced accuracy"
 
     def loss(self, logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
         return cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
@@ -211,7 +212,7 @@ class _Several(Objective):
     """Several labels a clip: binary cross-entropy, mean average precision, Platt's two numbers and
     a threshold a class."""
 
-    score, title = "map", "mean average precision"
+    score, title = MEASURES["several"].main, "mean average precision"
 
     def loss(self, logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
         """The mean over the classes. Smoothing as of one label of two: there, or not."""
