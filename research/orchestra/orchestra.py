@@ -5,7 +5,7 @@ soundfonts' notes that may train, other players, and sounds that are no instrume
         [--use train|test|all] [--without SOURCE …]
 
 PHILHARMONIA: folders of recordings, one a class, named INSTRUMENT_PITCH_… SOURCES: what
-`render_sources.py` made. PLAYERS: what docs/sources.md says. The manifest has the columns path,
+`render_sources.py` made. PLAYERS: what research/notes/sources.md says. The manifest has the columns path,
 label, group (instrument and pitch, the same in all sources but the players), source, family and
 split; background sounds have the label `unknown`. The split holds out whole groups and is the same
 with and without the players, all of whom train: whoever wants to know how the model does on one of

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +10,7 @@ from audiocls.classifier.task import TASKS
 from audiocls.engine.cut import CUT_FIELDS, Cut
 from audiocls.engine.spec import FeatureSpec
 from audiocls.errors import DataError
+from audiocls.files import read_json
 from audiocls.models import MODELS
 from audiocls.schema import Rule, at_least, one_of, optional, validate
 
@@ -29,11 +26,6 @@ ORCHESTRA = "orchestra"
 _BOX = Path(__file__).parent / ORCHESTRA
 # A clip larger than this is no clip: the file is damaged, or meant to take all memory.
 _MOST_CELLS = 1 << 26
-# What a network keeps beside its trained numbers.
-_BUFFERS = frozenset((
-    "mean", "deviation", "temperature", "offset",
-    "running_mean", "running_var", "num_batches_tracked",
-))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -118,58 +110,9 @@ def read_description(path: str | Path) -> Description:
     return described(file, read_document(file))
 
 
-def count_stored_parameters(path: str | Path) -> int:
-    """Trained numbers of a saved model, from the header of its weights."""
-    entries = WeightsHeader.read(model_folder(path) / WEIGHTS).entries
-    return sum(
-        math.prod(entry["shape"])
-        for name, entry in entries.items()
-        if name.rpartition(".")[2] not in _BUFFERS
-    )
-
-
-@dataclass(frozen=True)
-class WeightsHeader:
-    """Which tensors a safetensors file holds, and where; as
-    https://github.com/huggingface/safetensors has it."""
-
-    entries: dict[str, dict[str, Any]]  # name → dtype, shape, data_offsets
-    start: int  # where the data begins: offset 0 of data_offsets
-    identity: str  # SHA-256 of the header
-
-    @classmethod
-    def read(cls, file: Path) -> WeightsHeader:
-        """The header of a file, whose data must all be there. DataError if it is damaged."""
-        try:
-            n_bytes = file.stat().st_size
-            with file.open("rb") as weights:
-                (size,) = struct.unpack("<Q", weights.read(8))
-                if size > n_bytes:
-                    raise ValueError("its header is cut short")
-                header = weights.read(size)
-            entries = json.loads(header)
-            entries.pop("__metadata__", None)
-            end = 8 + size
-            for name, entry in entries.items():
-                first, last = entry["data_offsets"]
-                if not 0 <= first <= last <= n_bytes - end:
-                    raise ValueError(f"{name} is cut short")
-                math.prod(entry["shape"])
-            return cls(entries, end, hashlib.sha256(header).hexdigest())
-        except FileNotFoundError:
-            raise DataError(f"{str(file)!r} is missing") from None
-        except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
-            raise DataError(f"{str(file)!r} is damaged: {error}") from None
-        except RecursionError:
-            raise DataError(f"{str(file)!r} is damaged: its header is nested too deep") from None
-
-
 def read_document(file: Path) -> dict[str, Any]:
     """The content of model.json, valid. DataError where it is damaged or of a newer format."""
-    try:
-        document: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{str(file)!r} is damaged: {error}") from None
+    document: dict[str, Any] = read_json(file)
     source = f"{str(file)!r} is damaged"
     validate(document, {"format": int}, source)
     if document["format"] not in (1, FORMAT):

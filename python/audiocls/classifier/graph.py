@@ -24,11 +24,13 @@ from audiocls.classifier.description import (
     NETWORK,
     WEIGHTS,
     Description,
-    WeightsHeader,
     model_folder,
     read_description,
 )
 from audiocls.classifier.model import Classifier
+from audiocls.classifier.onnx_file import read_graph
+from audiocls.classifier.operators import check_cost
+from audiocls.classifier.weights import read_header
 from audiocls.engine.cut import Cut
 from audiocls.engine.spec import FeatureSpec
 from audiocls.errors import DataError
@@ -51,7 +53,7 @@ def write_graph(path: str | Path) -> None:
 
     folder = model_folder(path)
     description = read_description(folder)
-    header = WeightsHeader.read(folder / WEIGHTS)
+    header = read_header(folder / WEIGHTS)
     levelled = description.spec.kind if description.remove_level else None
     own = description.architecture, description.input_shape, len(description.classes)
     shape = (*own, levelled, description.task)
@@ -77,7 +79,13 @@ def write_graph(path: str | Path) -> None:
     del graph.graph.node[:]
     graph.graph.node.extend(nodes)
     graph.metadata_props.add(key="weights_header", value=header.identity)
-    replace_file(folder / NETWORK, graph.SerializeToString())
+    document = graph.SerializeToString()
+    frames, features = description.input_shape
+    try:
+        check_cost(read_graph(document), (2, 32 if frames is None else frames, features))
+    except ValueError as error:
+        raise DataError(f"the graph would not be taken back: {error}") from None
+    replace_file(folder / NETWORK, document)
 
 
 @functools.lru_cache(maxsize=16)

@@ -29,6 +29,7 @@ from audiocls.classifier.description import (
     read_document,
 )
 from audiocls.classifier.task import TASKS
+from audiocls.classifier.weights import read_weights, with_checksum
 from audiocls.engine.spec import FeatureSpec
 from audiocls.errors import DataError
 from audiocls.files import replace_file, write_json
@@ -117,7 +118,7 @@ class Classifier(nn.Module):
         weights = {
             name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()
         }
-        replace_file(folder / WEIGHTS, save_weights(weights))
+        replace_file(folder / WEIGHTS, with_checksum(save_weights(weights)))
         write_json(folder / DESCRIPTION, {"format": FORMAT} | self.description.to_dict())
 
     @classmethod
@@ -132,12 +133,12 @@ class Classifier(nn.Module):
         with torch.device("meta"):  # No memory is taken for what the file only claims.
             classifier = cls(description)
         try:
-            weights = load_weights((folder / WEIGHTS).read_bytes())
+            weights = load_weights(read_weights(folder / WEIGHTS)[1])
             if document["format"] == 1:
                 weights = _of_format_1(document, weights)
             classifier._take(weights)
-        except FileNotFoundError:
-            raise DataError(f"{str(folder / WEIGHTS)!r} is missing") from None
+        except DataError:
+            raise
         except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise DataError(

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from audiocls.cli import Command
+from audiocls.cli import Command, say
 from audiocls.cli.options import PER_CLASS
 
 
@@ -40,7 +40,9 @@ def command(
     threshold: Any,
     as_json: bool,
 ) -> None:
-    """Drop a recording on a page, or make one: see and hear what a model says of it.
+    """Open a page to drop recordings on.
+
+    See and hear what a model says of each.
 
     MODEL is a run folder, its `model/` folder, or `orchestra`, the model in the box, which is the
     default. The page is for this machine alone, and asks no other for anything. Ctrl-C ends it, and
@@ -64,7 +66,7 @@ def command(
     def began(url: str) -> None:
         click.echo(json.dumps({"model": model, "url": url}) if as_json else f"{model}: {url}")
         sys.stdout.flush()
-        click.echo("Ctrl-C ends it", err=True)
+        say("Ctrl-C ends it", err=True)
         if browser:
             webbrowser.open(url)
 

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from audiocls.cli import say
 from audiocls.data.annotations import audacity_track, raven_table
+from audiocls.files import printable
 
 if TYPE_CHECKING:
     from audiocls.inference.prediction import Limits, Prediction
@@ -46,7 +48,7 @@ class Format(ABC):
 
     def failure(self, path: str, why: str) -> str:
         """Of a recording that cannot be used; what is no part of the output is said on stderr."""
-        click.echo(f"{printable(path)}: failed: {why}", err=True)
+        say(f"{path}: failed: {why}", err=True)
         return ""
 
     def show(self, path: str, found: Prediction | str) -> None:
@@ -77,7 +79,7 @@ class Table(Format):
         return "\n".join(lines) + "\n"
 
     def failure(self, path: str, why: str) -> str:
-        return f"{printable(path)}: failed: {why}\n"
+        return f"{printable(path)}: failed: {printable(why)}\n"
 
 
 class JsonLines(Format):
@@ -214,12 +216,6 @@ def csv_text(rows: Any) -> str:
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_MINIMAL)
     writer.writerows([printable(cell) for cell in row] for row in rows)
     return text.getvalue()
-
-
-def printable(text: str) -> str:
-    """A name may hold line ends and terminal commands, or bytes that are no text: shown, not
-    obeyed."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _cells(label: str, p: float | None) -> tuple[str, str]:

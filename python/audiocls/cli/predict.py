@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiocls.cli import Command, next_step
+from audiocls.cli import Command, next_step, say
 from audiocls.cli.formats import CLIP_FORMATS, FORMATS, ClipsParquet, Format, parquet
 from audiocls.cli.options import PER_CLASS
 from audiocls.errors import DataError, SettingError, reason, unknown
@@ -78,7 +78,7 @@ def command(
     threads: int | None,
     strict: bool,
 ) -> None:
-    """Say what is heard in recordings: an answer for each, and a timeline.
+    """Name what is heard in recordings, when, and how surely.
 
     MODEL is a run folder, its `model/` folder, or `orchestra`, the model in the box. PATH is a
     recording of any format and length, a folder of them, or a pattern such as 'takes/*.mp3'. A
@@ -116,7 +116,7 @@ def command(
     else:
         failed = _stdout(classifier, files, hop_s, threads, format_)
     if failed:
-        click.echo(f"{failed} of {len(files)} recordings failed", err=True)
+        say(f"{failed} of {len(files)} recordings failed", err=True)
     if failed == len(files) or (failed and strict):
         sys.exit(1)
     if kind is FORMATS["table"]:
@@ -253,7 +253,7 @@ def _folder(
         replace_file(file, format_.file(path, found))
     n_there = len(targets) - len(todo)
     there = f", {n_there} were there already" if n_there else ""
-    click.echo(f"{out}: {len(todo) - failed} recordings written{there}", err=True)
+    say(f"{out}: {len(todo) - failed} recordings written{there}", err=True)
     return failed
 
 

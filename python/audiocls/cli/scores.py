@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import click
-
+from audiocls.cli import say
 from audiocls.scores.measures import MEASURES, number
 
 # How events are compared with annotated ones.
@@ -23,18 +22,17 @@ def print_one(result: dict[str, Any]) -> None:
     for name, n in result["unknown_labels"].items():
         counted = "counted as unknown" if UNKNOWN in result["classes"] else "left out"
         what = "labelled" if name == UNKNOWN else "the model does not know"
-        click.echo(f"{what} {name!r}: {n} recordings {counted}", err=True)
+        say(f"{what} {name!r}: {n} recordings {counted}", err=True)
     _print_failed(result)
     one = MEASURES["one"]
     low, high = whole["interval"]["balanced_accuracy"]
-    click.echo(
-        f"{whole['n']} recordings in {result['groups']} groups: {MEASURES['one'].line(whole)}"
-    )
-    click.echo(f"  95 % interval of the balanced accuracy over groups: {low:.3f} to {high:.3f}")
-    click.echo(f"{clips['n']} clips: {MEASURES['one'].line(clips)}")
+    say(f"{whole['n']} recordings in {result['groups']} groups: {one.line(whole)}")
+    say(f"  95 % interval of the balanced accuracy over groups: {low:.3f} to {high:.3f}")
+    say(f"{clips['n']} clips: {one.line(clips)}")
     if answered := result["answered"]:
-        click.echo(_answered(answered))
-    click.echo(f"\n{'class':24} {'recordings':>10} {'recall':>7} {'precision':>9}  taken for")
+        say(_answered(answered))
+    say()
+    say(f"{'class':24} {'recordings':>10} {'recall':>7} {'precision':>9}  taken for")
     for i, (name, scores) in enumerate(whole["per_class"].items()):
         if not scores["n"]:
             continue
@@ -43,11 +41,12 @@ def print_one(result: dict[str, Any]) -> None:
         recall, precision = (
             "–" if scores[key] is None else f"{scores[key]:.3f}" for key in ("recall", "precision")
         )
-        click.echo(f"{name:24} {scores['n']:10} {recall:>7} {precision:>9}  {taken}".rstrip())
+        say(f"{name:24} {scores['n']:10} {recall:>7} {precision:>9}  {taken}".rstrip())
     if result["mistakes"]:
-        click.echo("\nsurest mistakes:")
+        say()
+        say("surest mistakes:")
     for m in result["mistakes"]:
-        click.echo(f"  {m['path']}: {m['predicted']} {m['probability']:.3f}, is {m['label']}")
+        say(f"  {m['path']}: {m['predicted']} {m['probability']:.3f}, is {m['label']}")
 
 
 def _answered(answered: dict[str, float | None]) -> str:
@@ -65,39 +64,39 @@ def print_several(result: dict[str, Any]) -> None:
     several = MEASURES["several"]
     whole, clips, events = result["recording"], result["clip"], result["events"]
     for name, n in result["unknown_labels"].items():
-        click.echo(f"the model does not know {name!r}: left out of {n} recordings", err=True)
+        say(f"the model does not know {name!r}: left out of {n} recordings", err=True)
     _print_failed(result)
-    click.echo(
-        f"{whole['n']} recordings in {result['groups']} groups: {MEASURES['several'].line(whole)}"
-    )
+    say(f"{whole['n']} recordings in {result['groups']} groups: {several.line(whole)}")
     if ends := whole["interval"].get("map"):
         low, high = ends
-        click.echo(f"  95 % interval of mAP over groups: {low:.3f} to {high:.3f}")
-    click.echo(f"{clips['n']} clips: {MEASURES['several'].line(clips)}")
+        say(f"  95 % interval of mAP over groups: {low:.3f} to {high:.3f}")
+    say(f"{clips['n']} clips: {several.line(clips)}")
     for name, rule in _RULES.items() if events else ():
         found = events[name]
         low, high = found["interval"].get("f1", (None, None))
         interval = "" if low is None else f", 95 % interval {low:.3f} to {high:.3f}"
-        click.echo(
+        say(
             f"{name}s ({rule}): F1 {number(found['f1'])}, precision "
             f"{number(found['precision'])}, recall {number(found['recall'])}, macro-F1 "
             f"{number(found['macro_f1'])}{interval}"
         )
     columns = ["recordings", *several.per_class.values()] + (["event F1"] if events else [])
-    click.echo(f"\n{'class':24} " + " ".join(f"{name:>10}" for name in columns))
+    say()
+    say(f"{'class':24} " + " ".join(f"{name:>10}" for name in columns))
     for name, row in whole["per_class"].items():
         cells = [str(row["n"]), *(number(row[key]) for key in several.per_class)]
         cells += [number(events["event"]["per_class"][name]["f1"])] if events else []
-        click.echo(f"{name:24} " + " ".join(f"{cell:>10}" for cell in cells))
+        say(f"{name:24} " + " ".join(f"{cell:>10}" for cell in cells))
     if result["mistakes"]:
-        click.echo("\nsurest mistakes:")
+        say()
+        say("surest mistakes:")
     for m in result["mistakes"]:
         what = "is there" if m["there"] else "is not there"
-        click.echo(f"  {m['path']}: {m['label']} {m['probability']:.3f}, {what}")
+        say(f"  {m['path']}: {m['label']} {m['probability']:.3f}, {what}")
 
 
 def _print_failed(result: dict[str, Any]) -> None:
     for row in result["failed"][:10]:
-        click.echo(f"{row['path']}: failed: {row['error']}", err=True)
+        say(f"{row['path']}: failed: {row['error']}", err=True)
     if len(result["failed"]) > 10:
-        click.echo(f"… {len(result['failed'])} failed: --json lists them all", err=True)
+        say(f"… {len(result['failed'])} failed: --json lists them all", err=True)

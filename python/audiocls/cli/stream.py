@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from audiocls.cli import Command
+from audiocls.cli import Command, say
 from audiocls.cli.options import PER_CLASS
 
 
@@ -48,8 +48,10 @@ def command(
     threads: int | None,
     as_json: bool,
 ) -> None:
-    """Say what is heard in a stream, a line for each clip as soon as its last sample has come; of
-    several labels a line for each, or none.
+    """Name what is heard in a stream, as it comes.
+
+    A line for each clip as soon as its last sample has come; of several labels a line for each, or
+    none.
 
     The samples come from a pipe, without a header, or with `mic` from the microphone. The answers
     are those that `audiocls predict` has of the same samples.
@@ -74,7 +76,7 @@ def command(
         line = (
             f"{heard.start_s:9.2f} – {heard.end_s:9.2f} s  {heard.probability:.3f}  {heard.label}"
         )
-        click.echo(json.dumps(asdict(heard)) if as_json else line)
+        say(json.dumps(asdict(heard)) if as_json else line)
         sys.stdout.flush()
 
     try:
@@ -93,4 +95,4 @@ def command(
             took_ms.sort()
             p50, p99 = (took_ms[int(q * (len(took_ms) - 1))] for q in (0.5, 0.99))
             text = f"{len(took_ms)} times clips came: {p50:.2f} ms a clip, 99 % below {p99:.2f} ms"
-            click.echo(text, err=True)
+            say(text, err=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from audiocls.cli import Command, StorePath, next_step, warn
+from audiocls.cli import Command, StorePath, next_step, say, warn
 from audiocls.cli.options import recipe_of, recipe_options
 from audiocls.models import ALIASES, MODELS
 from audiocls.scores.measures import MEASURES
@@ -161,7 +161,7 @@ def command(
         return
     test, whole = result["test"], result["test_recording"]
     measures = MEASURES[result["task"]]
-    click.echo(
+    say(
         f"{trial.model} on {name_of(features)}: {result['parameters']:,} parameters, "
         f"{result['clips_per_s']:,.0f} clips/s in training, "
         f"best epoch {result['chosen']['epoch']}"
@@ -171,8 +171,8 @@ def command(
         known = f"knows {len(kept)} of {len(result['classes'])} classes" if kept else (
             "knows none of these classes: its head is new"
         )  # fmt: skip
-        click.echo(f"began with {start.name}, which {known}")
-    click.echo(f"test, {test['n']} clips:        {measures.line(test)}")
-    click.echo(f"test, {whole['n']} recordings:  {measures.line(whole)}")
-    click.echo(f"run folder: {folder}")
+        say(f"began with {start.name}, which {known}")
+    say(f"test, {test['n']} clips:        {measures.line(test)}")
+    say(f"test, {whole['n']} recordings:  {measures.line(whole)}")
+    say(f"run folder: {folder}")
     next_step(f"predict {folder} RECORDING")

@@ -302,7 +302,8 @@ class Classifier:
         path = os.fspath(source) if isinstance(source, (str, os.PathLike)) else None
         name = "the recording" if path is None else repr(path)
         try:
-            for at, features in _batches(cutter, _pieces(source, rate, block_len, stop)):
+            pieces = _pieces(source, rate, block_len, stop)
+            for at, features in _batches(cutter, pieces, hop_len):
                 starts.append(at)
                 rows.append(np.asarray(compute(features), np.float64))
                 levels.append(self.levels(features))
@@ -336,10 +337,19 @@ def _sources(sources: Iterable[Source]) -> list[Source]:
     return list(sources)
 
 
-def _batches(cutter: Cutter, pieces: Iterator[NDArray[np.float32]]) -> Iterator[Batch]:
-    """The clips of a recording that comes in pieces."""
+def push(cutter: Cutter, samples: NDArray[np.float32], hop_len: int) -> Iterator[Batch]:
+    """The clips that are complete with these samples, a batch at a time: where clips overlap, their
+    features take many times the memory of the samples."""
+    step = BATCH * hop_len
+    for start in range(0, len(samples), step):
+        yield from cutter.push(samples[start : start + step])
+
+
+def _batches(
+    cutter: Cutter, pieces: Iterator[NDArray[np.float32]], hop_len: int
+) -> Iterator[Batch]:
     for piece in pieces:
-        yield from cutter.push(piece)
+        yield from push(cutter, piece, hop_len)
     yield from cutter.finish()
 
 

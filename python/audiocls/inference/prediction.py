@@ -106,27 +106,27 @@ class Prediction:
         ]
         return answer
 
-    def labels(self, limits: Limits | Limit = None) -> list[tuple[str, float]]:
+    def labels(self, threshold: Limits | Limit = None) -> list[tuple[str, float]]:
         """What is said of the recording: its label, or all that reach their threshold, the most
         probable first; each with its probability."""
-        return self.task.said(self.answer[np.newaxis], self.classes, _limit(limits))[0]
+        return self.task.said(self.answer[np.newaxis], self.classes, _limit(threshold))[0]
 
-    def top(self, k: int = 1, limits: Limits | Limit = None) -> list[tuple[str, float]]:
+    def top(self, k: int = 1, threshold: Limits | Limit = None) -> list[tuple[str, float]]:
         """The label of the recording, then the most probable others, k in all."""
-        certainty = _certainty(limits)
+        certainty = _certainty(threshold)
         (label,), (best,) = answers(self.answer[np.newaxis], self.classes, certainty)
         others = [i for i in np.argsort(-self.answer, kind="stable") if i != best]
         rows = [(label, best), *((self.classes[i], i) for i in others)]
         return [(name, float(self.answer[i])) for name, i in rows[:k]]
 
-    def headline(self, k: int, limits: Limits | Limit = None) -> list[tuple[str, float]]:
+    def headline(self, k: int, threshold: Limits | Limit = None) -> list[tuple[str, float]]:
         """What a line for people says of the recording: `top`, or of several labels all that are
         said."""
-        return self.top(k, limits)
+        return self.top(k, threshold)
 
-    def segments(self, limits: Limits | Limit = None) -> list[Segment]:
+    def segments(self, threshold: Limits | Limit = None) -> list[Segment]:
         """The recording from start to end, clips with the same label merged."""
-        names, best = answers(self.probabilities, self.classes, _certainty(limits))
+        names, best = answers(self.probabilities, self.classes, _certainty(threshold))
         sure = self.probabilities[np.arange(len(best)), best]
         starts, ends = self.spans()
         segments = []
@@ -151,15 +151,15 @@ class Prediction:
         ends[-1] += margin
         return starts, np.minimum(ends, self.duration_s)
 
-    def to_dict(self, top: int, limits: Limits | Limit) -> dict[str, Any]:
+    def to_dict(self, top: int, threshold: Limits | Limit) -> dict[str, Any]:
         """As plain data: label, the `top` most probable and segments."""
-        best = self.top(top, limits)
+        best = self.top(top, threshold)
         return {
             "duration_s": round(self.duration_s, 6),
             "label": best[0][0],
             "probability": best[0][1],
             "top": _rows(best),
-            "segments": [asdict(segment) for segment in self.segments(limits)],
+            "segments": [asdict(segment) for segment in self.segments(threshold)],
         }
 
 
@@ -169,22 +169,22 @@ class Detection(Prediction):
 
     task: ClassVar[Task] = TASKS["several"]
 
-    def top(self, k: int = 1, limits: Limits | Limit = None) -> list[tuple[str, float]]:
+    def top(self, k: int = 1, threshold: Limits | Limit = None) -> list[tuple[str, float]]:
         """The k most probable labels, whether they reach their threshold or not."""
         order = np.argsort(-self.answer, kind="stable")[:k]
         return [(self.classes[i], float(self.answer[i])) for i in order]
 
-    def headline(self, k: int, limits: Limits | Limit = None) -> list[tuple[str, float]]:
-        return self.labels(limits)
+    def headline(self, k: int, threshold: Limits | Limit = None) -> list[tuple[str, float]]:
+        return self.labels(threshold)
 
-    def segments(self, limits: Limits | Limit = None) -> list[Segment]:
+    def segments(self, threshold: Limits | Limit = None) -> list[Segment]:
         """Where each label is heard, in order of time; those of different labels may overlap.
 
         A label begins with the first clip, and ends with the last, of a run that reaches its
         threshold, once the probabilities are smoothed by a median over the clips; a run that is
         shorter than its least duration is none.
         """
-        limits = limits if isinstance(limits, Limits) else Limits(limits)
+        limits = threshold if isinstance(threshold, Limits) else Limits(threshold)
         thresholds = 0.5 if limits.threshold is None else limits.threshold
         least = np.broadcast_to(limits.least_s, len(self.classes))
         starts, ends = self.spans()
@@ -203,13 +203,13 @@ class Detection(Prediction):
                         found.append(Segment(start_s, end_s, name, mean))
         return sorted(found, key=lambda s: (s.start_s, s.end_s, s.label))
 
-    def to_dict(self, top: int, limits: Limits | Limit) -> dict[str, Any]:
+    def to_dict(self, top: int, threshold: Limits | Limit) -> dict[str, Any]:
         """As plain data: all labels, the `top` most probable and segments."""
         return {
             "duration_s": round(self.duration_s, 6),
-            "labels": _rows(self.labels(limits)),
-            "top": _rows(self.top(top, limits)),
-            "segments": [asdict(segment) for segment in self.segments(limits)],
+            "labels": _rows(self.labels(threshold)),
+            "top": _rows(self.top(top, threshold)),
+            "segments": [asdict(segment) for segment in self.segments(threshold)],
         }
 
 

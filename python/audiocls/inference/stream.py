@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from audiocls.classifier.task import TASKS
 from audiocls.engine.dataset import Resampler
 from audiocls.errors import DataError, SettingError, unknown
-from audiocls.inference.predict import BATCH, Batch, Classifier
+from audiocls.inference.predict import BATCH, Batch, Classifier, push
 from audiocls.inference.prediction import Setting
 
 # How samples lie in a pipe, little-endian, and what full scale is.
@@ -69,6 +69,7 @@ class Stream:
             self._resampler = Resampler(rate, classifier.sample_rate)
         cut = classifier.cut(hop_s)
         self._clip_s = cut.clip_len(classifier.sample_rate) / classifier.sample_rate
+        self._hop_len = cut.hop_len(classifier.sample_rate)
         self._cutter = classifier.extractor(threads=1).cutter(cut, BATCH)
         self._n_samples = 0
 
@@ -79,7 +80,7 @@ class Stream:
         """
         finite = np.isfinite(samples)
         n = len(samples) if finite.all() else int(np.argmin(finite))
-        yield from self._heard(self._cutter.push(self._resampled(samples[:n])))
+        yield from self._heard(self._push(self._resampled(samples[:n])))
         self._n_samples += n
         if n < len(samples):
             bad = f"sample {self._n_samples} of the stream is {samples[n]}"
@@ -88,16 +89,19 @@ class Stream:
     def finish(self) -> Iterator[Heard]:
         """What remains at the end; DataError where the stream gave no clip."""
         if self._resampler is not None:
-            yield from self._heard(self._cutter.push(self._resampler.finish()))
+            yield from self._heard(self._push(self._resampler.finish()))
         try:
             yield from self._heard(self._cutter.finish())
         except DataError as error:
             raise DataError(f"the stream {error}") from None
 
+    def _push(self, samples: NDArray[np.float32]) -> Iterator[Batch]:
+        return push(self._cutter, samples, self._hop_len)
+
     def _resampled(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         return samples if self._resampler is None else self._resampler.push(samples)
 
-    def _heard(self, batches: list[Batch]) -> Iterator[Heard]:
+    def _heard(self, batches: Iterable[Batch]) -> Iterator[Heard]:
         for starts, features in batches:
             p = self._classifier.network(features)
             task = TASKS[self._classifier.description.task]

@@ -117,6 +117,30 @@ def weighted_scores(
     return {name: _mean_of_known(np.array(rows)) for name, rows in columns.items()}
 
 
+def average_precisions(
+    p: NDArray[np.float64],
+    q: NDArray[np.float64],
+    labels: NDArray[np.bool_],
+    swap: NDArray[np.bool_],
+) -> NDArray[np.float64]:
+    """The mean average precision of `p` [n, n_classes] where some examples have the probabilities
+    of `q` instead: swap, bool [draws, n]. Returns [draws]."""
+    rows = []
+    for c in np.flatnonzero(labels.any(axis=0)):
+        scores = np.where(swap, q[:, c], p[:, c])
+        order = np.argsort(-scores, axis=1, kind="stable")
+        ranked, true = np.take_along_axis(scores, order, axis=1), labels[order, c]
+        precision = np.cumsum(true, axis=1) / np.arange(1, len(p) + 1)
+        # Of equal probabilities, each has the precision after the last of them.
+        last = np.append(np.diff(ranked, axis=1) != 0, np.ones((len(swap), 1), bool), axis=1)
+        at = np.where(last, np.arange(len(p)), len(p))
+        at = np.minimum.accumulate(at[:, ::-1], axis=1)[:, ::-1]
+        found = np.take_along_axis(precision, at, axis=1)
+        rows.append((found * true).sum(axis=1) / labels[:, c].sum())
+    mean: NDArray[np.float64] = np.mean(rows, axis=0)
+    return mean
+
+
 def _ratio(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
     ratio: NDArray[np.float64] = np.divide(a, b, out=np.full(a.shape, np.nan), where=b > 0)
     return ratio

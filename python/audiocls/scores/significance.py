@@ -119,6 +119,23 @@ def permutation_test(differences: ArrayLike, seed: int = 0) -> float:
     return (extreme + 1) / (PERMUTATIONS + 1)
 
 
+def exchange_test(
+    difference: Callable[[NDArray[np.bool_]], NDArray[np.float64]],
+    n_groups: int,
+    exchanges: int,
+    seed: int = 0,
+) -> float:
+    """The same for a difference that is no sum over groups: `difference` gives it [draws] where the
+    two sides are exchanged on some groups, bool [draws, n_groups]."""
+    rng = np.random.default_rng(seed)
+    least = abs(float(difference(np.zeros((1, n_groups), np.bool_))[0])) - 1e-12
+    extreme = 0
+    for start in range(0, exchanges, _CHUNK):
+        swap = rng.random((min(_CHUNK, exchanges - start), n_groups)) < 0.5
+        extreme += int((np.abs(difference(swap)) >= least).sum())
+    return (extreme + 1) / (exchanges + 1)
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """The p-values corrected for their number: those below α together are wrong with a probability
     of at most α. Holm 1979, "A simple sequentially rejective multiple test procedure"."""

@@ -3,7 +3,7 @@
 The work is done by the Rust engine; here are the decisions around it. A store is unfinished as
 long as it has no store.json; what is to be made is then in unfinished.json. A store with a damaged
 file is unfinished again. A part of a store, one of N that machines make side by side, is the same
-with a part.json, and parts.py joins them. docs/store.md has the format.
+with a part.json, and parts.py joins them. docs/internals/store.md has the format.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The files of a feature store: what their descriptions hold, and whether they are whole.
 
-docs/store.md describes the format.
+docs/internals/store.md describes the format.
 """
 
 from __future__ import annotations

@@ -38,6 +38,12 @@ class Split:
     label: dict[str, str]  # recording path → its class
     how: dict[str, Any]  # method, group_by, fold, seed: as metrics.json shows it
     warnings: list[str] = field(default_factory=list)
+    # Recording path → its labels, where it may have several.
+    several: dict[str, tuple[str, ...]] | None = None
+
+    def labels(self, path: str) -> tuple[str, ...]:
+        """The labels of a recording."""
+        return (self.label[path],) if self.several is None else self.several[path]
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Recordings and groups of each part."""
@@ -134,6 +140,7 @@ def make_split(
         label={r.path: r.label for r in recordings},
         how=how,
         warnings=warnings,
+        several=None if labels is None else dict(zip(paths, own_labels, strict=True)),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -40,35 +40,62 @@ def fit_head(
     x, x_val = (embeddings_of(classifier, part, device) for part in (examples, validation))
     recipe = trial.recipe
     sources = torch.from_numpy(examples.sources) if recipe.source else None
-    sampler = Sampler(torch.from_numpy(labels), recipe.sampler, trial.seed, sources)
+    sampler = Sampler(
+        torch.from_numpy(labels), recipe.sampler, trial.seed, sources, recipe.source_temperature
+    )
     weights = sampler.shares().numpy() * len(labels)
-    # Scaled, so that the penalty is the same for all numbers; the head then undoes it.
-    mean = np.average(x, axis=0, weights=weights)
-    deviation = np.sqrt(np.average((x - mean) ** 2, axis=0, weights=weights))
-    deviation = np.where(deviation > 1e-6 * np.maximum(1.0, np.abs(mean)), deviation, np.inf)
-    best, score, strength = None, (-1.0, -np.inf), 0.0
-    for c, model in _models((x - mean) / deviation, labels, weights):
-        rows = _rows(model, mean, deviation)
-        p = softmax(x_val @ rows[0].T + rows[1])
-        accuracy = evaluate(p, validation.labels, classifier.classes_)["balanced_accuracy"]
-        found = (accuracy, -negative_log_likelihood(p, validation.labels))
-        if found > score:
-            best, score, strength = rows, found, c
-    assert best is not None
+    found = regress(x, labels, weights, x_val, validation.labels, classifier.classes_)
     head = classifier.network.head
     with torch.no_grad():
-        for parameter, values in zip((head.weight, head.bias), best, strict=True):
+        for parameter, values in ((head.weight, found.weight), (head.bias, found.bias)):
             parameter.copy_(torch.from_numpy(values))
     state.training_s += time.perf_counter() - started
     state.clips += len(labels)
-    p = softmax(x @ best[0].T + best[1])
+    p = softmax(x @ found.weight.T + found.bias)
     return {
         "epoch": state.epoch + 1,
         "lr": 0.0,
-        "C": strength,
+        "C": found.strength,
         "train_loss": negative_log_likelihood(p, labels),
         "train_balanced_accuracy": evaluate(p, labels, classifier.classes_)["balanced_accuracy"],
     }
+
+
+class Regression(NamedTuple):
+    """A logistic regression: logits are x @ weight.T + bias."""
+
+    weight: NDArray[np.float64]  # [n_classes, size]
+    bias: NDArray[np.float64]  # [n_classes]
+    strength: float  # scikit-learn's C
+
+
+def regress(
+    x: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    x_val: NDArray[np.float64],
+    labels_val: NDArray[np.int64],
+    classes: list[str],
+) -> Regression:
+    """The logistic regression with an L2 penalty of the strength that is best on validation, by
+    balanced accuracy, then by loss.
+
+    x: [n, size], labels: [n], each class among them; weights: [n], how much each counts.
+    """
+    # Scaled, so that the penalty is the same for all numbers; the result then undoes it.
+    mean = np.average(x, axis=0, weights=weights)
+    deviation = np.sqrt(np.average((x - mean) ** 2, axis=0, weights=weights))
+    deviation = np.where(deviation > 1e-6 * np.maximum(1.0, np.abs(mean)), deviation, np.inf)
+    best, score = None, (-1.0, -np.inf)
+    for c, model in _models((x - mean) / deviation, labels, weights):
+        weight, bias = _rows(model, mean, deviation)
+        p = softmax(x_val @ weight.T + bias)
+        accuracy = evaluate(p, labels_val, classes)["balanced_accuracy"]
+        found = (accuracy, -negative_log_likelihood(p, labels_val))
+        if found > score:
+            best, score = Regression(weight, bias, c), found
+    assert best is not None
+    return best
 
 
 def _models(
