@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from audiocls.classifier.description import UNKNOWN
+from audiocls.classifier.answers import UNKNOWN
 
 PACKAGE = "gcompris-qt-data"
 RESOURCE = Path("/usr/share/gcompris-qt/rcc/instruments.rcc")

@@ -24,7 +24,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from audiocls.classifier.description import UNKNOWN
+from audiocls.classifier.answers import UNKNOWN
 from audiocls.data.recordings import Recording
 from audiocls.training.data.splits import PARTS, make_split
 from players import players

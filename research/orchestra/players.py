@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from audiocls.classifier.description import UNKNOWN
+from audiocls.classifier.answers import UNKNOWN
 
 TABLE = Path(__file__).with_name("players.csv")
 ATTRIBUTION = "CC BY"  # licences of this name ask for it

@@ -97,7 +97,9 @@ def train(
     if start is not None and run.model.resolve() == start.folder.resolve():
         raise SettingError("init", start.name, "is in the run folder that would be replaced")
     store = open_features(features, trial.recipe, feature, clip_s, hop_s, start)
-    split = make_split(store.recordings, group_by=group_by, fold=fold, seed=seed)
+    split = make_split(
+        store.recordings, store.recording_labels, group_by=group_by, fold=fold, seed=seed
+    )
     with chosen.joined():
         result = fit(
             trial,
