@@ -29,9 +29,9 @@ from leave_out import HOME, STRANGE, Answers, read_arrays
 from players import sources
 
 Row = dict[str, object]
-MEAN = "mean of the players"
+MEAN = "mean of the sources"
+ALIKE = "all players, every class alike"
 TAKEN = 5  # confusions that are named
-LENGTHS_S = (0.5, 1.0, 2.0)
 
 
 def balanced(labels: NDArray[np.str_], said: NDArray[np.str_]) -> float:
@@ -63,7 +63,8 @@ def judged(answers: Answers, p: NDArray[np.float64], rows: NDArray[np.bool_]) ->
 
 
 def by_source(name: str, answers: Answers, p: NDArray[np.float64]) -> list[Row]:
-    """A row a source that holds an instrument, then the mean of the players."""
+    """A row a source that holds an instrument, the mean of the players' sources, and all of their
+    recordings together."""
     use = {source: row["use"] for source, row in sources().items()} | {HOME: "home"}
     rows: list[Row] = []
     for source in sorted(use):
@@ -74,7 +75,9 @@ def by_source(name: str, answers: Answers, p: NDArray[np.float64]) -> list[Row]:
     played = [row for row in rows if row["use"] != "home"]
     scores = ("by_recording", "by_clip", "ece", "ece_clips")
     mean = {k: float(np.mean([float(str(row[k])) for row in played])) for k in scores}
-    return [*rows, {"model": name, "source": MEAN, "use": "", "classes": len(played)} | mean]
+    rows.append({"model": name, "source": MEAN, "use": "", "classes": len(played)} | mean)
+    everyone = np.isin(answers.source, players_of(answers)) & (answers.label != UNKNOWN)
+    return [*rows, {"model": name, "source": ALIKE, "use": ""} | judged(answers, p, everyone)]
 
 
 def refused(name: str, answers: Answers, p: NDArray[np.float64]) -> list[Row]:
@@ -128,7 +131,7 @@ def write(path: Path, rows: Iterable[Row]) -> None:
         table = csv.DictWriter(file, columns, restval="", lineterminator="\n")
         table.writeheader()
         for row in rows:
-            table.writerow({k: f"{v:.1f}" if isinstance(v, float) else v for k, v in row.items()})
+            table.writerow({k: f"{v:.3g}" if isinstance(v, float) else v for k, v in row.items()})
 
 
 def main() -> None:

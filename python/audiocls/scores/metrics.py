@@ -79,6 +79,13 @@ def softmax(logits: NDArray[np.float64], temperature: float = 1.0) -> NDArray[np
     return probabilities
 
 
+def sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probabilities of logits, each by itself; no logit overflows."""
+    small = np.exp(-np.abs(logits))
+    probabilities: NDArray[np.float64] = np.where(logits >= 0, 1.0, small) / (1 + small)
+    return probabilities
+
+
 def negative_log_likelihood(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
     """Mean of −log of the probability of the true class, which counts as 1e-30 at least.
 
@@ -124,7 +131,9 @@ def loud_enough(
 
 def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
     """part / whole; nan where both are 0."""
-    return np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
+    found: NDArray[np.float64] = np.full(len(part), np.nan)
+    np.divide(part, whole, out=found, where=whole > 0)
+    return found
 
 
 def _number(x: float) -> float | None:
