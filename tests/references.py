@@ -77,18 +77,20 @@ def _kaldi(extractor: Any, y: Any) -> Array:
     return np.array(rows, np.float64).reshape(len(rows), extractor.dim)
 
 
-def kaldi_fbank(y: Any) -> Array:
+def kaldi_fbank(y: Any, snip_edges: bool = True) -> Array:
     """kaldi-native-fbank `OnlineFbank`, 80 filters, no dither."""
     options = knf.FbankOptions()
     options.frame_opts.dither = 0
+    options.frame_opts.snip_edges = snip_edges
     options.mel_opts.num_bins = 80
     return _kaldi(knf.OnlineFbank(options), y)
 
 
-def kaldi_mfcc(y: Any) -> Array:
+def kaldi_mfcc(y: Any, snip_edges: bool = True) -> Array:
     """kaldi-native-fbank `OnlineMfcc`, no dither."""
     options = knf.MfccOptions()
     options.frame_opts.dither = 0
+    options.frame_opts.snip_edges = snip_edges
     return _kaldi(knf.OnlineMfcc(options), y)
 
 

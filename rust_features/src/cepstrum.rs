@@ -27,7 +27,7 @@ impl Cepstrum {
             for k in 0..spec.n_mfcc {
                 let norm = if k == 0 { 1.0 } else { 2.0 } / n_mels as f64;
                 let cosine = (PI / n_mels as f64 * (m as f64 + 0.5) * k as f64).cos();
-                let value = norm.sqrt() * cosine * lifter(spec.lifter, k);
+                let value = norm.sqrt() * cosine * lifter(spec.lifter, k + spec.lifter_first);
                 row[k % 2 * blocks + k / 2 / MAX_LANES].0[k / 2 % MAX_LANES] = value as f32;
             }
         }
@@ -65,7 +65,7 @@ impl Cepstrum {
     }
 }
 
-/// HTK's lifter: 1 + L/2 · sin(π k / L).
+/// HTK's lifter: 1 + L/2 · sin(π k / L); librosa's begins at k = 1.
 fn lifter(l: f64, k: usize) -> f64 {
     if l == 0.0 { 1.0 } else { 1.0 + l / 2.0 * (PI * k as f64 / l).sin() }
 }
