@@ -15,6 +15,8 @@ pub struct Cepstrum {
     /// Vectors of the widest kind for the even, or the odd, rows.
     blocks: usize,
     n_mels: usize,
+    /// What a constant of 1 in all bands makes of coefficient 0.
+    of_one: f32,
 }
 
 impl Cepstrum {
@@ -31,7 +33,8 @@ impl Cepstrum {
                 row[k % 2 * blocks + k / 2 / MAX_LANES].0[k / 2 % MAX_LANES] = value as f32;
             }
         }
-        Self { matrix, blocks, n_mels }
+        let of_one = (n_mels as f64).sqrt() * lifter(spec.lifter, spec.lifter_first);
+        Self { matrix, blocks, n_mels, of_one: of_one as f32 }
     }
 
     /// `out[k] = Σ matrix[k, m] · log_mel[m]` of one frame; a lane is a coefficient.
@@ -61,7 +64,7 @@ impl Cepstrum {
                 }
             }
         }
-        out[0] += constant * (self.n_mels as f32).sqrt();
+        out[0] += constant * self.of_one;
     }
 }
 
