@@ -39,7 +39,8 @@ from audiocls.store.completion import (
     loss,
     write_failures,
 )
-from audiocls.store.format import FORMAT, VERSION, shard_file
+from audiocls.store.format import FORMAT, PLAIN_VERSION, VERSION, read_about, shard_file
+from audiocls.store.labels import ONE, SEVERAL, coverage_of
 from audiocls.store.parts import Part, part_folder, read_part
 from audiocls.store.place import placed
 from audiocls.store.resume import known, missing_shards, opened
@@ -146,6 +147,7 @@ def extract(
             if not accept_failures and (lost := loss(recordings, work.separator)):
                 _leave_unfinished(folder, recordings, shards, at_listing, lost)
             complete(folder, "store.json", work.about, recordings, described, work.row_shape)
+            _name_lost_classes(folder, recordings, work.separator, notice)
     return open_store(folder)
 
 
@@ -228,6 +230,16 @@ def _leave_unfinished(
     )
 
 
+def _name_lost_classes(
+    out: Path, recordings: list[Recording], separator: str | None, notice: Callable[[str], None]
+) -> None:
+    """Says which labels no clip has, though no recording failed."""
+    there = read_about(out / "store.json")["classes"]
+    labels = {label for r in recordings if r.status != "failed" for label in r.labels(separator)}
+    if lost := sorted(labels.difference(there)):
+        notice(f"no clip has the label {', '.join(lost)}: see recordings.csv, `short` and `hop_s`")
+
+
 # --- what is to be made ---
 
 
@@ -307,7 +319,7 @@ def plan(
     _check_listing(listing)
     about = {
         "format": FORMAT,
-        "version": VERSION,
+        "version": PLAIN_VERSION,
         "engine": __version__,
         "feature": name or (feature if isinstance(feature, str) else "custom"),
         "spec": spec.to_dict(),
@@ -317,9 +329,25 @@ def plan(
         if isinstance(data, (str, os.PathLike)) and not is_url(data)
         else listing.root,
     }
-    if labelling.label_separator is not None:
-        about |= {"task": "several", "label_separator": labelling.label_separator}
+    about |= _of_labels(about, labelling, listing)
     return Work(about, spec, cut, row_shape, listing, threads or usable_cores())
+
+
+def _of_labels(about: dict[str, Any], labelling: Labelling, listing: Listing) -> dict[str, Any]:
+    """What store.json says of labels, if recordings have more than one each."""
+    annotated = any(r.events is not None for r in listing.recordings)
+    if not annotated:
+        if labelling.background is not None:
+            rule = "is for labelled stretches; these recordings have none"
+            raise SettingError("background", labelling.background, rule)
+        if labelling.label_separator is None:
+            return {}
+        separator = {"task": SEVERAL, "label_separator": labelling.label_separator}
+        return {"version": VERSION, **separator}
+    coverage = coverage_of({**about, **labelling.events})
+    assert coverage is not None
+    several = any(coverage.several(r.events or ()) for r in listing.recordings)
+    return {"version": VERSION, "task": SEVERAL if several else ONE, **labelling.events}
 
 
 def _check_listing(listing: Listing) -> None:
@@ -353,6 +381,9 @@ def _shards(listing: Listing) -> list[tuple[int, int]]:
 
 # --- what is missing ---
 
+# Of a recording its file, size and time of change, why it is unusable, and where clips may start.
+Source = tuple[str | None, int, int, str | None, list[tuple[int, int]] | None]
+
 
 def _extract_missing(
     out: Path,
@@ -384,14 +415,19 @@ def _extract_missing(
             return None  # It says no more than the engine has said already.
         return decoding.sample_rate, decoding.channels, decoding
 
+    coverage = coverage_of(work.about)
+
+    def source(r: Recording, file: str | None) -> Source:
+        if r.status == "failed":
+            return None, 0, 0, r.error, None
+        wanted = None if coverage is None else coverage.wanted(r.events or ())
+        return file, r.n_bytes, r.mtime_ns, None, wanted
+
     run = Extraction(
         work.spec.to_json(),
         work.cut.to_json(),
         work.about["dtype"],
-        sources=[
-            (None, 0, 0, r.error) if r.status == "failed" else (file, r.n_bytes, r.mtime_ns, None)
-            for r, file in zip(listing.recordings, listing.files, strict=True)
-        ],
+        sources=list(map(source, listing.recordings, listing.files)),
         folder=out / "shards",
         shards=missing,
         threads=work.threads,

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
 
-from audiocls.data.recordings import Recording, iterate_recordings
+from audiocls.data.recordings import EVENTS, Recording, iterate_recordings
 from audiocls.errors import DataError, SettingError
-from audiocls.files import link_file, sync_folder
-from audiocls.store.completion import check_some_clip, complete, loss, write_failures
+from audiocls.files import link_file, read_csv, sync_folder, write_csv
+from audiocls.store.completion import check_some_clip, complete, loss
 from audiocls.store.format import UNFINISHED, files_of, read_about, verify
 from audiocls.store.place import local, parts_at, placed
 from audiocls.store.resume import PARTS, differing_settings, opened
@@ -104,12 +104,21 @@ def merge(
         else:
             for part in joined:
                 for name in files_of(part.about):
-                    if name != "recordings.csv":
+                    if name not in ("recordings.csv", EVENTS):
                         link_file(part.path / name, folder / name)
             sync_folder(folder / "shards")
-            write_failures(folder, recordings)
+            _join_failures(folder, joined)
             complete(folder, "store.json", about, recordings, shards, first["shape"][1:])
     return open_store(folder)
+
+
+def _join_failures(out: Path, parts: list[Part]) -> None:
+    """The failures.csv of all parts as one."""
+    files = [part.path / "failures.csv" for part in parts]
+    rows = [row for file in files if file.exists() for row in list(read_csv(file))[1:]]
+    (out / "failures.csv").unlink(missing_ok=True)
+    if rows:
+        write_csv(out / "failures.csv", ("path", "reason"), rows)
 
 
 def _folders(out: str | Path, parts: Sequence[str | Path]) -> list[str | Path]:

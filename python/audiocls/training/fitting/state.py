@@ -15,10 +15,9 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from audiocls.classifier.model import Classifier
+from audiocls.training.fitting.objective import OBJECTIVES, Objective, Row
 from audiocls.training.recipe import Recipe
 from audiocls.training.runtime.device import Device
-
-Row = dict[str, float]
 
 
 @dataclass
@@ -49,6 +48,11 @@ class TrainState:
         return cls(classifier, trained, optimizer, average)
 
     @property
+    def objective(self) -> Objective:
+        """What the task asks of training."""
+        return OBJECTIVES[self.classifier.task.name]
+
+    @property
     def epoch(self) -> int:
         """Epochs that are finished."""
         return len(self.history)
@@ -57,6 +61,15 @@ class TrainState:
     def chosen(self) -> Classifier:
         """What is evaluated and kept: the averaged weights where there are some."""
         return self.average or self.classifier
+
+    def notices(self) -> list[str]:
+        """What one should know of how it came to be."""
+        if not self.went_on:
+            return []
+        return [
+            f"the run was finished and went on from its epoch {self.went_on}, with a new "
+            "optimiser: one that was never finished before gives other weights"
+        ]
 
     def over(self, recipe: Recipe) -> bool:
         """Whether nothing is left to do."""
@@ -102,10 +115,10 @@ class TrainState:
             ours[name].copy_(theirs[name])
 
     def finish_epoch(self, row: Row) -> bool:
-        """Adds an epoch to the history; true if it is the best so far: by balanced accuracy on
+        """Adds an epoch to the history; true if it is the best so far: by the score of its task on
         validation, then by loss."""
         self.history.append(row)
-        score = (row["val_balanced_accuracy"], -row["val_loss"])
+        score = (row[f"val_{self.objective.score}"], -row["val_loss"])
         better = score > self.best_score
         if better:
             self.best_epoch, self.best_score = self.epoch, score
