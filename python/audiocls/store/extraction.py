@@ -24,6 +24,7 @@ from audiocls.data.labelling import Labelling
 from audiocls.data.listing import list_recordings
 from audiocls.data.listing.notices import hints
 from audiocls.data.recordings import Listing, Recording
+from audiocls.data.shortcuts import silent
 from audiocls.engine._fallback import Decoding
 from audiocls.engine.cut import Cut
 from audiocls.engine.dataset import Extraction, clip_shape
@@ -148,6 +149,8 @@ def extract(
                 _leave_unfinished(folder, recordings, shards, at_listing, lost)
             complete(folder, "store.json", work.about, recordings, described, work.row_shape)
             _name_lost_classes(folder, recordings, work.separator, notice)
+            for text in silent(recordings):
+                notice(text)
     return open_store(folder)
 
 
