@@ -17,7 +17,8 @@ from click.testing import CliRunner
 
 import audiocls
 import unknown_sounds
-from audiocls.classifier.description import ORCHESTRA, UNKNOWN, model_folder
+from audiocls.classifier.answers import UNKNOWN
+from audiocls.classifier.description import ORCHESTRA, model_folder
 from audiocls.cli import main
 
 INSTRUMENTS = [

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from audiocls.classifier.task import TASKS
 from audiocls.engine.cut import CUT_FIELDS, Cut
 from audiocls.engine.spec import FeatureSpec
 from audiocls.errors import DataError
@@ -23,7 +24,6 @@ EMBEDDING = "embedding"
 # The model in the box, by its name and where it lies.
 ORCHESTRA = "orchestra"
 _BOX = Path(__file__).parent / ORCHESTRA
-UNKNOWN = "unknown"  # the answer below a threshold
 # A clip larger than this is no clip: the file is damaged, or meant to take all memory.
 _MOST_CELLS = 1 << 26
 
@@ -41,6 +41,8 @@ class Description:
     remove_level: bool = False  # whether a clip's level is taken out of its features
     quiet_db: float = 0.0  # clips this far below a recording's loudest do not count; 0: all do
     threshold: float | None = None  # below this certainty the answer is `unknown`
+    task: str = "one"  # how many labels a clip has: `one`, or `several` at once
+    thresholds: list[float] | None = None  # of several: the probability from which on each is said
     init: dict[str, str] | None = None  # the model that its training began with: model, identity
 
     @classmethod
@@ -61,12 +63,14 @@ class Description:
             cut=store.cut,
             versions=versions,
             remove_level=remove_level,
-            quiet_db=quiet_db,
+            quiet_db=TASKS[store.task].quiet_db(quiet_db),
+            task=store.task,
         )
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data."""
-        return {
+        several = {} if self.task == "one" else {"task": self.task, "thresholds": self.thresholds}
+        return several | {
             "architecture": self.architecture,
             "input_shape": list(self.input_shape),
             "classes": self.classes,
@@ -121,6 +125,11 @@ def read_document(file: Path) -> dict[str, Any]:
     validate(document, _DOCUMENT, source)
     if document["format"] == 1:
         validate(document, {"mean": [float], "std": [float]}, source)
+    limits = document.get("thresholds")
+    if limits is not None and len(limits) != len(document["classes"]):
+        raise DataError(
+            f"{source}: it has {len(limits)} thresholds for {len(document['classes'])} classes"
+        )
     return document
 
 
@@ -146,6 +155,8 @@ def described(file: Path, document: dict[str, Any]) -> Description:
         remove_level=document.get("remove_level") or False,
         quiet_db=document.get("quiet_db") or 0.0,
         threshold=document.get("threshold"),
+        task=document.get("task") or "one",
+        thresholds=document.get("thresholds"),
         init=document.get("init"),
     )
 
@@ -167,5 +178,7 @@ _DOCUMENT = {
     "short": optional(one_of("pad", "repeat", "drop")),
     "min_rms": optional(float),
     "threshold": optional(float),
+    "task": optional(one_of(*TASKS)),
+    "thresholds": optional([float]),
     "init": optional({str: str}),
 }

@@ -20,7 +20,8 @@ _LARGEST = 4 << 30
 _CHECKSUM = "sha256_of_data"
 # What a network keeps beside its trained numbers.
 _BUFFERS = frozenset((
-    "mean", "deviation", "temperature", "running_mean", "running_var", "num_batches_tracked",
+    "mean", "deviation", "temperature", "offset",
+    "running_mean", "running_var", "num_batches_tracked",
 ))  # fmt: skip
 
 

@@ -97,7 +97,6 @@ def command(
     from audiocls.cli.progress import CellLines
     from audiocls.compare.differences import answers
     from audiocls.compare.grid import compare
-    from audiocls.compare.ranking import SCORES
     from audiocls.models import MODELS
     from audiocls.store.store import stores_under
     from audiocls.training.start import Start
@@ -142,13 +141,14 @@ def command(
     table = Table(box=None, pad_edge=False)
     for title in ("feature", "model"):
         table.add_column(title)
-    for title in (*SCORES.values(), "parameters", "multiply-adds", "CPU ms", "training"):
+    scores = done.rankings[0].yardstick.scores
+    for title in (*scores.values(), "parameters", "multiply-adds", "CPU ms", "training"):
         table.add_column(title, justify="right")
     for r in done.rankings:
         table.add_row(
             Text(printable(r.feature)),
             Text(printable(r.model)),
-            *(str(r.scores[name]) for name in SCORES),
+            *(str(r.scores[name]) for name in scores),
             f"{r.parameters:,}",
             f"{r.multiply_adds:,}" if r.multiply_adds else "–",
             f"{r.cpu_ms:.3g}" if r.cpu_ms else "–",

@@ -6,10 +6,12 @@ import json
 import os
 import signal
 import sys
+from typing import Any
 
 import click
 
 from audiocls.cli import Command, say
+from audiocls.cli.options import PER_CLASS
 
 
 @click.command("demo", cls=Command)
@@ -25,8 +27,9 @@ from audiocls.cli import Command, say
 @click.option("--hop-s", type=float, help="From clip to clip.  [default: as in training]")
 @click.option(
     "--threshold",
-    type=float,
-    help="Below this certainty the label is `unknown`; 0: never.  [default: the model's own]",
+    type=PER_CLASS,
+    help="Below this certainty the label is `unknown`; 0: never. Of several labels: from which "
+    "probability on each is said.  [default: the model's own]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the page's address as JSON.")
 def command(
@@ -34,7 +37,7 @@ def command(
     port: int,
     browser: bool,
     hop_s: float | None,
-    threshold: float | None,
+    threshold: Any,
     as_json: bool,
 ) -> None:
     """Open a page to drop recordings on.
@@ -58,6 +61,7 @@ def command(
     # What is wrong with them is said before seconds go into the page.
     classifier = Classifier.load(model)
     classifier.cut(hop_s)
+    classifier.limits(threshold)
 
     def began(url: str) -> None:
         click.echo(json.dumps({"model": model, "url": url}) if as_json else f"{model}: {url}")

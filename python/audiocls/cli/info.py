@@ -14,6 +14,7 @@ from audiocls.cli import Command, StorePath, in_options, next_step, say
 from audiocls.cli.labels import arguments, labelling_options, refuse
 from audiocls.errors import SettingError
 from audiocls.files import printable
+from audiocls.scores.measures import MEASURES, number
 
 if TYPE_CHECKING:
     from audiocls.data.labelling import Labelling
@@ -155,26 +156,30 @@ def _print_model(model: dict[str, Any]) -> None:
     ]
     for line in lines:
         console.print(Text(printable(line)))
+    if model.get("task") == "several":
+        said = zip(model["classes"], model["thresholds"] or (), strict=False)
+        text = ", ".join(f"{printable(name)} {threshold:.2f}" for name, threshold in said)
+        console.print(Text(f"several labels a clip, each from its probability on: {text}"))
     metrics = model["metrics"]
     if metrics is None:
         console.print("no metrics.json: the run was not finished, or only its model was kept")
         return
     console.print()
     parts = Table(box=None, header_style="bold")
-    for name in ("part", "accuracy", "balanced", "macro F1", "ece", "examples"):
+    measures = MEASURES[metrics["task"]]
+    for name in ("part", *measures.part.values(), "examples"):
         parts.add_column(name, justify="left" if name == "part" else "right")
     for part in ("train", "val", "test", "test_recording"):
         m = metrics[part]
-        scores = [f"{m[key]:.3f}" for key in ("accuracy", "balanced_accuracy", "macro_f1", "ece")]
+        scores = [number(m[key]) for key in measures.part]
         parts.add_row(part.replace("_", ", by "), *scores, f"{m['n']:,}")
     console.print(parts)
     console.print()
     classes = Table(box=None, header_style="bold")
-    for name in ("class, test part", "clips", "precision", "recall", "F1"):
+    for name in ("class, test part", "clips", *measures.per_class.values()):
         classes.add_column(name, justify="left" if name.startswith("class") else "right")
     for label, m in metrics["test"]["per_class"].items():
-        found = (m[key] for key in ("precision", "recall", "f1"))
-        scores = ["–" if score is None else f"{score:.3f}" for score in found]
+        scores = [number(m[key]) for key in measures.per_class]
         classes.add_row(Text(printable(label)), f"{m['n']:,}", *scores)
     console.print(classes)
     for warning in metrics["warnings"]:

@@ -14,6 +14,7 @@ from audiocls.cli.labels import labelling_options, refuse
 from audiocls.cli.options import recipe_of, recipe_options
 from audiocls.errors import SettingError
 from audiocls.models import ALIASES, MODELS
+from audiocls.scores.measures import MEASURES
 
 if TYPE_CHECKING:
     from audiocls.data.labelling import Labelling
@@ -211,6 +212,7 @@ def command(
         click.echo(json.dumps(result, indent=1))
         return
     test, whole = result["test"], result["test_recording"]
+    measures = MEASURES[result["task"]]
     say(
         f"{trial.model} on {name_of(features)}: {result['parameters']:,} parameters, "
         f"{result['clips_per_s']:,.0f} clips/s in training, "
@@ -222,14 +224,7 @@ def command(
             "knows none of these classes: its head is new"
         )  # fmt: skip
         say(f"began with {start.name}, which {known}")
-    say(f"test, {test['n']} clips:        {_line(test)}")
-    say(f"test, {whole['n']} recordings:  {_line(whole)}")
+    say(f"test, {test['n']} clips:        {measures.line(test)}")
+    say(f"test, {whole['n']} recordings:  {measures.line(whole)}")
     say(f"run folder: {folder}")
     next_step(f"predict {folder} RECORDING")
-
-
-def _line(part: dict[str, float]) -> str:
-    return (
-        f"accuracy {part['accuracy']:.3f}, balanced {part['balanced_accuracy']:.3f}, "
-        f"macro-F1 {part['macro_f1']:.3f}"
-    )

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from audiocls.compare.learning import LearningCurve
 from audiocls.compare.ranking import Ranking
-from audiocls.training.fitting.state import Row
+from audiocls.training.fitting.objective import Row
 
 SERIES = 7  # colours of the page for models
 

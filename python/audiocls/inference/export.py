@@ -57,8 +57,8 @@ def export(model: str | Path, out: str | Path, weights: str = "float32") -> dict
     about = classifier.description
     # Any length will do for a network that takes any.
     n_samples = about.cut.clip_len(classifier.sample_rate) or classifier.sample_rate
-    module = _Waveform(trained.Classifier.load(classifier.path))
-    free = takes_any_length(about)
+    network = trained.Classifier.load(classifier.path)
+    module, free = _Waveform(network), takes_any_length(network)
     axes = ("batch", "samples") if free else ("batch",)
     graph = exported(module, torch.zeros(2, n_samples), ("samples", "probabilities"), axes)
     metadata = {

@@ -17,13 +17,21 @@ from audiocls.files import printable
 TRAIN_COLOUR, VAL_COLOUR, MARK_COLOUR = "#2f6f9f", "#c8662b", "#888888"
 
 
-def curves(history: Sequence[Mapping[str, float]], best_epoch: int, title: str = "") -> bytes:
-    """Loss and balanced accuracy by epoch; a dotted line marks the chosen epoch."""
+def curves(
+    history: Sequence[Mapping[str, float]],
+    best_epoch: int,
+    score: str = "balanced_accuracy",
+    title: str = "",
+) -> bytes:
+    """Loss and score by epoch; a dotted line marks the chosen epoch. A part whose score is not in
+    the history has no line."""
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     loss, accuracy = figure.subplots(1, 2)
     epochs = [row["epoch"] for row in history]
-    for axes, name in ((loss, "loss"), (accuracy, "balanced_accuracy")):
+    for axes, name in ((loss, "loss"), (accuracy, score)):
         for part, colour in (("train", TRAIN_COLOUR), ("val", VAL_COLOUR)):
+            if f"{part}_{name}" not in history[0]:
+                continue
             values = [row[f"{part}_{name}"] for row in history]
             label = {"train": "training", "val": "validation"}[part]
             axes.plot(

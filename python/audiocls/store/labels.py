@@ -188,6 +188,12 @@ class Labels:
         matrix: NDArray[np.bool_] = of_recording[self.clip_recording]
         return matrix
 
+    def numbers_among(self, clips: NDArray[np.int64]) -> list[int]:
+        """The numbers of the classes that some clips have."""
+        if self.task == ONE:
+            return [int(i) for i in np.unique(self.index[clips])]  # smaller than the matrix
+        return [int(i) for i in np.flatnonzero(self.matrix[clips].any(axis=0))]
+
     @property
     def _number(self) -> dict[str, int]:
         return {name: i for i, name in enumerate(self.classes)}

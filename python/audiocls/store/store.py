@@ -138,6 +138,12 @@ class Store:
         """Which clips have the label of an event; None if recordings are labelled as a whole."""
         return coverage_of(self.about)
 
+    @property
+    def label_separator(self) -> str | None:
+        """What stands between the labels of a recording that has several."""
+        separator: str | None = self.about.get("label_separator")
+        return separator
+
     @cached_property
     def _labels(self) -> Labels:
         return Labels.of(self)
@@ -156,6 +162,10 @@ class Store:
     def recording_labels(self) -> list[tuple[str, ...]]:
         """The labels of each recording; of one with events, those that its clips have."""
         return self._labels.recordings
+
+    def classes_among(self, clips: NDArray[np.int64]) -> set[str]:
+        """The classes that some clips have."""
+        return {self.classes[i] for i in self._labels.numbers_among(clips)}
 
     @cached_property
     def groups(self) -> NDArray[np.str_]:

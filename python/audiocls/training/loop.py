@@ -6,6 +6,7 @@ The model is chosen on the validation part; the test part is looked at once, at 
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ from audiocls.training.data.features import open_features
 from audiocls.training.data.leakage import leak_warnings
 from audiocls.training.data.normalisation import statistics
 from audiocls.training.data.splits import TRAIN, VAL, Split, make_split
-from audiocls.training.fitting.epoch import Progress, batches_of, train_epoch, validate
+from audiocls.training.fitting.epoch import Progress, batches_of, step_work, train_epoch, validate
 from audiocls.training.fitting.evaluation import judge
 from audiocls.training.fitting.linear import fit_head
 from audiocls.training.fitting.state import TrainState
@@ -96,7 +97,9 @@ def train(
     if start is not None and run.model.resolve() == start.folder.resolve():
         raise SettingError("init", start.name, "is in the run folder that would be replaced")
     store = open_features(features, trial.recipe, feature, clip_s, hop_s, start)
-    split = make_split(store.recordings, group_by=group_by, fold=fold, seed=seed)
+    split = make_split(
+        store.recordings, store.recording_labels, group_by=group_by, fold=fold, seed=seed
+    )
     with chosen.joined():
         result = fit(
             trial,
@@ -144,7 +147,7 @@ def fit(
         return finished
     # The global generators are the caller's: they are as before when this returns.
     generators = torch.random.fork_rng(devices=range(torch.cuda.device_count()))
-    with generators, reused_memory(), CtrlC() as ctrl_c:
+    with generators, reused_memory(), CtrlC() as ctrl_c, ExitStack() as threads:
         parts = split_examples(store, split, trial, device, memory_gb)
         state = new_state(trial, store, parts[TRAIN], device, start)
         warnings = split.warnings + (leak_warnings(store, split) if leaks is None else leaks)
@@ -152,6 +155,8 @@ def fit(
         warnings += silent(store.recordings)
         if not (resume and run.restore(trial, split, state)) and device.leads:
             run.begin(split, state)
+        work = step_work(trial.recipe, state.classifier, parts[TRAIN])
+        threads.enter_context(device.threads(work))
         batches = batches_of(trial.recipe, parts[TRAIN])
         try:
             while not state.over(trial.recipe):

@@ -11,13 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from audiocls.errors import DataError, SettingError
 from audiocls.files import read_csv, replace_file, write_csv, write_json
-from audiocls.training.fitting.predictions import Prediction, read_predictions, write_predictions
+from audiocls.training.fitting.predictions import (
+    Prediction,
+    Scored,
+    read_predictions,
+    write_predictions,
+)
 
 if TYPE_CHECKING:
     from audiocls.classifier.model import Classifier
     from audiocls.training.data.splits import Split
-    from audiocls.training.fitting.evaluation import Judged
-    from audiocls.training.fitting.state import Row, TrainState
+    from audiocls.training.fitting.objective import Judged, Row
+    from audiocls.training.fitting.state import TrainState
     from audiocls.training.trial import Trial
 
 # What a run writes, and so what a restart may delete.
@@ -52,7 +57,7 @@ class Result:
     device: str
     training_s: float
     chosen: dict[str, Any]  # the epoch, and by what
-    temperature: float
+    temperature: float | list[float]  # of several labels, of each class
     threshold: float | None  # of probability, below which the answer is `unknown`
     cost: dict[str, float]  # a clip's: multiply_adds, cpu_ms; empty in runs of earlier versions
     settings: dict[str, Any]
@@ -61,6 +66,8 @@ class Result:
     versions: dict[str, str]
     init: dict[str, str] | None = None  # the model it began with: model, identity
     warnings: list[str] = field(default_factory=list)
+    task: str = "one"  # or `several` labels a clip
+    thresholds: list[float] | None = None  # of several: from which on each is said
 
     @classmethod
     def read(cls, folder: Path) -> Result | None:
@@ -70,6 +77,7 @@ class Result:
             document = json.loads(file.read_text(encoding="utf-8"))
             names = [f.name for f in dataclasses.fields(cls)]
             old = {"clips_per_s": document.get("samples_per_s"), "temperature": 1.0, "cost": {}}
+            old |= {"task": "one"}
             return cls(**{name: document.get(name, old.get(name)) for name in names})
         except (FileNotFoundError, NotADirectoryError):
             return None
@@ -188,7 +196,7 @@ class Run:
         """The curves so far."""
         from audiocls.scores import plots
 
-        picture = plots.curves(state.history, state.best_epoch)
+        picture = plots.curves(state.history, state.best_epoch, state.objective.score)
         replace_file(self.folder / "curves.png", picture)
 
     def finish(
@@ -204,15 +212,17 @@ class Run:
         from audiocls.scores import plots
 
         classifier.save(self.model)
-        write_predictions(self.folder / "predictions.csv", clips.predictions())
-        write_predictions(self.folder / "predictions_recording.csv", recordings.predictions())
+        for name, judged in (("predictions", clips), ("predictions_recording", recordings)):
+            rows = state.objective.predictions(judged)
+            write_predictions(self.folder / f"{name}.csv", rows, result.classes)
         try:
             write_graph(self.model)
         except (DataError, ImportError) as error:
             result.warnings.append(f"no network.onnx, so that prediction needs torch: {error}")
         self.draw_curves(state)
-        picture = plots.confusion(result.test["confusion"], result.classes)
-        replace_file(self.folder / "confusion.png", picture)
+        if "confusion" in result.test:
+            picture = plots.confusion(result.test["confusion"], result.classes)
+            replace_file(self.folder / "confusion.png", picture)
         write_json(self.folder / "metrics.json", result.to_dict())
         (self.folder / "state.safetensors").unlink(missing_ok=True)
 
@@ -221,11 +231,11 @@ class Run:
         header, *rows = read_csv(self.folder / "history.csv")
         return [dict(zip(header, map(float, row), strict=True)) for row in rows]
 
-    def predictions(self) -> list[Prediction] | None:
+    def predictions(self) -> list[Prediction] | list[Scored] | None:
         """What the model said of each clip of the test part; None in runs of earlier versions."""
         return read_predictions(self.folder / "predictions.csv")
 
-    def recording_predictions(self) -> list[Prediction] | None:
+    def recording_predictions(self) -> list[Prediction] | list[Scored] | None:
         """The same of each whole recording."""
         return read_predictions(self.folder / "predictions_recording.csv")
 

@@ -14,7 +14,8 @@ from audiocls.scores.metrics import evaluate, negative_log_likelihood, softmax
 from audiocls.training.data.examples import Examples
 from audiocls.training.data.sampling import Sampler
 from audiocls.training.fitting.evaluation import embeddings_of
-from audiocls.training.fitting.state import Row, TrainState
+from audiocls.training.fitting.objective import Row
+from audiocls.training.fitting.state import TrainState
 from audiocls.training.runtime.device import Device
 from audiocls.training.trial import Trial
 

@@ -15,10 +15,9 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from audiocls.classifier.model import Classifier
+from audiocls.training.fitting.objective import OBJECTIVES, Objective, Row
 from audiocls.training.recipe import Recipe
 from audiocls.training.runtime.device import Device
-
-Row = dict[str, float]
 
 
 @dataclass
@@ -47,6 +46,11 @@ class TrainState:
         optimizer = kind(flat, recipe.lr, weight_decay=recipe.weight_decay, fused=True)
         average = copy.deepcopy(classifier).eval() if recipe.ema > 0 else None
         return cls(classifier, trained, optimizer, average)
+
+    @property
+    def objective(self) -> Objective:
+        """What the task asks of training."""
+        return OBJECTIVES[self.classifier.task.name]
 
     @property
     def epoch(self) -> int:
@@ -102,10 +106,10 @@ class TrainState:
             ours[name].copy_(theirs[name])
 
     def finish_epoch(self, row: Row) -> bool:
-        """Adds an epoch to the history; true if it is the best so far: by balanced accuracy on
+        """Adds an epoch to the history; true if it is the best so far: by the score of its task on
         validation, then by loss."""
         self.history.append(row)
-        score = (row["val_balanced_accuracy"], -row["val_loss"])
+        score = (row[f"val_{self.objective.score}"], -row["val_loss"])
         better = score > self.best_score
         if better:
             self.best_epoch, self.best_score = self.epoch, score
