@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import io
 import wave
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocls.compare.ranking import Ranking
 from audiocls.engine.audio import excerpt
 from audiocls.engine.features import Extractor
 from audiocls.engine.spec import FeatureSpec
@@ -36,12 +36,9 @@ class Mistake:
     clip_s: float  # what the model heard, from the start
 
 
-def confident_mistakes(ranking: Ranking, store: Store | None) -> list[Mistake] | None:
-    """The mistakes with the highest probability, one a recording; None where no predictions were
-    stored. Without audio and picture where the recording is not where the store found it."""
-    rows = [row for cell in ranking.cells for row in cell.clips or () if not row.right]
-    if all(cell.clips is None for cell in ranking.cells):
-        return None
+def confident_mistakes(rows: Iterable[Prediction], store: Store | None) -> list[Mistake]:
+    """Of wrong answers those with the highest probability, one a recording. Without audio and
+    picture where the recording is not where the store found it."""
     chosen: dict[str, Prediction] = {}
     for row in sorted(rows, key=lambda row: (-row.probability, row.path, row.start_s or 0)):
         if len(chosen) < MOST:

@@ -64,6 +64,8 @@ def export(model: str | Path, out: str | Path, weights: str = "float32") -> dict
     metadata = {
         "classes": classifier.classes_,
         "threshold": about.threshold,
+        "task": about.task,
+        "thresholds": about.thresholds,
         "sample_rate": classifier.sample_rate,
         "clip_s": about.cut.clip_s,
         "clip_samples": about.cut.clip_len(classifier.sample_rate),
