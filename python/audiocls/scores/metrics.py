@@ -131,7 +131,9 @@ def loud_enough(
 
 def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
     """part / whole; nan where both are 0."""
-    return np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
+    found: NDArray[np.float64] = np.full(len(part), np.nan)
+    np.divide(part, whole, out=found, where=whole > 0)
+    return found
 
 
 def _number(x: float) -> float | None:

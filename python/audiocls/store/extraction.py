@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from audiocls import __version__
 from audiocls.data.labelling import Labelling
@@ -42,7 +42,7 @@ from audiocls.store.completion import (
     write_failures,
 )
 from audiocls.store.format import FORMAT, PLAIN_VERSION, shard_file
-from audiocls.store.labels import coverage_of, described
+from audiocls.store.labels import about_labels, coverage_of
 from audiocls.store.parts import Part, part_folder, read_part
 from audiocls.store.place import placed
 from audiocls.store.resume import known, missing_shards, opened
@@ -134,23 +134,8 @@ def extract(
         **labels,
     )
     out = out if out is not None else Path("features") / work.about["feature"]
-    recordings, shards = work.listing.recordings, work.shards
-    notice = notice or (lambda text: None)
-    with (
-        placed(out, restart) as folder,
-        opened(folder, "store.json", work.about, recordings, restart, notice),
-    ):
-        if not (folder / "store.json").exists():
-            _extract_missing(folder, work, shards, progress, notice)
-            at_listing = {r.id for r in recordings if r.status == "failed"}
-            described = gather(folder, recordings, shards)
-            write_failures(folder, recordings)
-            check_some_clip(recordings, str(folder / "failures.csv"))
-            if not accept_failures and (lost := loss(recordings, work.separator)):
-                _leave_unfinished(folder, recordings, shards, at_listing, lost)
-            complete(folder, "store.json", work.about, recordings, described, work.row_shape)
-            for text in lost_classes(folder, recordings, work.separator) + silent(recordings):
-                notice(text)
+    target = Target(out, "store.json", restart, accept_failures, progress, notice)
+    folder = target.make(work, work.about, work.listing.recordings, work.shards)
     return open_store(folder)
 
 
@@ -197,22 +182,54 @@ def make_part(
     notice: Callable[[str], None] | None = None,
 ) -> Part:
     """What `extract_part` makes, of data that are listed already."""
-    about, own, shards = work.part(shard)
     part = part_folder(out, *shard)
-    notice = notice or (lambda text: None)
-    with (
-        placed(part, restart, "part.json") as folder,
-        opened(folder, "part.json", about, own, restart, notice),
-    ):
-        if not (folder / "part.json").exists():
-            _extract_missing(folder, work, shards, progress, notice)
-            at_listing = {r.id for r in own if r.status == "failed"}
-            described = gather(folder, own, shards)
-            write_failures(folder, own)
-            if not accept_failures and (lost := loss(own, work.separator, classes=False)):
-                _leave_unfinished(folder, own, shards, at_listing, lost)
-            complete(folder, "part.json", about, own, described, work.row_shape)
-    return read_part(folder)
+    target = Target(part, "part.json", restart, accept_failures, progress, notice)
+    return read_part(target.make(work, *work.part(shard)))
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a store, or a part of one, is made, and what becomes of what is there."""
+
+    out: str | Path
+    done: Literal["store.json", "part.json"]  # the file that says that it is finished
+    restart: bool
+    accept_failures: bool
+    progress: Callable[[Progress], None] | None
+    notice: Callable[[str], None] | None
+
+    def make(
+        self,
+        work: Work,
+        about: dict[str, Any],
+        recordings: list[Recording],
+        shards: list[tuple[int, int, int]],
+    ) -> Path:
+        """Makes what is missing of these shards; the folder that holds them then.
+
+        Whether a class has lost all of its recordings, only a whole store can tell.
+        """
+        notice, whole = self.notice or (lambda text: None), self.done == "store.json"
+        with (
+            placed(self.out, self.restart, self.done) as folder,
+            opened(folder, self.done, about, recordings, self.restart, notice),
+        ):
+            if (folder / self.done).exists():
+                return folder
+            _extract_missing(folder, work, shards, self.progress, notice)
+            at_listing = {r.id for r in recordings if r.status == "failed"}
+            described = gather(folder, recordings, shards)
+            write_failures(folder, recordings)
+            if whole:
+                check_some_clip(recordings, str(folder / "failures.csv"))
+            lost = loss(recordings, work.separator, classes=whole)
+            if lost and not self.accept_failures:
+                _leave_unfinished(folder, recordings, shards, at_listing, lost)
+            complete(folder, self.done, about, recordings, described, work.row_shape)
+            if whole:
+                for text in lost_classes(folder, recordings, work.separator) + silent(recordings):
+                    notice(text)
+        return folder
 
 
 def _leave_unfinished(
@@ -322,7 +339,7 @@ def plan(
         if isinstance(data, (str, os.PathLike)) and not is_url(data)
         else listing.root,
     }
-    about |= described(about, labelling, listing.recordings)
+    about |= about_labels(about, labelling, listing.recordings)
     return Work(about, spec, cut, row_shape, listing, threads or usable_cores())
 
 

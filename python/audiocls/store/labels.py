@@ -129,7 +129,7 @@ def coverage_of(about: Mapping[str, Any]) -> Coverage | None:
     return Coverage(*lengths, rate, about["min_overlap"], about.get("background"))
 
 
-def described(
+def about_labels(
     about: Mapping[str, Any], labelling: Labelling, recordings: Sequence[Recording]
 ) -> dict[str, Any]:
     """What store.json says of labels, if recordings have more than one each. Raises SettingError

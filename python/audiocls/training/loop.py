@@ -28,7 +28,7 @@ from audiocls.training.data.leakage import leak_warnings
 from audiocls.training.data.normalisation import statistics
 from audiocls.training.data.splits import TRAIN, VAL, Split, make_split
 from audiocls.training.fitting.epoch import Progress, batches_of, step_work, train_epoch, validate
-from audiocls.training.fitting.evaluation import judge
+from audiocls.training.fitting.evaluation import evaluate
 from audiocls.training.fitting.linear import fit_head
 from audiocls.training.fitting.state import TrainState
 from audiocls.training.recipe import Recipe
@@ -179,13 +179,12 @@ def fit(
             raise
         device.wait()
         classifier = Classifier.load(run.model, device.torch)
-        result, clips, recordings = judge(
-            trial, store, split, parts, classifier, state, device, warnings
-        )
+        judgement = evaluate(classifier, parts, split, device)
+        result = Result.of(trial, split, state, judgement, device, warnings)
         if device.leads:
             heard = [r for r in store.recordings if split.part.get(r.path) in (TRAIN, VAL)]
             write_heard(run.model, heard)
-            run.finish(result, clips, recordings, classifier, state)
+            run.finish(result, judgement, state)
         return result
 
 

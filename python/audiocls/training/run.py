@@ -21,8 +21,10 @@ from audiocls.training.fitting.predictions import (
 if TYPE_CHECKING:
     from audiocls.classifier.model import Classifier
     from audiocls.training.data.splits import Split
+    from audiocls.training.fitting.evaluation import Judgement
     from audiocls.training.fitting.objective import Judged, Row
     from audiocls.training.fitting.state import TrainState
+    from audiocls.training.runtime.device import Device
     from audiocls.training.trial import Trial
 
 # What a run writes, and so what a restart may delete.
@@ -68,6 +70,54 @@ class Result:
     warnings: list[str] = field(default_factory=list)
     task: str = "one"  # or `several` labels a clip
     thresholds: list[float] | None = None  # of several: from which on each is said
+
+    @classmethod
+    def of(
+        cls,
+        trial: Trial,
+        split: Split,
+        state: TrainState,
+        judgement: Judgement,
+        device: Device,
+        warnings: list[str],
+    ) -> Result:
+        """What a training came to, and how good its classifier is on every part."""
+        from audiocls.models import count_parameters
+        from audiocls.training.data.splits import PARTS, TEST, TRAIN, VAL
+
+        objective, classifier = state.objective, judgement.classifier
+        about, counts = classifier.description, split.counts()
+
+        def scores(judged: Judged) -> Scores:
+            intervals = objective.intervals(judged, about, trial.seed)
+            return objective.scores(judged, about) | {"interval_95": intervals}
+
+        clips = judgement.clips
+        sizes = {n: counts[n] | {"clips": len(clips[p].labels)} for p, n in enumerate(PARTS)}
+        return cls(
+            task=classifier.task.name,
+            train=objective.scores(clips[TRAIN], about),
+            val=objective.scores(clips[VAL], about),
+            test=scores(clips[TEST]),
+            test_recording=scores(judgement.recordings),
+            seed=trial.seed,
+            split=split.how | {"parts": sizes},
+            parameters=count_parameters(classifier.network),
+            clips_per_s=state.clips / state.training_s,
+            device=device.name,
+            training_s=state.training_s,
+            chosen={"epoch": state.best_epoch, "by": f"{objective.title} on the validation part"},
+            temperature=classifier.temperature.tolist(),
+            threshold=about.threshold,
+            thresholds=about.thresholds,
+            cost=judgement.cost,
+            settings=trial.settings(),
+            store={"name": trial.feature, "identity": trial.store},
+            classes=list(about.classes),
+            versions=about.versions,
+            init=about.init,
+            warnings=[*warnings, *state.notices()],
+        )
 
     @classmethod
     def read(cls, folder: Path) -> Result | None:
@@ -199,20 +249,18 @@ class Run:
         picture = plots.curves(state.history, state.best_epoch, state.objective.score)
         replace_file(self.folder / "curves.png", picture)
 
-    def finish(
-        self,
-        result: Result,
-        clips: Judged,
-        recordings: Judged,
-        classifier: Classifier,
-        state: TrainState,
-    ) -> None:
+    def finish(self, result: Result, judgement: Judgement, state: TrainState) -> None:
         """The last files. metrics.json says that the run is finished."""
         from audiocls.classifier.graph import write_graph
         from audiocls.scores import plots
+        from audiocls.training.data.splits import TEST
 
-        classifier.save(self.model)
-        for name, judged in (("predictions", clips), ("predictions_recording", recordings)):
+        judgement.classifier.save(self.model)
+        said = {
+            "predictions": judgement.clips[TEST],
+            "predictions_recording": judgement.recordings,
+        }
+        for name, judged in said.items():
             rows = state.objective.predictions(judged)
             write_predictions(self.folder / f"{name}.csv", rows, result.classes)
         try:
