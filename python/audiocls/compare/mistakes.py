@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import wave
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,8 +47,13 @@ def confident_mistakes(ranking: Ranking, store: Store | None) -> list[Mistake] |
     for row in sorted(rows, key=lambda row: (-row.probability, row.path, row.start_s or 0)):
         if len(chosen) < MOST:
             chosen.setdefault(row.path, row)
+    return listen(list(chosen.values()), store)
+
+
+def listen(rows: Sequence[Prediction], store: Store | None) -> list[Mistake]:
+    """What is to be heard and seen of each row."""
     extractor = Extractor(PICTURE, threads=1)
-    return [_mistake(row, store, extractor) for row in chosen.values()]
+    return [_mistake(row, store, extractor) for row in rows]
 
 
 def _mistake(row: Prediction, store: Store | None, extractor: Extractor) -> Mistake:
@@ -73,8 +79,12 @@ def _samples(row: Prediction, store: Store | None) -> NDArray[np.float32] | None
         return None
     root = Path(data)
     start = int((row.start_s or 0.0) * RATE)
-    file = (root if root.is_dir() else root.parent) / row.path
+    root = root if root.is_dir() else root.parent
+    file = root / row.path
     try:
+        # A store may name any file: a page holds none that lies elsewhere.
+        if not file.resolve().is_relative_to(root.resolve()):
+            return None
         samples = excerpt(file, RATE, start, start + int(HEARD_S * RATE))
     except (OSError, ValueError):
         return None

@@ -26,7 +26,7 @@ from audiocls.training.data.normalisation import statistics
 from audiocls.training.data.splits import TRAIN, VAL, Split, make_split
 from audiocls.training.fitting.epoch import Progress, batches_of, train_epoch, validate
 from audiocls.training.fitting.evaluation import judge
-from audiocls.training.fitting.linear import fit_head
+from audiocls.training.fitting.linear import begin_with_head, fit_head
 from audiocls.training.fitting.state import TrainState
 from audiocls.training.recipe import Recipe
 from audiocls.training.run import Result, Run
@@ -146,8 +146,11 @@ def fit(
         parts = split_examples(store, split, trial, device, memory_gb)
         state = new_state(trial, store, parts[TRAIN], device, start)
         warnings = split.warnings + (leak_warnings(store, split) if leaks is None else leaks)
-        if not (resume and run.restore(trial, split, state)) and device.leads:
-            run.begin(split, state)
+        if not (resume and run.restore(trial, split, state)):
+            if device.leads:
+                run.begin(split, state)
+            if trial.recipe.fit_head:
+                begin_with_head(trial, state, parts[TRAIN], parts[VAL], device)
         batches = batches_of(trial.recipe, parts[TRAIN])
         try:
             while not state.over(trial.recipe):
