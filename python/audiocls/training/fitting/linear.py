@@ -44,7 +44,7 @@ def fit_head(
         torch.from_numpy(labels), recipe.sampler, trial.seed, sources, recipe.source_temperature
     )
     weights = sampler.shares().numpy() * len(labels)
-    found = regress(x, labels, weights, x_val, validation.labels, classifier.classes_)
+    found = regress(x, labels, weights, x_val, validation.labels)
     head = classifier.network.head
     with torch.no_grad():
         for parameter, values in ((head.weight, found.weight), (head.bias, found.bias)):
@@ -61,6 +61,15 @@ def fit_head(
     }
 
 
+def begin_with_head(
+    trial: Trial, state: TrainState, examples: Examples, validation: Examples, device: Device
+) -> None:
+    """Gives a state before its first epoch such a head."""
+    fit_head(trial, state, examples, validation, device)
+    if state.average is not None:
+        state.average.load_state_dict(state.classifier.state_dict())
+
+
 class Regression(NamedTuple):
     """A logistic regression: logits are x @ weight.T + bias."""
 
@@ -75,10 +84,9 @@ def regress(
     weights: NDArray[np.float64],
     x_val: NDArray[np.float64],
     labels_val: NDArray[np.int64],
-    classes: list[str],
 ) -> Regression:
-    """The logistic regression with an L2 penalty of the strength that is best on validation, by
-    balanced accuracy, then by loss.
+    """The logistic regression with an L2 penalty of the strength with which validation is most
+    likely: of few recordings the loss tells more than how many are right.
 
     x: [n, size], labels: [n], each class among them; weights: [n], how much each counts.
     """
@@ -86,14 +94,12 @@ def regress(
     mean = np.average(x, axis=0, weights=weights)
     deviation = np.sqrt(np.average((x - mean) ** 2, axis=0, weights=weights))
     deviation = np.where(deviation > 1e-6 * np.maximum(1.0, np.abs(mean)), deviation, np.inf)
-    best, score = None, (-1.0, -np.inf)
+    best, lowest = None, np.inf
     for c, model in _models((x - mean) / deviation, labels, weights):
         weight, bias = _rows(model, mean, deviation)
-        p = softmax(x_val @ weight.T + bias)
-        accuracy = evaluate(p, labels_val, classes)["balanced_accuracy"]
-        found = (accuracy, -negative_log_likelihood(p, labels_val))
-        if found > score:
-            best, score = Regression(weight, bias, c), found
+        loss = negative_log_likelihood(softmax(x_val @ weight.T + bias), labels_val)
+        if loss < lowest:
+            best, lowest = Regression(weight, bias, c), loss
     assert best is not None
     return best
 
