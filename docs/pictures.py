@@ -19,9 +19,7 @@ ROOT = Path(__file__).parents[1]
 
 def main(report: Path, model: str, recording: Path) -> None:
     """Takes both pictures with a headless Chromium."""
-    found = subprocess.run(
-        [ROOT / ".ci" / "chromium"], capture_output=True, text=True, check=True
-    )
+    found = subprocess.run([ROOT / ".ci" / "chromium"], capture_output=True, text=True, check=True)
     demo = subprocess.Popen(
         [sys.executable, "-m", "audiocls", "demo", model, "--port", "0", "--no-browser", "--json"],
         stdout=subprocess.PIPE,

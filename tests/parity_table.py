@@ -1,4 +1,4 @@
-"""Writes docs/evidence/parity.md: how far every preset is from the library that owns it. `make parity`."""
+"""Writes docs/evidence/parity.md: how far every preset is from its library. `make parity`."""
 
 from __future__ import annotations
 
@@ -82,35 +82,38 @@ with audiocls {version} on {machine}, instruction set {isa}.
 
 {table}
 
-- **Largest error**: of any value, on noise, music, speech-like, an impulse, a pure tone, near-silence, silence, DC and a
-  square wave, each in three lengths. Of logarithms, bins within 80 dB of the clip's maximum count. librosa, torchaudio
-  and python_speech_features compute in float64 on the same samples. Whisper's extractor rounds its spectrum to complex64.
+- **Largest error**: of any value, on noise, music, speech-like, an impulse, a pure tone,
+  near-silence, silence, DC and a square wave, each in three lengths. Of logarithms, bins within
+  80 dB of the clip's maximum count. librosa, torchaudio and python_speech_features compute in
+  float64 on the same samples. Whisper's extractor rounds its spectrum to complex64.
   kaldi-native-fbank has float32 only.
-- **Tonal**: tones, a chirp, a chord, a voice, without a trace of noise. **Real**: {recordings} single notes of
-  instruments. Both have gaps 80 dB deep. There a float32 transform is some thousandths of a decibel off, this one as much
-  as pocketfft's or Kaldi's. The columns are distances from a float64 oracle: of the library, of `precision` single and
-  of double.
+- **Tonal**: tones, a chirp, a chord, a voice, without a trace of noise. **Real**: {recordings}
+  single notes of instruments. Both have gaps 80 dB deep. There a float32 transform is some
+  thousandths of a decibel off, this one as much as pocketfft's or Kaldi's. The columns are
+  distances from a float64 oracle: of the library, of `precision` single and of double.
 
-`mfcc` and `mfcc-kaldi` are double as they come, because their coefficients mix all bins. The other presets are single:
-`mel-16k` and `whisper` then keep the promise on the signals of the first columns, but not on every tone. If that
-thousandth of a decibel matters, pass `--set precision=double`. It takes 1.3 to 1.7 times as long.
+`mfcc` and `mfcc-kaldi` are double as they come, because their coefficients mix all bins. The
+other presets are single: `mel-16k` and `whisper` then keep the promise on the signals of the
+first columns, but not on every tone. If that thousandth of a decibel matters, pass `--set
+precision=double`. It takes 1.3 to 1.7 times as long.
 
 ## What is tested
 
-- `tests/oracle.py` states every setting once more, slowly, in float64. `test_parity_oracle.py` shows that it equals the
-  five libraries to float64 rounding.
-- `test_parity_presets.py` holds the engine to the libraries and the oracle: the signals above, every frame count from
-  1 sample to 3 s, real recordings.
-- `test_parity_settings.py` draws settings and compares with the oracle, and with librosa and torchaudio if they can
-  express them.
-- `test_parity_invariance.py` shows that streams, batches and threads give the same bits, and that instruction sets agree.
+- `tests/oracle.py` states every setting once more, slowly, in float64. `test_parity_oracle.py`
+  shows that it equals the five libraries to float64 rounding.
+- `test_parity_presets.py` holds the engine to the libraries and the oracle: the signals above,
+  every frame count from 1 sample to 3 s, real recordings.
+- `test_parity_settings.py` draws settings and compares with the oracle, and with librosa and
+  torchaudio if they can express them.
+- `test_parity_invariance.py` shows that streams, batches and threads give the same bits, and that
+  instruction sets agree.
 
 ## Where the libraries differ from what one may expect
 
-- A window of one point is 1, as in scipy. A clip shorter than the mirrored part is refused with padding `reflect`, as
-  torch does.
-- For an odd `n_fft` torchaudio spaces its mel filters as if the last bin stood at half the sample rate. The engine, like
-  librosa, uses the bins' own frequencies.
+- A window of one point is 1, as in scipy. A clip shorter than the mirrored part is refused with
+  padding `reflect`, as torch does.
+- For an odd `n_fft` torchaudio spaces its mel filters as if the last bin stood at half the sample
+  rate. The engine, like librosa, uses the bins' own frequencies.
 - librosa clamps `top_db` by the maximum of a whole batch. Here each clip has its own.
 - Kaldi gives no frames for a clip shorter than one, and so does the engine.
 """

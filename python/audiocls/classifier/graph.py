@@ -111,7 +111,7 @@ def _graph(shape: _Shape) -> bytes:
         _Answers(classifier),
         torch.zeros(2, 32 if frames is None else frames, features),
         names=("features", "probabilities", EMBEDDING),
-        axes=("batch", "frames") if takes_any_length(description) else ("batch",),
+        axes=("batch", "frames") if takes_any_length(classifier) else ("batch",),
     )
     for tensor in model.graph.initializer:
         if tensor.name.startswith(_OURS):
@@ -119,17 +119,16 @@ def _graph(shape: _Shape) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def takes_any_length(description: Description) -> bool:
+@torch.no_grad()
+def takes_any_length(classifier: Classifier) -> bool:
     """Whether the network is not bound to clips of one length."""
-    frames, features = description.input_shape
+    frames, features = classifier.description.input_shape
     if frames is None:
         return True
-    with torch.device("meta"):  # without memory, and without computing
-        classifier = Classifier(description).to("meta").eval()
-        try:
-            classifier(torch.zeros(1, 2 * frames, features))
-        except RuntimeError:
-            return False
+    try:
+        classifier.eval()(torch.zeros(1, 2 * frames, features))
+    except RuntimeError:
+        return False
     return True
 
 

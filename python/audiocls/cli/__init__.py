@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import errno
 import importlib
+import logging
 import re
 import sys
 import warnings
@@ -68,7 +69,7 @@ class Command(click.Command):
                 is_flag=True,
                 expose_value=False,
                 callback=lambda ctx, _param, value: ctx.meta.update({"debug": value}),
-                help="Show the traceback of an error.",
+                help="Show the traceback of an error, and what is chosen on the way.",
             )
         )
 
@@ -84,7 +85,10 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             with warnings.catch_warnings():
-                if not ctx.meta.get("debug"):
+                if ctx.meta.get("debug"):
+                    logging.basicConfig(format="%(name)s: %(message)s")
+                    logging.getLogger("audiocls").setLevel(logging.DEBUG)
+                else:
                     warnings.showwarning = warn  # type: ignore[assignment]
                 return super().invoke(ctx)
         except ModuleNotFoundError as error:

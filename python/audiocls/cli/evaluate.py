@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiocls.cli import Command, next_step
+from audiocls.cli import Command, next_step, warn
 from audiocls.cli.labels import labelling_options, refuse
 from audiocls.cli.options import PER_CLASS
 from audiocls.cli.scores import print_one, print_several
@@ -122,7 +122,7 @@ def command(
     if heard:
         n, of = len(heard), len(source.recordings)
         text = f"{n} of {of} recordings trained this model: its score on them is no evidence"
-        click.echo(f"warning: {text} ({heard[0].path}{', …' if n > 1 else ''})", err=True)
+        warn(f"{text} ({heard[0].path}{', …' if n > 1 else ''})")
 
     judged = []
     failed = 0

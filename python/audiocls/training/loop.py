@@ -5,7 +5,9 @@ The model is chosen on the validation part; the test part is looked at once, at 
 
 from __future__ import annotations
 
+import contextlib
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,8 +28,8 @@ from audiocls.training.data.features import open_features
 from audiocls.training.data.leakage import leak_warnings
 from audiocls.training.data.normalisation import statistics
 from audiocls.training.data.splits import TRAIN, VAL, Split, make_split
-from audiocls.training.fitting.epoch import Progress, batches_of, train_epoch, validate
-from audiocls.training.fitting.evaluation import judge
+from audiocls.training.fitting.epoch import Progress, batches_of, step_work, train_epoch, validate
+from audiocls.training.fitting.evaluation import evaluate
 from audiocls.training.fitting.linear import fit_head
 from audiocls.training.fitting.state import TrainState
 from audiocls.training.recipe import Recipe
@@ -108,6 +110,7 @@ def train(
             chosen,
             progress,
             start=start,
+            restart=restart,
             resume=resume,
             memory_gb=memory_gb,
         )
@@ -123,14 +126,15 @@ def fit(
     progress: Progress | None = None,
     *,
     start: Start | None = None,
+    restart: bool = True,
     resume: bool = False,
     memory_gb: float | None = None,
     leaks: list[str] | None = None,
 ) -> Result:
     """Train on an open store with a given split; see `train`.
 
-    start: the model of `trial.init`. leaks: what `leak_warnings` says of this store and split, if
-    it has been asked before.
+    start: the model of `trial.init`. restart, resume: what becomes of a run that is there. leaks:
+    what `leak_warnings` says of this store and split, if it has been asked before.
     """
     if start is None:
         check_model(trial.model, store)
@@ -142,11 +146,30 @@ def fit(
         )
         raise SettingError("batch_size", trial.recipe.batch_size, rule)
     trial = trial.on(store)
+    with run.locked() if device.leads else contextlib.nullcontext():
+        if device.leads:
+            # Another process may have finished a run there since it was looked at.
+            run.claim(restart and not resume, resume)
+        return _fit(trial, store, split, run, device, progress, start, resume, memory_gb, leaks)
+
+
+def _fit(
+    trial: Trial,
+    store: Store,
+    split: Split,
+    run: Run,
+    device: Device,
+    progress: Progress | None,
+    start: Start | None,
+    resume: bool,
+    memory_gb: float | None,
+    leaks: list[str] | None,
+) -> Result:
     if resume and (finished := run.finished(trial, split, longer=True)) is not None:
         return finished
     # The global generators are the caller's: they are as before when this returns.
     generators = torch.random.fork_rng(devices=range(torch.cuda.device_count()))
-    with generators, reused_memory(), CtrlC() as ctrl_c:
+    with generators, reused_memory(), CtrlC() as ctrl_c, ExitStack() as threads:
         parts = split_examples(store, split, trial, device, memory_gb)
         state = new_state(trial, store, parts[TRAIN], device, start)
         warnings = split.warnings + (leak_warnings(store, split) if leaks is None else leaks)
@@ -154,6 +177,8 @@ def fit(
         warnings += silent(store.recordings)
         if not (resume and run.restore(trial, split, state)) and device.leads:
             run.begin(split, state)
+        work = step_work(trial.recipe, state.classifier, parts[TRAIN])
+        threads.enter_context(device.threads(work))
         batches = batches_of(trial.recipe, parts[TRAIN])
         try:
             while not state.over(trial.recipe):
@@ -176,13 +201,12 @@ def fit(
             raise
         device.wait()
         classifier = Classifier.load(run.model, device.torch)
-        result, clips, recordings = judge(
-            trial, store, split, parts, classifier, state, device, warnings
-        )
+        judgement = evaluate(classifier, parts, split, device)
+        result = Result.of(trial, split, state, judgement, device, warnings)
         if device.leads:
             heard = [r for r in store.recordings if split.part.get(r.path) in (TRAIN, VAL)]
             write_heard(run.model, heard)
-            run.finish(result, clips, recordings, classifier, state)
+            run.finish(result, judgement, state)
         return result
 
 

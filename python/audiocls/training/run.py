@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from audiocls.engine.dataset import FileLock
 from audiocls.errors import DataError, SettingError
 from audiocls.files import read_csv, replace_file, write_csv, write_json
 from audiocls.training.fitting.predictions import (
@@ -21,8 +24,10 @@ from audiocls.training.fitting.predictions import (
 if TYPE_CHECKING:
     from audiocls.classifier.model import Classifier
     from audiocls.training.data.splits import Split
+    from audiocls.training.fitting.evaluation import Judgement
     from audiocls.training.fitting.objective import Judged, Row
     from audiocls.training.fitting.state import TrainState
+    from audiocls.training.runtime.device import Device
     from audiocls.training.trial import Trial
 
 # What a run writes, and so what a restart may delete.
@@ -39,6 +44,7 @@ FILES = (
     "model/weights.safetensors",
     "model/network.onnx",
 )
+_LOCK = ".lock"
 Scores = dict[str, Any]  # as `metrics.evaluate` gives them
 
 
@@ -68,6 +74,54 @@ class Result:
     warnings: list[str] = field(default_factory=list)
     task: str = "one"  # or `several` labels a clip
     thresholds: list[float] | None = None  # of several: from which on each is said
+
+    @classmethod
+    def of(
+        cls,
+        trial: Trial,
+        split: Split,
+        state: TrainState,
+        judgement: Judgement,
+        device: Device,
+        warnings: list[str],
+    ) -> Result:
+        """What a training came to, and how good its classifier is on every part."""
+        from audiocls.models import count_parameters
+        from audiocls.training.data.splits import PARTS, TEST, TRAIN, VAL
+
+        objective, classifier = state.objective, judgement.classifier
+        about, counts = classifier.description, split.counts()
+
+        def scores(judged: Judged) -> Scores:
+            intervals = objective.intervals(judged, about, trial.seed)
+            return objective.scores(judged, about) | {"interval_95": intervals}
+
+        clips = judgement.clips
+        sizes = {n: counts[n] | {"clips": len(clips[p].labels)} for p, n in enumerate(PARTS)}
+        return cls(
+            task=classifier.task.name,
+            train=objective.scores(clips[TRAIN], about),
+            val=objective.scores(clips[VAL], about),
+            test=scores(clips[TEST]),
+            test_recording=scores(judgement.recordings),
+            seed=trial.seed,
+            split=split.how | {"parts": sizes},
+            parameters=count_parameters(classifier.network),
+            clips_per_s=state.clips / state.training_s,
+            device=device.name,
+            training_s=state.training_s,
+            chosen={"epoch": state.best_epoch, "by": f"{objective.measures.title} on the validation part"},
+            temperature=classifier.temperature.tolist(),
+            threshold=about.threshold,
+            thresholds=about.thresholds,
+            cost=judgement.cost,
+            settings=trial.settings(),
+            store={"name": trial.feature, "identity": trial.store},
+            classes=list(about.classes),
+            versions=about.versions,
+            init=about.init,
+            warnings=[*warnings, *state.notices()],
+        )
 
     @classmethod
     def read(cls, folder: Path) -> Result | None:
@@ -108,7 +162,7 @@ class Run:
             raise SettingError("resume", True, "cannot be together with `restart`: choose one")
         if self.folder.exists() and not self.folder.is_dir():
             raise SettingError("out", folder, "is a file; a folder is needed")
-        if not self.folder.is_dir() or not any(self.folder.iterdir()):
+        if not self.folder.is_dir() or not {f.name for f in self.folder.iterdir()} - {_LOCK}:
             return
         if not any((self.folder / name).exists() for name in FILES):
             raise SettingError("out", folder, "is a folder of something else, not of a run")
@@ -118,6 +172,20 @@ class Run:
             raise SettingError("out", folder, "holds a finished run; `restart` replaces it")
         rule = "holds an unfinished run; `resume` goes on with it, `restart` replaces it"
         raise SettingError("out", folder, rule)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """The folder, made if it is not there, for this process alone. DataError if another process
+        writes a run there."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock = FileLock(self.folder / _LOCK)
+        except BlockingIOError:
+            raise DataError(f"{self.folder}: another training is writing this run") from None
+        try:
+            yield
+        finally:
+            del lock
 
     def finished(self, trial: Trial, split: Split, longer: bool = False) -> Result | None:
         """The result, if the run is finished; None where it is not, and with `longer` where it has
@@ -199,20 +267,18 @@ class Run:
         picture = plots.curves(state.history, state.best_epoch, state.objective.score)
         replace_file(self.folder / "curves.png", picture)
 
-    def finish(
-        self,
-        result: Result,
-        clips: Judged,
-        recordings: Judged,
-        classifier: Classifier,
-        state: TrainState,
-    ) -> None:
+    def finish(self, result: Result, judgement: Judgement, state: TrainState) -> None:
         """The last files. metrics.json says that the run is finished."""
         from audiocls.classifier.graph import write_graph
         from audiocls.scores import plots
+        from audiocls.training.data.splits import TEST
 
-        classifier.save(self.model)
-        for name, judged in (("predictions", clips), ("predictions_recording", recordings)):
+        judgement.classifier.save(self.model)
+        said = {
+            "predictions": judgement.clips[TEST],
+            "predictions_recording": judgement.recordings,
+        }
+        for name, judged in said.items():
             rows = state.objective.predictions(judged)
             write_predictions(self.folder / f"{name}.csv", rows, result.classes)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable
@@ -9,12 +10,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from audiocls.classifier.model import Classifier
 from audiocls.engine.augmentation import MOST_FOLLOWING
 from audiocls.errors import DataError
+from audiocls.models.cost import multiply_adds
 from audiocls.training.data.examples import Batch, Examples
 from audiocls.training.data.feature_augmentation import Draws, FeatureAugmentation, neighbours
 from audiocls.training.data.sampling import Sampler
-from audiocls.training.fitting.evaluation import logits_of
+from audiocls.training.fitting.evaluation import logits_of, typical_shape
 from audiocls.training.fitting.objective import Row
 from audiocls.training.fitting.schedule import learning_rate
 from audiocls.training.fitting.state import TrainState
@@ -36,6 +39,13 @@ def batch_size_of(recipe: Recipe, examples: Examples) -> int:
 def batches_of(recipe: Recipe, examples: Examples) -> int:
     """Steps an epoch; all batches are full."""
     return -(-len(examples) // batch_size_of(recipe, examples))
+
+
+def step_work(recipe: Recipe, classifier: Classifier, examples: Examples) -> int:
+    """Multiply-adds of a step's way forward."""
+    served = copy.deepcopy(classifier).cpu().eval()
+    clip = multiply_adds(served.network, typical_shape(classifier, examples))
+    return clip * batch_size_of(recipe, examples)
 
 
 def train_epoch(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,19 +13,12 @@ from torch import Tensor
 
 from audiocls.classifier.model import Classifier
 from audiocls.engine.level import clip_levels
-from audiocls.models import count_parameters
 from audiocls.models.cost import cpu_ms, multiply_adds
 from audiocls.scores.metrics import loud_enough
 from audiocls.training.data.examples import Examples
-from audiocls.training.data.splits import PARTS, TEST, TRAIN, VAL, Split
+from audiocls.training.data.splits import TEST, VAL, Split
 from audiocls.training.fitting.objective import OBJECTIVES, Judged
-from audiocls.training.fitting.state import TrainState
-from audiocls.training.run import Result, Scores
 from audiocls.training.runtime.device import Device
-from audiocls.training.trial import Trial
-
-if TYPE_CHECKING:
-    from audiocls.store.store import Store
 
 BATCH = 128  # on a CPU the maps of more leave its caches: 2 to 22 % slower
 
@@ -78,71 +71,32 @@ def levels_of(examples: Examples) -> NDArray[np.float64]:
     )
 
 
-def judge(
-    trial: Trial,
-    store: Store,
-    split: Split,
-    parts: dict[int, Examples],
-    classifier: Classifier,
-    state: TrainState,
-    device: Device,
-    warnings: list[str],
-) -> tuple[Result, Judged, Judged]:
-    """The result of a finished training: the chosen classifier, calibrated on the validation part,
-    is asked for every part; the test part for the first time. Then what it said of the clips of the
-    test part, and of its recordings."""
+@dataclass(frozen=True)
+class Judgement:
+    """What a trained classifier says of every part; it was calibrated on the validation part."""
+
+    classifier: Classifier  # with its temperature and thresholds
+    clips: dict[int, Judged]  # by part
+    recordings: Judged  # of the test part
+    cost: dict[str, float]  # a clip's: multiply_adds, cpu_ms
+
+
+def evaluate(
+    classifier: Classifier, parts: dict[int, Examples], split: Split, device: Device
+) -> Judgement:
+    """Calibrates a classifier on the validation part and asks it about every part.
+
+    The test part is asked about for the first time.
+    """
     logits = {p: logits_of(classifier, examples, device) for p, examples in parts.items()}
     objective = OBJECTIVES[classifier.task.name]
     objective.calibrate(classifier, logits[VAL], parts[VAL].labels)
-    said = {p: of_clips(logits[p], examples, split, classifier) for p, examples in parts.items()}
-    sure = of_recordings(said[VAL], parts[VAL], classifier)
-    description = objective.decided(classifier.description, said[VAL], sure)
+    clips = {p: of_clips(logits[p], examples, split, classifier) for p, examples in parts.items()}
+    validated = of_recordings(clips[VAL], parts[VAL], classifier)
+    description = objective.decided(classifier.description, clips[VAL], validated)
     classifier.description = description
-    clips, recordings = said[TEST], of_recordings(said[TEST], parts[TEST], classifier)
-    counts = split.counts()
-
-    def scores(judged: Judged) -> Scores:
-        intervals = objective.intervals(judged, description, trial.seed)
-        return objective.scores(judged, description) | {"interval_95": intervals}
-
-    if state.went_on:
-        warnings = [*warnings, _gone_on(state)]
-    result = Result(
-        task=classifier.task.name,
-        train=objective.scores(said[TRAIN], description),
-        val=objective.scores(said[VAL], description),
-        test=scores(clips),
-        test_recording=scores(recordings),
-        seed=trial.seed,
-        split=split.how
-        | {"parts": {n: counts[n] | {"clips": len(parts[p])} for p, n in enumerate(PARTS)}},
-        parameters=count_parameters(classifier.network),
-        clips_per_s=state.clips / state.training_s,
-        device=device.name,
-        training_s=state.training_s,
-        chosen={
-            "epoch": state.best_epoch,
-            "by": f"{objective.measures.title} on the validation part",
-        },
-        temperature=classifier.temperature.tolist(),
-        threshold=description.threshold,
-        thresholds=description.thresholds,
-        cost=cost(classifier, parts[TEST]),
-        settings=trial.settings(),
-        store={"name": trial.feature, "identity": trial.store},
-        classes=list(store.classes),
-        versions=classifier.description.versions,
-        init=classifier.description.init,
-        warnings=warnings,
-    )
-    return result, clips, recordings
-
-
-def _gone_on(state: TrainState) -> str:
-    return (
-        f"the run was finished and went on from its epoch {state.went_on}, with a new optimiser: "
-        "one that was never finished before gives other weights"
-    )
+    recordings = of_recordings(clips[TEST], parts[TEST], classifier)
+    return Judgement(classifier, clips, recordings, cost(classifier, parts[TEST]))
 
 
 def of_clips(
@@ -184,13 +138,18 @@ def of_recordings(clips: Judged, examples: Examples, classifier: Classifier) -> 
 
 def cost(classifier: Classifier, examples: Examples) -> dict[str, float]:
     """What a clip costs, of the median length where clips differ in length."""
-    frames, features = classifier.description.input_shape
-    if frames is None:
-        assert examples.lengths is not None
-        frames = int(np.median(examples.lengths))
-    shape = frames, features
+    shape = typical_shape(classifier, examples)
     served = copy.deepcopy(classifier).cpu().eval()
     return {
         "multiply_adds": multiply_adds(served.network, shape),
         "cpu_ms": cpu_ms(served, shape),
     }
+
+
+def typical_shape(classifier: Classifier, examples: Examples) -> tuple[int, int]:
+    """(frames, features) of a clip, of the median length where clips differ in length."""
+    frames, features = classifier.description.input_shape
+    if frames is None:
+        assert examples.lengths is not None
+        frames = int(np.median(examples.lengths))
+    return frames, features

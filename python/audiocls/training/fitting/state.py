@@ -62,6 +62,15 @@ class TrainState:
         """What is evaluated and kept: the averaged weights where there are some."""
         return self.average or self.classifier
 
+    def notices(self) -> list[str]:
+        """What one should know of how it came to be."""
+        if not self.went_on:
+            return []
+        return [
+            f"the run was finished and went on from its epoch {self.went_on}, with a new "
+            "optimiser: one that was never finished before gives other weights"
+        ]
+
     def over(self, recipe: Recipe) -> bool:
         """Whether nothing is left to do."""
         waited = self.epoch - self.best_epoch
