@@ -38,7 +38,7 @@ class Mistake:
 
 def confident_mistakes(rows: Iterable[Prediction], store: Store | None) -> list[Mistake]:
     """Of wrong answers those with the highest probability, one a recording. Without audio and
-    picture where the recording is not where the store found it."""
+    picture where the recording is not as the store found it."""
     chosen: dict[str, Prediction] = {}
     for row in sorted(rows, key=lambda row: (-row.probability, row.path, row.start_s or 0)):
         if len(chosen) < MOST:
@@ -65,18 +65,37 @@ def _mistake(row: Prediction, store: Store | None, extractor: Extractor) -> Mist
 
 def _samples(row: Prediction, store: Store | None) -> NDArray[np.float32] | None:
     """The recording from the start of the clip, two seconds at most; None where it is gone."""
-    data = store.about.get("data") if store is not None else None
-    if not isinstance(data, str):
+    file = None if store is None else _found(row.path, store)
+    if file is None:
         return None
-    root = Path(data)
     start = int((row.start_s or 0.0) * RATE)
-    file = (root if root.is_dir() else root.parent) / row.path
     try:
         samples = excerpt(file, RATE, start, start + int(HEARD_S * RATE))
     except (OSError, ValueError):
         return None
     # Shorter than the picture's frame, there is nothing to see or hear.
     return samples if len(samples) >= PICTURE.n_fft else None
+
+
+def _found(path: str, store: Store) -> Path | None:
+    """The file of a recording, if it is the one that the store was made of.
+
+    A store of a stranger can name any file of this machine, and what is heard of it would be in a
+    page that is passed on. Its size and the nanosecond of its last change only they know who have
+    read it here.
+    """
+    data = store.about.get("data")
+    recording = next((r for r in store.recordings if r.path == path), None)
+    if not isinstance(data, str) or recording is None:
+        return None
+    root = Path(data)
+    try:
+        root = root if root.is_dir() else root.parent
+        status = (root / path).stat()
+    except (OSError, ValueError):
+        return None
+    same = (status.st_size, status.st_mtime_ns) == (recording.n_bytes, recording.mtime_ns)
+    return root / path if same else None
 
 
 def _wav(samples: NDArray[np.float32]) -> bytes:

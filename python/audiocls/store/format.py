@@ -86,6 +86,9 @@ def read_about(file: Path) -> dict[str, Any]:
         for total, key in ((about["shape"][0], "rows"), (about["counts"]["clips"], "clips")):
             if (found := sum(shard[key] for shard in about["shards"])) != total:
                 raise DataError(f"{file}: its shards have {found} {key}, not {total}")
+        listed = [about.get("files"), *(shard.get("files") for shard in about["shards"])]
+        if about["version"] > 1 and None in listed:
+            raise DataError(f"{file}: is damaged, it has no checksums of its files")
     assert isinstance(about, dict)
     return about
 

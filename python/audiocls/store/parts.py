@@ -6,6 +6,7 @@ written last, part.json. The joined store is byte for byte that of one run on on
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,6 +134,8 @@ def _that_fit(parts: list[Part]) -> list[Part]:
     """Each part once, in their order, if they are all parts of one store."""
     first, by_number = parts[0], dict[int, Part]()
     for part in parts:
+        if part.number > part.of:
+            raise DataError(f"{part.path}: is damaged, it is part {part.number} of {part.of}")
         if part.of != first.of:
             raise DataError(f"{part.path}: is one of {part.of} parts, {first.path} of {first.of}")
         if differences := differing_settings(first.about, part.about):
@@ -146,11 +149,13 @@ def _that_fit(parts: list[Part]) -> list[Part]:
         ):
             rule = "has other contents; merge one of them, or make both again"
             raise DataError(f"{part.path}: is the same part as {twin.path} and {rule}")
-    missing = [str(i) for i in range(1, first.of + 1) if i not in by_number]
-    if missing:
-        names = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
+    # No more than a few are looked at: `of` may be any number.
+    numbers = (str(i) for i in range(1, first.of + 1) if i not in by_number)
+    if missing := list(itertools.islice(numbers, 5)):
+        n_missing = first.of - len(by_number)
+        names = ", ".join(missing) + (", …" if n_missing > len(missing) else "")
         raise DataError(
-            f"{len(missing)} of {first.of} parts missing: {names}; "
+            f"{n_missing} of {first.of} parts missing: {names}; "
             f"`audiocls extract DATA --shard {missing[0]}/{first.of}` makes one"
         )
     return [by_number[number] for number in sorted(by_number)]

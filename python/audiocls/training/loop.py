@@ -5,6 +5,7 @@ The model is chosen on the validation part; the test part is looked at once, at 
 
 from __future__ import annotations
 
+import contextlib
 import time
 from contextlib import ExitStack
 from dataclasses import replace
@@ -109,6 +110,7 @@ def train(
             chosen,
             progress,
             start=start,
+            restart=restart,
             resume=resume,
             memory_gb=memory_gb,
         )
@@ -124,14 +126,15 @@ def fit(
     progress: Progress | None = None,
     *,
     start: Start | None = None,
+    restart: bool = True,
     resume: bool = False,
     memory_gb: float | None = None,
     leaks: list[str] | None = None,
 ) -> Result:
     """Train on an open store with a given split; see `train`.
 
-    start: the model of `trial.init`. leaks: what `leak_warnings` says of this store and split, if
-    it has been asked before.
+    start: the model of `trial.init`. restart, resume: what becomes of a run that is there. leaks:
+    what `leak_warnings` says of this store and split, if it has been asked before.
     """
     if start is None:
         check_model(trial.model, store)
@@ -143,6 +146,25 @@ def fit(
         )
         raise SettingError("batch_size", trial.recipe.batch_size, rule)
     trial = trial.on(store)
+    with run.locked() if device.leads else contextlib.nullcontext():
+        if device.leads:
+            # Another process may have finished a run there since it was looked at.
+            run.claim(restart and not resume, resume)
+        return _fit(trial, store, split, run, device, progress, start, resume, memory_gb, leaks)
+
+
+def _fit(
+    trial: Trial,
+    store: Store,
+    split: Split,
+    run: Run,
+    device: Device,
+    progress: Progress | None,
+    start: Start | None,
+    resume: bool,
+    memory_gb: float | None,
+    leaks: list[str] | None,
+) -> Result:
     if resume and (finished := run.finished(trial, split, longer=True)) is not None:
         return finished
     # The global generators are the caller's: they are as before when this returns.

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from audiocls.engine.dataset import FileLock
 from audiocls.errors import DataError, SettingError
 from audiocls.files import read_csv, replace_file, write_csv, write_json
 from audiocls.training.fitting.predictions import (
@@ -41,6 +44,7 @@ FILES = (
     "model/weights.safetensors",
     "model/network.onnx",
 )
+_LOCK = ".lock"
 Scores = dict[str, Any]  # as `metrics.evaluate` gives them
 
 
@@ -158,7 +162,7 @@ class Run:
             raise SettingError("resume", True, "cannot be together with `restart`: choose one")
         if self.folder.exists() and not self.folder.is_dir():
             raise SettingError("out", folder, "is a file; a folder is needed")
-        if not self.folder.is_dir() or not any(self.folder.iterdir()):
+        if not self.folder.is_dir() or not {f.name for f in self.folder.iterdir()} - {_LOCK}:
             return
         if not any((self.folder / name).exists() for name in FILES):
             raise SettingError("out", folder, "is a folder of something else, not of a run")
@@ -168,6 +172,20 @@ class Run:
             raise SettingError("out", folder, "holds a finished run; `restart` replaces it")
         rule = "holds an unfinished run; `resume` goes on with it, `restart` replaces it"
         raise SettingError("out", folder, rule)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """The folder, made if it is not there, for this process alone. DataError if another process
+        writes a run there."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock = FileLock(self.folder / _LOCK)
+        except BlockingIOError:
+            raise DataError(f"{self.folder}: another training is writing this run") from None
+        try:
+            yield
+        finally:
+            del lock
 
     def finished(self, trial: Trial, split: Split, longer: bool = False) -> Result | None:
         """The result, if the run is finished; None where it is not, and with `longer` where it has
