@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocls.classifier.answers import UNKNOWN, answers, closed_set
+from audiocls.data.labelling import Labelling
 from audiocls.errors import AudioclsError, DataError, SettingError
 from audiocls.inference.predict import BATCH, Classifier
 from audiocls.inference.prediction import Prediction
@@ -18,7 +19,6 @@ from audiocls.scores import metrics
 from audiocls.store.labels import ONE, SEVERAL, Coverage
 
 if TYPE_CHECKING:
-    from audiocls.data.labelling import Labelling
     from audiocls.data.recordings import Listing, Recording
     from audiocls.store.store import Store
 
@@ -75,10 +75,10 @@ def of_store(classifier: Classifier, store: Store) -> Iterator[Judged]:
 
 
 def of_recordings(
-    classifier: Classifier, listing: Listing, min_overlap: float = 0.5
+    classifier: Classifier, listing: Listing, labelling: Labelling | None = None
 ) -> Iterator[Judged]:
-    """What a model says of the recordings of a data set. min_overlap: as in training, of clips that
-    have the labels of events.
+    """What a model says of the recordings of a data set. labelling: which clips have the label of
+    an event, as in training.
 
     Raises SettingError where the recordings have several labels, and the model gives one, or the
     reverse.
@@ -108,7 +108,7 @@ def of_recordings(
             assert answer.counts is not None
             labels = None
             if task == SEVERAL:
-                labels = _labels(classifier, recording, answer, listing, min_overlap)
+                labels = _labels(classifier, recording, answer, listing, labelling)
             yield recording, Clips(answer.probabilities, answer.counts, labels, answer)
 
 
@@ -142,7 +142,7 @@ def _labels(
     recording: Recording,
     found: Prediction,
     listing: Listing,
-    min_overlap: float,
+    labelling: Labelling | None,
 ) -> NDArray[np.bool_]:
     """Which labels each clip of a recording has, of those that the model knows."""
     n, classes, rate = len(found.starts_s), classifier.classes_, classifier.sample_rate
@@ -150,7 +150,9 @@ def _labels(
         names = list(recording.labels(listing.label_separator))
         return _columns(np.ones((n, len(names)), np.bool_), names, classes)
     cut = classifier.description.cut
-    coverage = Coverage(cut.clip_len(rate), cut.hop_len(rate), rate, min_overlap)
+    rule = labelling or Labelling()
+    lengths = cut.clip_len(rate), cut.hop_len(rate)
+    coverage = Coverage(*lengths, rate, rule.min_overlap, rule.background)
     starts = np.round(found.starts_s * rate).astype(np.int64)
     clips = np.stack([np.zeros_like(starts), starts], axis=1)
     return coverage.matrix([recording], clips, classes)
@@ -295,7 +297,6 @@ def _mistakes(
 
 def opened(data: str | Path, labelling: Labelling | None = None) -> Store | Listing:
     """A feature store, or the recordings of a data set with the labels that `labelling` finds."""
-    from audiocls.data.labelling import Labelling
     from audiocls.data.listing import list_recordings
     from audiocls.store.place import is_store
     from audiocls.store.store import open_store

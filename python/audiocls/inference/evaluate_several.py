@@ -36,6 +36,7 @@ def evaluate_several(
     *,
     limits: Limits | None = None,
     separator: str | None = None,
+    background: str | None = None,
     mistakes: int = 10,
 ) -> dict[str, Any]:
     """All measures of a model of several labels, by clip and by recording, ready for JSON.
@@ -43,7 +44,8 @@ def evaluate_several(
     Classes are matched by name: labels that the model does not know are left out. F1 is at the
     thresholds of `limits`, by default the model's own. Of recordings with annotated events, the
     segments that the model makes are compared with them, too: `events`. separator: between the
-    labels of a recording. groups: of each recording; intervals are over them, as `evaluate` has
+    labels of a recording. background: the class of clips without an event, which is none itself.
+    groups: of each recording; intervals are over them, as `evaluate` has
     them.
 
     Raises DataError where nothing can be judged.
@@ -75,7 +77,7 @@ def evaluate_several(
         "classes": classes,
         "recording": scores,
         "clip": scores_of(clips, labels, classes, thresholds),
-        "events": _events(kept, classes, limits, n_groups, group),
+        "events": _events(kept, [c for c in classes if c != background], limits, n_groups, group),
         "groups": n_groups,
         "unknown_labels": dict(strange),
         "failed": [{"path": path, "error": error} for path, error in failed],
@@ -120,7 +122,7 @@ def _events(
             for e in recording.events
             if e.label in classes
         ]
-        said = clips.prediction.segments(limits)
+        said = [s for s in clips.prediction.segments(limits) if s.label in classes]
         by_event[g] += events.event_counts(true, said, classes)
         by_segment[g] += events.segment_counts(true, said, classes)
     if not n:
