@@ -81,7 +81,6 @@ def regress(
     weights: NDArray[np.float64],
     x_val: NDArray[np.float64],
     labels_val: NDArray[Any],
-    classes: list[str],
 ) -> Regression:
     """The logistic regression with an L2 penalty of the strength with which validation is most
     likely: of few recordings the loss tells more than how many are right. Of several labels one for
@@ -100,7 +99,8 @@ def regress(
     models = [_models((x - mean) / deviation, own, weights) for own in columns]
     for c, *own in zip(STRENGTHS, *models, strict=True):
         weight, bias = _rows(own, mean, deviation)
-        loss = objective.validation(x_val @ weight.T + bias, labels_val, classes)["val_loss"]
+        names = [str(number) for number in range(len(bias))]
+        loss = objective.validation(x_val @ weight.T + bias, labels_val, names)["val_loss"]
         if loss < lowest:
             best, lowest = Regression(weight, bias, c), loss
     assert best is not None
