@@ -151,9 +151,11 @@ def _each(compute: Callable[..., Any] | None = None) -> Rule:
 
 def _divide(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
     if a.dtype.kind != "i":
-        return np.divide(a, b)
+        quotient: NDArray[Any] = np.divide(a, b)
+        return quotient
     whole: NDArray[Any] = np.trunc(np.divide(a, np.where(b == 0, 1, b)))
-    return np.where(b == 0, 0, whole).astype(np.int64)
+    found: NDArray[Any] = np.where(b == 0, 0, whole).astype(np.int64)
+    return found
 
 
 def _first(node: Node, inputs: list[Any]) -> Known:

@@ -92,7 +92,7 @@ def of_trial(
     parts = split_examples(store, split, trial, device)
     classifier = Classifier.load(run.model, device.torch)
     clips = of_clips(logits_of(classifier, parts[TEST], device), parts[TEST], split, classifier)
-    whole = of_recordings(clips, parts[TEST], classifier.description.quiet_db)
+    whole = of_recordings(clips, parts[TEST], classifier)
     return whole.paths, whole.probabilities
 
 
