@@ -29,7 +29,7 @@ fn clips_of(cutter: &mut Cutter, y: &[f32], piece: usize) -> Vec<(usize, Vec<f32
         clips.extend(starts.into_iter().zip(features.chunks(clip_len).map(<[f32]>::to_vec)));
         Ok(())
     };
-    cutter.begin();
+    cutter.begin(None);
     for piece in y.chunks(piece) {
         cutter.pcm().extend_from_slice(piece);
         assert_eq!(cutter.advance(&mut take, &mut || Ok(())).unwrap(), None);

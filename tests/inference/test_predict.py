@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import shutil
@@ -142,6 +143,40 @@ def test_threads_and_their_number_change_nothing(data: Path, model: Path) -> Non
         np.testing.assert_allclose(result, expected, atol=ROUNDING)
     one = [p.answer for p in classifier.recordings(files, threads=1)]  # type: ignore[union-attr]
     np.testing.assert_allclose(np.array(one), expected, atol=ROUNDING)
+
+
+def test_recordings_share_the_network_and_each_has_its_own_answer(
+    data: Path, model: Path, tmp_path: Path
+) -> None:
+    """Short, long and broken ones, more than a thread takes at a time, on several threads."""
+    (tmp_path / "broken.wav").write_bytes(b"RIFF")
+    short = sorted(data.rglob("synthetic*.wav"))
+    long = data / "synthetic-flute" / "long.wav"
+    files = [*short * 6, long, tmp_path / "broken.wav", tmp_path / "gone.wav", *short * 6]
+    classifier = audiocls.Classifier.load(model)
+    alone = {file: next(classifier.recordings([file])) for file in set(files)}
+    batches: list[int] = []
+
+    def counted(x: Any) -> Any:
+        batches.append(len(x))
+        return network(x)
+
+    network = classifier.network
+    classifier.network = dataclasses.replace(network, probabilities=counted)
+    for file, found in zip(files, classifier.recordings(files, threads=2), strict=True):
+        expected = alone[file]
+        if isinstance(expected, Exception):
+            assert (type(found), str(found)) == (type(expected), str(expected))
+            continue
+        assert isinstance(found, Prediction)
+        assert found.duration_s == expected.duration_s  # type: ignore[union-attr]
+        np.testing.assert_array_equal(found.starts_s, expected.starts_s)  # type: ignore[union-attr]
+        np.testing.assert_allclose(
+            found.probabilities,
+            expected.probabilities,  # type: ignore[union-attr]
+            atol=ROUNDING,
+        )
+    assert len(batches) < len(files) / 4
 
 
 def test_timeline(data: Path, model: Path) -> None:

@@ -62,7 +62,7 @@ def check_cost(
         names = [name for name in node.outputs if name]
         if len(names) > len(set(names)) or not known.keys().isdisjoint(names):
             raise ValueError("it gives one name to two results")
-        inputs = [known[name] if name in known else _absent(name) for name in node.inputs]
+        inputs = [_input(known, name) for name in node.inputs]
         results = _results(node, inputs)
         for part in (p for r in results for p in (r if isinstance(r, list) else [r])):
             if any(n < 0 for n in part.shape):
@@ -78,9 +78,11 @@ def check_cost(
     return [f.shape for f in found if f is not None]
 
 
-def _absent(name: str) -> None:
-    if name:
+def _input(known: dict[str, Any], name: str) -> Any:
+    """What an earlier node gave; None for an input that is left out."""
+    if name and name not in known:
         raise ValueError(f"nothing before gives {name!r}")
+    return known.get(name)
 
 
 def _results(node: Node, inputs: list[Any]) -> list[Any]:
@@ -149,8 +151,11 @@ def _each(compute: Callable[..., Any] | None = None) -> Rule:
 
 def _divide(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
     if a.dtype.kind != "i":
-        return np.divide(a, b)
-    return np.where(b == 0, 0, np.trunc(np.divide(a, np.where(b == 0, 1, b)))).astype(np.int64)
+        quotient: NDArray[Any] = np.divide(a, b)
+        return quotient
+    whole: NDArray[Any] = np.trunc(np.divide(a, np.where(b == 0, 1, b)))
+    found: NDArray[Any] = np.where(b == 0, 0, whole).astype(np.int64)
+    return found
 
 
 def _first(node: Node, inputs: list[Any]) -> Known:

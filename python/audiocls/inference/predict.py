@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import collections
 import os
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, TypeVar
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,7 +20,8 @@ from audiocls.engine.cut import Cut
 from audiocls.engine.dataset import Cutter, clip_shape
 from audiocls.engine.features import Extractor
 from audiocls.engine.level import clip_levels
-from audiocls.errors import AudioclsError, DataError, SettingError
+from audiocls.errors import DataError, SettingError
+from audiocls.inference.hearing import Answer, Batch, Clips, Heard, Listener
 from audiocls.inference.network import Compute, Network, load_network
 from audiocls.inference.prediction import PREDICTIONS, Limits, Prediction, Setting
 from audiocls.inference.prediction import Segment as Segment
@@ -31,8 +30,6 @@ from audiocls.scores import metrics
 
 # A path, the bytes of a file, an open file, or float or int16 samples [n] at the model's rate.
 Source = str | os.PathLike[str] | bytes | BinaryIO | NDArray[Any]
-# Where clips start, in samples, int64 [n]; and their features, float32 [n, frames, n_features].
-Batch = tuple[NDArray[np.int64], NDArray[np.float32]]
 # Clips whose features are computed, and given to the network, at once.
 BATCH = 64
 
@@ -50,18 +47,6 @@ class Embedding:
         """[size]: the mean over the clips that count."""
         mean: NDArray[np.float32] = self.clips[self.counts].mean(axis=0)
         return mean
-
-
-class _Heard(NamedTuple):
-    """What was computed of the clips of one recording."""
-
-    rows: NDArray[np.float64]  # [n_clips, …]
-    starts_s: NDArray[np.float64]
-    counts: NDArray[np.bool_]
-    duration_s: float
-
-
-Answer = TypeVar("Answer")
 
 
 class Classifier:
@@ -177,7 +162,19 @@ class Classifier:
         Raises SettingError for an impossible `hop_s`.
         """
         cut = self._cut if hop_s is None else self.cut(hop_s)
-        return self._each(sources, cut, threads, self._predict)
+
+        def predict(heard: Heard) -> Prediction:
+            return PREDICTIONS[self.description.task](
+                classes=self.classes_,
+                probabilities=heard.rows,
+                starts_s=heard.starts / self.sample_rate,
+                duration_s=heard.n_samples / self.sample_rate,
+                clip_s=cut.clip_len(self.sample_rate) / self.sample_rate,
+                hop_s=cut.hop_len(self.sample_rate) / self.sample_rate,
+                counts=self.counts(heard.levels),
+            )
+
+        return self._each(sources, cut, threads, self.network, predict)
 
     def embed(self, sources: Iterable[Source], clips: bool = False) -> NDArray[np.float32]:
         """Recordings as numbers, [n, size]: what the last layer of the network is given; alike
@@ -200,47 +197,36 @@ class Classifier:
         self, sources: Sequence[Source], threads: int | None = None
     ) -> Iterator[Embedding | Exception]:
         """The embedding of each recording, in order; or why there is none, as `recordings`."""
-        compute = self.network.embedder()
 
-        def embed(*given: Any) -> Embedding:
-            heard = self._hear(compute, *given)
-            return Embedding(heard.rows.astype(np.float32), heard.starts_s, heard.counts)
+        def embed(heard: Heard) -> Embedding:
+            counts = self.counts(heard.levels)
+            return Embedding(heard.rows.astype(np.float32), heard.starts / self.sample_rate, counts)
 
-        return self._each(sources, self._cut, threads, embed)
+        return self._each(sources, self._cut, threads, self.network.embedder(), embed)
 
     def _each(
         self,
         sources: Sequence[Source],
         cut: Cut,
         threads: int | None,
-        answer: Callable[[Source, Cut, Extractor, threading.Event], Answer],
+        compute: Compute,
+        answer: Callable[[Heard], Answer],
     ) -> Iterator[Answer | Exception]:
-        """What `answer` says of each recording, or why it cannot; a few recordings at a time."""
+        """What `answer` says of what is computed of each recording, or why it cannot."""
         threads = threads or usable_cores()
         # One recording alone has the cores for its features.
         extractor = self.extractor(max(1, threads // max(len(sources), 1)))
-        stop = threading.Event()
+        rate, stop = self.sample_rate, threading.Event()
+        clip_len, hop_len = cut.clip_len(rate), cut.hop_len(rate)
+        # Samples worth pushing at once.
+        block_len = max(clip_len, BATCH * hop_len) if clip_len else 1 << 18
 
-        def one(source: Source) -> Answer | Exception:
-            try:
-                return answer(source, cut, extractor, stop)
-            except (AudioclsError, OSError) as error:
-                return error
+        def clips(source: Source) -> Clips:
+            cutter = extractor.cutter(cut, BATCH)
+            batches = _batches(cutter, _pieces(source, rate, block_len, stop), hop_len)
+            return Clips(batches, lambda: cutter.n_samples)
 
-        waiting: collections.deque[Future[Answer | Exception]] = collections.deque()
-        with ThreadPoolExecutor(threads) as pool:
-            try:
-                for source in sources:
-                    waiting.append(pool.submit(one, source))
-                    # A few ahead, so that nobody waits; not all, so that memory stays bounded.
-                    if len(waiting) > 2 * threads:
-                        yield waiting.popleft().result()
-                while waiting:
-                    yield waiting.popleft().result()
-            finally:
-                stop.set()
-                for future in waiting:
-                    future.cancel()
+        return Listener(clips, compute, self.levels, answer).answers(sources, threads, stop)
 
     def cut(self, hop_s: float | None = None) -> Cut:
         """How it cuts recordings: as the training data were, with another hop if one is given.
@@ -271,52 +257,6 @@ class Classifier:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of empty filters: said when it was trained
             return Extractor(self.description.spec, threads=threads)
-
-    def _predict(
-        self, source: Source, cut: Cut, extractor: Extractor, stop: threading.Event
-    ) -> Prediction:
-        heard = self._hear(self.network, source, cut, extractor, stop)
-        return PREDICTIONS[self.description.task](
-            classes=self.classes_,
-            probabilities=heard.rows,
-            starts_s=heard.starts_s,
-            duration_s=heard.duration_s,
-            clip_s=cut.clip_len(self.sample_rate) / self.sample_rate,
-            hop_s=cut.hop_len(self.sample_rate) / self.sample_rate,
-            counts=heard.counts,
-        )
-
-    def _hear(
-        self,
-        compute: Compute,
-        source: Source,
-        cut: Cut,
-        extractor: Extractor,
-        stop: threading.Event,
-    ) -> _Heard:
-        """What is computed of the clips of one recording."""
-        rate = self.sample_rate
-        clip_len, hop_len = cut.clip_len(rate), cut.hop_len(rate)
-        # Samples worth pushing at once.
-        block_len = max(clip_len, BATCH * hop_len) if clip_len else 1 << 18
-        cutter = extractor.cutter(cut, BATCH)
-        starts, rows, levels = [], [], []
-        path = os.fspath(source) if isinstance(source, (str, os.PathLike)) else None
-        name = "the recording" if path is None else repr(path)
-        try:
-            pieces = _pieces(source, rate, block_len, stop)
-            for at, features in _batches(cutter, pieces, hop_len):
-                starts.append(at)
-                rows.append(np.asarray(compute(features), np.float64))
-                levels.append(self.levels(features))
-        except DataError as error:
-            raise DataError(f"{name} {error}") from None
-        return _Heard(
-            np.concatenate(rows),
-            np.concatenate(starts) / rate,
-            self.counts(np.concatenate(levels)),
-            cutter.n_samples / rate,
-        )
 
     def levels(self, features: NDArray[Any]) -> NDArray[np.float64]:
         """The levels of clips in dB, [n], from their features; 0 where none is left out for its."""

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from audiocls.classifier.task import TASKS
 from audiocls.engine.dataset import Resampler
 from audiocls.errors import DataError, SettingError, unknown
-from audiocls.inference.predict import BATCH, Batch, Classifier, push
+from audiocls.inference.hearing import Batch
+from audiocls.inference.predict import BATCH, Classifier, push
 from audiocls.inference.prediction import Setting
 
 # How samples lie in a pipe, little-endian, and what full scale is.

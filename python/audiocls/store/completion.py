@@ -12,7 +12,7 @@ from audiocls.data.recordings import EVENTS, Recording, write_recordings
 from audiocls.engine.dataset import checksum
 from audiocls.errors import DataError
 from audiocls.files import escape, write_csv, write_json
-from audiocls.store.format import load_array, n_rows, shard_file
+from audiocls.store.format import load_array, n_rows, read_about, shard_file
 from audiocls.store.labels import coverage_of
 from audiocls.store.resume import made
 
@@ -137,6 +137,15 @@ def loss(
         f"{len(failed)} of {len(recordings)} recordings failed{among}, for instance "
         f"{escape(example.path)}: {example.error}"
     )
+
+
+def lost_classes(out: Path, recordings: Sequence[Recording], separator: str | None) -> list[str]:
+    """A notice if no clip of a finished store has a label, though no recording failed."""
+    there = read_about(out / "store.json")["classes"]
+    labels = {label for r in recordings if r.status != "failed" for label in r.labels(separator)}
+    lost = sorted(labels.difference(there))
+    said = f"no clip has the label {', '.join(lost)}: see recordings.csv, `short` and `hop_s`"
+    return [said] if lost else []
 
 
 def _file(file: Path) -> dict[str, Any]:

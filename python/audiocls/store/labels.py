@@ -17,9 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocls.data.annotations import Event
+from audiocls.data.labelling import Labelling
 from audiocls.data.recordings import Recording
 from audiocls.engine.cut import Cut
 from audiocls.errors import DataError, SettingError
+from audiocls.store.format import VERSION
 
 if TYPE_CHECKING:
     from audiocls.store.store import Store
@@ -109,6 +111,13 @@ class Coverage:
             matrix[~matrix.any(axis=1), number[self.background]] = True
         return matrix
 
+    def runs(self, labels: NDArray[np.int64], clips: NDArray[np.int64]) -> NDArray[np.int64]:
+        """int64 [n_clips]: the number of the run of clips that each is in: of one recording, one
+        after another, with the same label. labels: int64 [n_clips]. clips: as in `matrix`."""
+        changes = (np.diff(labels) != 0) | (np.diff(clips[:, 0]) != 0)
+        changes |= np.diff(clips[:, 1]) != self.hop_len
+        return np.concatenate([np.zeros(min(len(labels), 1), np.int64), np.cumsum(changes)])
+
     def span(self, events: Iterable[Event], start: int) -> tuple[int, int]:
         """First sample, and one past the last, of the stretch around a clip in which every clip has
         its labels."""
@@ -125,6 +134,25 @@ def coverage_of(about: Mapping[str, Any]) -> Coverage | None:
     cut = Cut(clip_s=about["clip_s"], hop_s=about["hop_s"])
     lengths = cut.clip_len(rate), cut.hop_len(rate)
     return Coverage(*lengths, rate, about["min_overlap"], about.get("background"))
+
+
+def about_labels(
+    about: Mapping[str, Any], labelling: Labelling, recordings: Sequence[Recording]
+) -> dict[str, Any]:
+    """What store.json says of labels, if recordings have more than one each. Raises SettingError
+    for a background of recordings that have no stretches."""
+    if not any(r.events is not None for r in recordings):
+        if labelling.background is not None:
+            rule = "is for labelled stretches; these recordings have none"
+            raise SettingError("background", labelling.background, rule)
+        if labelling.label_separator is None:
+            return {}
+        separator = {"task": SEVERAL, "label_separator": labelling.label_separator}
+        return {"version": VERSION, **separator}
+    coverage = coverage_of({**about, **labelling.events})
+    assert coverage is not None
+    several = any(coverage.several(r.events or ()) for r in recordings)
+    return {"version": VERSION, "task": SEVERAL if several else ONE, **labelling.events}
 
 
 @dataclass(frozen=True)

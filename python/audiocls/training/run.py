@@ -131,7 +131,10 @@ class Result:
             clips_per_s=state.clips / state.training_s,
             device=device.name,
             training_s=state.training_s,
-            chosen={"epoch": state.best_epoch, "by": f"{objective.title} on the validation part"},
+            chosen={
+                "epoch": state.best_epoch,
+                "by": f"{objective.measures.title} on the validation part",
+            },
             temperature=classifier.temperature.tolist(),
             threshold=about.threshold,
             thresholds=about.thresholds,

@@ -13,6 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from audiocls.classifier.model import Classifier
 from audiocls.schema import Rule, at_least, validate
@@ -77,13 +78,14 @@ class TrainState:
         waited = self.epoch - self.best_epoch
         return self.epoch >= recipe.epochs or (0 < recipe.patience <= waited)
 
-    def begin_epoch(self, head_only: bool) -> None:
-        """Ready for steps of the head alone, or of all; the body then keeps its batch statistics
-        too."""
+    def begin_epoch(self, head_only: bool, freeze_norm: bool) -> None:
+        """Ready for steps of the head alone, or of all. Batch statistics stay as they are where the
+        body does, or with `freeze_norm`."""
         self.head_only = head_only
         self.classifier.train()
-        if head_only:
-            self.classifier.network.eval()
+        for module in self.classifier.modules():
+            if head_only or (freeze_norm and isinstance(module, _BatchNorm)):
+                module.eval()
         if self.trained is self.classifier:  # other processes expect every gradient
             for parameter in self.classifier.parameters():
                 parameter.requires_grad_(not head_only)
