@@ -63,6 +63,14 @@ LIMITS = (
     ("bytes of a recording in a cell of a table", "LARGEST_CELL",
      "python/audiocls/data/listing/table.py"),
     ("bytes of a JSON document", "LARGEST_DOCUMENT", "python/audiocls/files.py"),
+    ("numbers of all results of a model's graph, a number of its input", "CELLS",
+     "python/audiocls/classifier/operators.py"),
+    ("products of a model's graph, a number of its input", "PRODUCTS",
+     "python/audiocls/classifier/operators.py"),
+    ("seconds of a user's expression on all paths, without 1 ms a path", "SEARCH_S",
+     "python/audiocls/data/grouping.py"),
+    ("bytes of an upload to the demo page", "LARGEST_UPLOAD",
+     "python/audiocls/inference/own_pages.py"),
     ("parts of a store on a cluster", "MOST_PARTS", "python/audiocls/store/cluster.py"),
 )  # fmt: skip
 
