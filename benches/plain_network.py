@@ -7,7 +7,7 @@ import copy
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
-from audiocls.models.convolution import Convolution
+from audiocls.models.layers.convolution import Convolution
 from audiocls.models.newcnn import POOLED, NewCNN
 
 

@@ -19,13 +19,14 @@ import torch
 from paired import ratio, seconds
 
 import audiocls
-from audiocls.classifier import Classifier as Module
+from audiocls.classifier.model import Classifier as Module
 
 
 def by_loop(module: Module, files: list[str]) -> np.ndarray:
     """As one would write it."""
     spec, description = module.description.spec, module.description
-    n, hop = (round(s * spec.sample_rate) for s in (description.clip_s, description.hop_s))
+    cut = description.cut
+    n, hop = cut.clip_len(spec.sample_rate), cut.hop_len(spec.sample_rate)
     rows = []
     for file in files:
         y, rate = soundfile.read(file, dtype="float32", always_2d=True)

@@ -1,6 +1,6 @@
 """Training and evaluation against the loop that users write: same clips, model, batch, optimiser.
 
-`make bench` writes the table to docs/performance.md; by itself, this file prints it.
+`make bench` writes the table to docs/evidence/speed.md; by itself, this file prints it.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset
 
-from audiocls import FeatureSpec
+from audiocls import Cut, FeatureSpec
 from audiocls.models import MODELS
 from audiocls.training import Device, Recipe, Trial
-from audiocls.training.epoch import train_epoch
-from audiocls.training.evaluation import logits_of
-from audiocls.training.examples import Examples
-from audiocls.training.interrupt import CtrlC
+from audiocls.training.data.examples import Examples
+from audiocls.training.fitting.epoch import train_epoch
+from audiocls.training.fitting.evaluation import logits_of
 from audiocls.training.loop import new_state
-from audiocls.training.memory import reused_memory
+from audiocls.training.runtime.interrupt import CtrlC
+from audiocls.training.runtime.memory import reused_memory
 
 N_CLASSES, BATCH, LR = 14, 64, 1e-3
 SHAPES = {"mel": (44, 128), "mfcc": (49, 13)}  # (frames, features)
@@ -55,7 +55,7 @@ def store(feature: str, n: int) -> Any:
     for clip, label in zip(x, labels, strict=True):
         clip[:, features * label // N_CLASSES] += 20
     return SimpleNamespace(
-        features=x, labels=labels, clip_recording=np.arange(n), clip_s=0.5, hop_s=0.5,
+        features=x, labels=labels, clip_recording=np.arange(n), cut=Cut(),
         clip_shape=(frames, features), classes=[str(c) for c in range(N_CLASSES)],
         spec=FeatureSpec.preset(feature), about={},
     )  # fmt: skip
@@ -207,7 +207,7 @@ def rows(feature: str, name: str, rounds: int) -> Iterator[list[str]]:
                 f"`{name}`",
                 {"train": "training", "evaluate": "evaluation"}[what],
                 *(f"{float(f'{rate:.3g}'):,g}" for rate in rates),
-                *(f"**{ratio(taken[hand], taken[precision]):.2f}**" for precision in own),
+                *(f"{ratio(taken[hand], taken[precision]):.2f}" for precision in own),
             ]
 
 

@@ -1,4 +1,4 @@
-"""What workers of a Ray cluster run in tests in place of `audiocls.data.cluster.made_part`."""
+"""What workers of a Ray cluster run in tests in place of `audiocls.store.cluster.made_part`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import ray
 
-from audiocls.data import cluster, extraction
+from audiocls.store import cluster, extraction
 
 
 def small(task: Any, number: int) -> Iterator[tuple[str, bytes]]:

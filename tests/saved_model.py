@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 import audiocls
-from audiocls.classifier import Classifier, versions
-from audiocls.description import Description
-from audiocls.graph import write_graph
+from audiocls.classifier.description import Description
+from audiocls.classifier.graph import write_graph
+from audiocls.classifier.model import Classifier, versions
 
 
 def saved(folder: Path, store: audiocls.Store, architecture: str = "lstm", **known: Any) -> Path:

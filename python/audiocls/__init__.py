@@ -10,34 +10,41 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from audiocls.audio import load as load
-    from audiocls.data.extraction import extract as extract
-    from audiocls.data.store import Store as Store
-    from audiocls.data.store import open_store as open_store
-    from audiocls.features import Extractor as Extractor
-    from audiocls.features import StreamingExtractor as StreamingExtractor
+    __version__: str
+    from audiocls.data.annotations import Event as Event
+    from audiocls.data.labelling import Labelling as Labelling
+    from audiocls.engine.audio import load as load
+    from audiocls.engine.cut import Cut as Cut
+    from audiocls.engine.features import Extractor as Extractor
+    from audiocls.engine.features import StreamingExtractor as StreamingExtractor
+    from audiocls.engine.spec import FeatureSpec as FeatureSpec
+    from audiocls.engine.spec import presets as presets
     from audiocls.inference.predict import Classifier as Classifier
     from audiocls.models import build_model as build_model
-    from audiocls.spec import FeatureSpec as FeatureSpec
-    from audiocls.spec import presets as presets
-    from audiocls.training.augment import Augmenter as Augmenter
+    from audiocls.store.augmenter import Augmenter as Augmenter
+    from audiocls.store.extraction import extract as extract
+    from audiocls.store.store import Store as Store
+    from audiocls.store.store import open_store as open_store
 
 # Before onnxruntime is imported, which from 1.29 on would report each use to its makers, keep a
 # number for this machine, and leave files in the home and temporary folders.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOME = {
-    "Augmenter": "training.augment",
+    "Augmenter": "store.augmenter",
     "Classifier": "inference.predict",
-    "Extractor": "features",
-    "FeatureSpec": "spec",
-    "Store": "data.store",
-    "StreamingExtractor": "features",
+    "Cut": "engine.cut",
+    "Event": "data.annotations",
+    "Extractor": "engine.features",
+    "FeatureSpec": "engine.spec",
+    "Labelling": "data.labelling",
+    "Store": "store.store",
+    "StreamingExtractor": "engine.features",
     "build_model": "models",
-    "extract": "data.extraction",
-    "load": "audio",
-    "open_store": "data.store",
-    "presets": "spec",
+    "extract": "store.extraction",
+    "load": "engine.audio",
+    "open_store": "store.store",
+    "presets": "engine.spec",
 }
 
 __all__ = [*_HOME]
@@ -45,7 +52,7 @@ __all__ = [*_HOME]
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from audiocls._native import __version__
+        from audiocls.engine.dataset import __version__
 
         return __version__
     if name not in _HOME:

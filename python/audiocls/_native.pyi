@@ -19,6 +19,10 @@ def load_bytes(
 @final
 class Blocks:
     def __new__(cls, path: str | PathLike[str], sample_rate: int | None = None) -> Blocks: ...
+    @staticmethod
+    def from_bytes(
+        data: bytes, name: str | PathLike[str], sample_rate: int | None = None
+    ) -> Blocks: ...
     @property
     def sample_rate(self) -> int: ...
     def read(self, n_samples: int) -> NDArray[np.float32]: ...
@@ -50,6 +54,7 @@ class Extractor:
     def empty_filters(self) -> list[int]: ...
     def check_length(self, n_samples: int) -> None: ...
     def batch(self, clips: NDArray[np.float32], out: NDArray[np.float32]) -> None: ...
+    def cutter(self, cut: str, at_once: int) -> Cutter: ...
     def stream(self) -> StreamingExtractor: ...
 
 @final
@@ -57,12 +62,28 @@ class StreamingExtractor:
     def push(self, chunk: NDArray[np.float32]) -> NDArray[np.float32]: ...
     def finish(self) -> NDArray[np.float32]: ...
 
-# Data sets.
+# Clips: cuts travel as JSON.
 
+def check_cut(json: str) -> str: ...
+def cut_lengths(json: str, sample_rate: int) -> tuple[int, int]: ...
+def starts(
+    json: str, sample_rate: int, lengths: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]: ...
+
+@final
+class Cutter:
+    @property
+    def n_samples(self) -> int: ...
+    def push(
+        self, samples: NDArray[np.float32]
+    ) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]: ...
+    def finish(self) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]: ...
+
+# Data sets: specs and cuts travel as JSON.
+
+def audio_hash(samples: NDArray[np.float32]) -> str: ...
 def checksum(path: str | PathLike[str]) -> tuple[int, str]: ...
-def clip_shape(
-    spec_json: str, *, clip_s: float, hop_s: float, short: str, min_rms: float, dtype: str
-) -> list[int]: ...
+def clip_shape(spec: str, cut: str, dtype: str) -> list[int]: ...
 
 # Rate in Hz, channels, blocks of mono samples.
 _Decoding = tuple[int, int, Iterable[NDArray[np.float32]]]
@@ -71,14 +92,11 @@ _Decoding = tuple[int, int, Iterable[NDArray[np.float32]]]
 class Extraction:
     def __new__(
         cls,
-        spec_json: str,
-        *,
-        clip_s: float,
-        hop_s: float,
-        short: str,
-        min_rms: float,
+        spec: str,
+        cut: str,
         dtype: str,
-        sources: list[tuple[str | None, int, int, str | None]],
+        *,
+        sources: list[tuple[str | None, int, int, str | None, list[tuple[int, int]] | None]],
         folder: str | PathLike[str],
         shards: list[tuple[int, int, int]],
         threads: int,

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// Writes a small file so that under its name it is complete or absent.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {

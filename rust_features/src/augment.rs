@@ -42,12 +42,14 @@ pub use settings::Settings;
 pub use shift::ShiftDraw;
 pub use window::Samples;
 
-use crate::dataset::Short;
-use crate::extractor::Scratch;
+use crate::cut::Short;
+use crate::error::{Error, Result};
+use crate::extractor::{Extractor, Scratch};
 use crate::finite;
 use crate::parallel::{ScratchPool, for_each};
 use crate::simd::Isa;
-use crate::{Error, Extractor, FeatureSpec, Result};
+use crate::spec::FeatureSpec;
+
 use draw::{Draws, Stream};
 use pitch::Pitch;
 
@@ -311,7 +313,7 @@ impl Augmenter {
         let Item { recording, index, .. } = items[i];
         match treatment {
             Treatment::Plain(starts) => {
-                let repeats = window::repeats(self.short, recording.len(), self.clip_len);
+                let repeats = self.short.repeats(recording.len(), self.clip_len);
                 recording.read(self.isa(), starts[i] as isize, repeats, clip);
             }
             Treatment::Augment { epoch, mix } => {
@@ -374,12 +376,12 @@ impl Augmenter {
     ) {
         let (isa, start) = (self.isa(), start as isize);
         if let Some(draw) = pitch {
-            let repeats = window::repeats(self.short, recording.len(), draw.n_used(out.len()));
+            let repeats = self.short.repeats(recording.len(), draw.n_used(out.len()));
             window.resize(Pitch::n_inputs(draw, out.len()), 0.0);
             recording.read(isa, start - pitch::LEAD as isize, repeats, window);
             self.pitch.apply(isa, draw, window, out);
         } else {
-            let repeats = window::repeats(self.short, recording.len(), out.len());
+            let repeats = self.short.repeats(recording.len(), out.len());
             recording.read(isa, start, repeats, out);
         }
     }

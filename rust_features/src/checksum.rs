@@ -6,7 +6,7 @@ use std::path::Path;
 
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// Bytes read at once.
 const BUFFER_LEN: usize = 1 << 18;

@@ -5,7 +5,6 @@
 //! recordings. So the bytes of a shard depend on its recordings and settings only: not on the number
 //! of threads, nor on interruptions.
 
-mod clips;
 mod recording;
 mod reorder;
 mod shard;
@@ -20,11 +19,12 @@ use std::time::{Duration, Instant};
 use half::slice::HalfFloatSliceExt;
 use serde::Serialize;
 
+use crate::cut::{Cut, Cutter, Pace, Starts};
 use crate::decode::Decoder;
+use crate::error::{Error, Result};
 use crate::extractor::Extractor;
 use crate::frame::Framing;
 use crate::spec::{FeatureSpec, Kind};
-use crate::{Error, Result};
 use reorder::ReorderBuffer;
 use shard::ShardWriter;
 
@@ -36,32 +36,6 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Finished rows that may wait for the writer.
 const BUDGET_BYTES: usize = 64 << 20;
-
-/// What to do with a recording shorter than one clip.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Short {
-    /// Zeros after its end.
-    Pad,
-    /// Repeated until the clip is full.
-    Repeat,
-    /// Left out.
-    Drop,
-}
-
-impl Short {
-    /// The one of that name.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] if there is none.
-    pub fn named(name: &str) -> Result<Self> {
-        match name {
-            "pad" => Ok(Self::Pad),
-            "repeat" => Ok(Self::Repeat),
-            "drop" => Ok(Self::Drop),
-            _ => Err(Error::setting("short", name, "must be pad, repeat or drop")),
-        }
-    }
-}
 
 /// Type of the values on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,59 +87,15 @@ impl Dtype {
     }
 }
 
-/// How recordings become clips.
+/// What is made of each recording.
 #[derive(Clone, Debug)]
-pub struct Settings {
-    /// Length of a clip; 0: each recording is one clip of its own length.
-    pub clip_s: f64,
-    /// From the start of one clip to the start of the next.
-    pub hop_s: f64,
-    /// Treatment of recordings shorter than one clip.
-    pub short: Short,
-    /// Clips whose root mean square is below this are left out; full scale is 1, 0 keeps all.
-    pub min_rms: f32,
+pub struct Content {
+    /// The features.
+    pub spec: FeatureSpec,
+    /// The clips.
+    pub cut: Cut,
     /// Type of the values on disk.
     pub dtype: Dtype,
-}
-
-impl Settings {
-    /// Clip length and hop in samples.
-    fn clip_and_hop(&self, spec: &FeatureSpec) -> (usize, usize) {
-        let samples = |seconds: f64| (seconds * f64::from(spec.sample_rate)).round() as usize;
-        (samples(self.clip_s), samples(self.hop_s))
-    }
-
-    fn is_variable(&self) -> bool {
-        self.clip_s == 0.0
-    }
-
-    /// Whether so many samples are to be left out; `power` is the sum of their squares.
-    fn is_silent(&self, power: impl FnOnce() -> f64, n_samples: usize) -> bool {
-        self.min_rms > 0.0 && (power() / n_samples as f64).sqrt() < f64::from(self.min_rms)
-    }
-
-    fn validate(&self, spec: &FeatureSpec) -> Result<()> {
-        let (clip_len, hop) = self.clip_and_hop(spec);
-        // Longer than a day is a slip of the keyboard; the bound also keeps the products in range.
-        let seconds = |name, value: f64, samples, zero_is_fine: bool| {
-            let whole = samples >= 1 || (zero_is_fine && value == 0.0);
-            if whole && (0.0..=86400.0).contains(&value) {
-                return Ok(());
-            }
-            let rule = format!(
-                "must be from one sample (1/{} s) to 86400{}",
-                spec.sample_rate,
-                if zero_is_fine { ", or 0 for whole recordings" } else { "" }
-            );
-            Err(Error::setting(name, value, rule))
-        };
-        seconds("clip_s", self.clip_s, clip_len, true)?;
-        seconds("hop_s", self.hop_s, hop, false)?;
-        if !(0.0..1.0).contains(&self.min_rms) {
-            return Err(Error::setting("min_rms", self.min_rms, "must be in [0, 1)"));
-        }
-        Ok(())
-    }
 }
 
 /// Where the samples of a recording come from.
@@ -184,6 +114,15 @@ pub enum Source {
     Bytes,
     /// Nowhere, for this reason: found when it was listed.
     Unusable(String),
+}
+
+/// A recording of the data set.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// Its samples.
+    pub source: Source,
+    /// Where its clips may start.
+    pub only: Starts,
 }
 
 /// What the caller supplies for recordings that this crate cannot reach or decode.
@@ -212,6 +151,8 @@ pub struct Outcome {
     channels: Option<usize>,
     n_clips: usize,
     n_silent: usize,
+    /// Root mean square of the mono samples in dB, full scale 0; silence -200.
+    level_db: Option<f64>,
     /// XXH3 (128 bit) of the mono samples at the recording's own rate: equal for the same audio in
     /// another lossless format, or with other tags.
     audio_hash: String,
@@ -272,9 +213,10 @@ pub struct Progress {
 
 /// The work to do: fixed while it runs.
 struct Job {
-    extractor: Extractor,
-    settings: Settings,
-    sources: Vec<Source>,
+    extractor: Arc<Extractor>,
+    cut: Cut,
+    dtype: Dtype,
+    listed: Vec<Listed>,
     fallback: Box<dyn Fallback>,
     folder: PathBuf,
     /// The shards to write: number and recordings.
@@ -296,30 +238,30 @@ pub struct Extraction {
 }
 
 impl Extraction {
-    /// Starts to write `shards` (number, recordings: indices of `sources`) into `folder` with
+    /// Starts to write `shards` (number, recordings: indices of `listed`) into `folder` with
     /// `n_threads` workers.
     ///
     /// # Errors
     /// [`Error::Setting`] for an impossible spec or setting; [`Error::Io`] if a thread cannot start.
     pub fn start(
-        spec: FeatureSpec,
-        settings: Settings,
-        sources: Vec<Source>,
+        content: Content,
+        listed: Vec<Listed>,
         fallback: Box<dyn Fallback>,
         folder: &Path,
         shards: Vec<(usize, Range<usize>)>,
         n_threads: usize,
     ) -> Result<Self> {
-        let extractor = check(spec, &settings)?;
+        let extractor = Arc::new(check(&content)?);
         if n_threads == 0 {
             return Err(Error::setting("threads", n_threads, "must be >= 1"));
         }
         let recordings: Vec<usize> = shards.iter().flat_map(|(_, range)| range.clone()).collect();
-        assert!(recordings.iter().all(|&id| id < sources.len()), "shards name known recordings");
+        assert!(recordings.iter().all(|&id| id < listed.len()), "shards name known recordings");
         let job = Arc::new(Job {
             extractor,
-            settings,
-            sources,
+            cut: content.cut,
+            dtype: content.dtype,
+            listed,
             fallback,
             folder: folder.to_owned(),
             shards,
@@ -415,14 +357,15 @@ impl Drop for Extraction {
     }
 }
 
-/// The plan for `spec`, once spec and settings are found possible.
+/// The plan for the features, once all of `content` is found possible.
 ///
 /// # Errors
 /// [`Error::Setting`] naming the field.
-pub fn check(spec: FeatureSpec, settings: &Settings) -> Result<Extractor> {
-    settings.validate(&spec)?;
+pub fn check(content: &Content) -> Result<Extractor> {
+    let Content { spec, cut, dtype } = content;
+    cut.validate_at(spec.sample_rate)?;
     let samples = spec.kind == Kind::Samples;
-    match settings.dtype {
+    match dtype {
         Dtype::Int16 if !samples => {
             return Err(Error::setting("dtype", "int16", "features are float32 or float16"));
         }
@@ -432,25 +375,25 @@ pub fn check(spec: FeatureSpec, settings: &Settings) -> Result<Extractor> {
         _ => {}
     }
     spec.validate()?;
-    let (clip_len, _) = settings.clip_and_hop(&spec);
+    let clip_len = cut.clip_len(spec.sample_rate);
     // Before anything is planned: a plan of the largest sizes takes a second.
-    let n_frames = if settings.is_variable() { 1 } else { Framing::new(&spec).n_frames(clip_len) };
+    let n_frames = if cut.takes_whole() { 1 } else { Framing::new(spec).n_frames(clip_len) };
     if n_frames == 0 {
         let rule = format!("a clip of {clip_len} samples gives no frame: must be longer");
-        return Err(Error::setting("clip_s", settings.clip_s, rule));
+        return Err(Error::setting("clip_s", cut.clip_s, rule));
     }
-    let extractor = Extractor::new(spec)?;
+    let extractor = Extractor::new(spec.clone())?;
     if n_frames.saturating_mul(extractor.n_features()) > MAX_CLIP_VALUES {
         let rule = format!("a clip of {n_frames} frames is too large: at most 2^28 values");
-        return Err(Error::setting("clip_s", settings.clip_s, rule));
+        return Err(Error::setting("clip_s", cut.clip_s, rule));
     }
     Ok(extractor)
 }
 
 /// Shape of one clip, [frames, features]; of one frame for clips of variable length.
-pub fn row_shape(extractor: &Extractor, settings: &Settings) -> Vec<usize> {
-    let (clip_len, _) = settings.clip_and_hop(extractor.spec());
-    if settings.is_variable() {
+pub fn row_shape(extractor: &Extractor, cut: &Cut) -> Vec<usize> {
+    let clip_len = cut.clip_len(extractor.spec().sample_rate);
+    if cut.takes_whole() {
         vec![extractor.n_features()]
     } else {
         vec![extractor.n_frames(clip_len), extractor.n_features()]
@@ -463,9 +406,13 @@ impl Job {
         self.order.close();
     }
 
+    fn cutter(&self) -> Cutter {
+        Cutter::new(self.extractor.clone(), &self.cut, Pace::Pieces, 1)
+    }
+
     /// A worker: recording after recording, until none is left.
     fn work(&self) {
-        let mut buffers = clips::Buffers::new(&self.extractor);
+        let mut cutter = self.cutter();
         loop {
             let position = self.next.fetch_add(1, Relaxed);
             let Some(&id) = self.recordings.get(position) else { return };
@@ -480,7 +427,7 @@ impl Job {
                     Err(Error::Interrupted)
                 }
             };
-            let Ok(outcome) = self.extract(id, &mut buffers, &send) else { return };
+            let Ok(outcome) = self.extract(id, &mut cutter, &send) else { return };
             self.counters.recordings.fetch_add(1, Relaxed);
             self.counters.failed.fetch_add(usize::from(outcome.status == "failed"), Relaxed);
             if send(Message::End(outcome)).is_err() {
@@ -491,17 +438,12 @@ impl Job {
 
     /// The writer: shard after shard.
     fn write(&self) -> Result<()> {
-        let row_shape = row_shape(&self.extractor, &self.settings);
-        let variable = self.settings.is_variable();
+        let row_shape = row_shape(&self.extractor, &self.cut);
+        let variable = self.cut.takes_whole();
         let mut position = 0;
         for (number, recordings) in &self.shards {
-            let mut shard = ShardWriter::create(
-                &self.folder,
-                *number,
-                self.settings.dtype,
-                &row_shape,
-                variable,
-            )?;
+            let mut shard =
+                ShardWriter::create(&self.folder, *number, self.dtype, &row_shape, variable)?;
             for id in recordings.clone() {
                 loop {
                     match self.order.receive(position).ok_or(Error::Interrupted)? {

@@ -19,8 +19,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 
+use crate::error::{Error, Result};
 use crate::finite::first_non_finite;
-use crate::{Error, Result};
 use container::Kind;
 use source::Source;
 

@@ -1,6 +1,6 @@
 //! Samples that are not numbers: looked for everywhere, refused wherever features are made.
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// Refuses samples that are not finite. The first of `samples` is sample `first` of `n_clips` clips of
 /// `clip_len` samples, counted through: the error names sample and clip.

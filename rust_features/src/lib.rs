@@ -31,6 +31,7 @@
 
 mod error;
 mod finite;
+mod json;
 
 mod decode;
 mod load;
@@ -59,6 +60,8 @@ mod extractor;
 mod parallel;
 mod stream;
 
+mod cut;
+
 mod simd;
 
 mod atomic;
@@ -70,6 +73,7 @@ pub mod dataset;
 #[cfg(feature = "python")]
 mod python;
 
+pub use cut::{Batch, Cut, Cutter, Pace, Poll, Reason, Short, Take};
 pub use decode::Decoder;
 pub use error::{Error, Result, Value};
 pub use extractor::{Extractor, Scratch};

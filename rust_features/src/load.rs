@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::decode::Decoder;
+use crate::error::{Error, Result};
 use crate::resample::Resampler;
-use crate::{Error, Result};
 
 /// [`Samples::read`] appends at most about this many resampled samples, whatever the rates.
 const RESAMPLED_BLOCK: u64 = 1 << 18;

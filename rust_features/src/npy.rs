@@ -7,8 +7,8 @@ use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use crate::Result;
 use crate::atomic::{io, temporary};
+use crate::error::Result;
 
 /// Length of the header in bytes: fixed, so that the number of rows can be filled in at the end.
 /// NumPy wants a multiple of 64; 128 holds every shape that fits on a disk.

@@ -6,7 +6,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::Result;
+use crate::error::Result;
 use crate::extractor::{Extractor, Group, Scratch};
 use crate::finite;
 use crate::frame::Signal;

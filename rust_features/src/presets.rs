@@ -1,10 +1,10 @@
-//! The named specs. Each equals the library that owns its convention; docs/parity.md holds proof.
+//! The named specs. Each equals the library that owns its convention; docs/evidence/parity.md holds proof.
 
+use crate::error::{Error, Result};
 use crate::spec::{
     Energy, FeatureSpec, Kind, Log, LogFloorRule, MelNorm, MelScale, MelShape, Padding, Precision,
     PreemphasisOn, Window,
 };
-use crate::{Error, Result};
 
 /// Name and spec.
 type Preset = (&'static str, fn() -> FeatureSpec);

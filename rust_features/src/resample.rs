@@ -17,7 +17,7 @@ mod table;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 use blocks::{BlockPlan, Blocks};
 use table::{Table, TablePlan};
 

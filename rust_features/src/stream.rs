@@ -1,6 +1,6 @@
 //! Features of a signal that arrives in pieces, bit for bit equal to those of the whole.
 
-use crate::Result;
+use crate::error::Result;
 use crate::extractor::{Extractor, Group, Scratch};
 use crate::finite;
 use crate::frame::Signal;
@@ -35,7 +35,7 @@ impl Stream {
     /// Appends the frames that these samples complete to `out`, `[frames][n_features]`.
     ///
     /// # Errors
-    /// [`Error::Setting`](crate::Error::Setting) for a sample that is not finite: nothing of the chunk is
+    /// [`Error::Setting`](crate::error::Error::Setting) for a sample that is not finite: nothing of the chunk is
     /// taken.
     pub fn push(&mut self, extractor: &Extractor, chunk: &[f32], out: &mut Vec<f32>) -> Result<()> {
         finite::check(chunk, self.len(), usize::MAX, 1)?;

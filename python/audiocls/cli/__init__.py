@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import errno
 import importlib
+import logging
 import re
 import sys
 import warnings
@@ -17,11 +18,13 @@ import click
 
 from audiocls.__main__ import INTERRUPTED
 from audiocls.errors import AudioclsError, SettingError
+from audiocls.files import printable
 
 # In the order of a first session; `audiocls --help` lists them so.
 COMMANDS = (
     "synth", "extract", "merge", "info", "train", "compare",
-    "predict", "demo", "stream", "evaluate", "export", "presets", "completion",
+    "predict", "demo", "stream", "evaluate", "embed", "similar", "doubt", "export", "presets",
+    "completion",
 )  # fmt: skip
 
 # Package → the extra that brings it: `pip install 'audiocls[EXTRA]'`.
@@ -36,13 +39,23 @@ EXTRAS = {
     "torch": "train",
     "gradio": "demo",
     "sounddevice": "mic",
+    "crowsetta": "annotations",
     "datasets": "datasets",
     "pyarrow": "datasets",
     "fsspec": "remote",
     "s3fs": "remote",
     "ray": "ray",
     "soundfile": "soundfile",
+    "av": "av",
 }
+
+
+class Option(click.Option):
+    """An option that `--help` shows under a heading of its own."""
+
+    def __init__(self, *args: Any, heading: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.heading = heading
 
 
 class Command(click.Command):
@@ -57,14 +70,26 @@ class Command(click.Command):
                 is_flag=True,
                 expose_value=False,
                 callback=lambda ctx, _param, value: ctx.meta.update({"debug": value}),
-                help="Show the traceback of an error.",
+                help="Show the traceback of an error, and what is chosen on the way.",
             )
         )
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {"": []}
+        for param in self.get_params(ctx):
+            if record := param.get_help_record(ctx):
+                sections.setdefault(getattr(param, "heading", ""), []).append(record)
+        for heading, records in sections.items():
+            with formatter.section(heading or "Options"):
+                formatter.write_dl(records)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             with warnings.catch_warnings():
-                if not ctx.meta.get("debug"):
+                if ctx.meta.get("debug"):
+                    logging.basicConfig(format="%(name)s: %(message)s")
+                    logging.getLogger("audiocls").setLevel(logging.DEBUG)
+                else:
                     warnings.showwarning = warn  # type: ignore[assignment]
                 return super().invoke(ctx)
         except ModuleNotFoundError as error:
@@ -72,7 +97,7 @@ class Command(click.Command):
             if package not in EXTRAS or ctx.meta.get("debug"):
                 raise
             need = f"needs {package}: pip install 'audiocls[{EXTRAS[package]}]'"
-            click.echo(f"audiocls {ctx.info_name} {need}", err=True)
+            say(f"audiocls {ctx.info_name} {need}", err=True)
             sys.exit(2)
         except (AudioclsError, OSError) as error:
             broken_pipe = isinstance(error, OSError) and error.errno == errno.EPIPE
@@ -83,10 +108,12 @@ class Command(click.Command):
                 text = f"{error.filename}: {error.strerror}"
             if isinstance(error, SettingError):
                 text = str(SettingError(self._as_option(error.name), error.value, error.rule))
-            # The library names a setting by its field, `lr`; here it is an option, --lr.
-            text = re.sub(r"`(\w+)`", lambda m: self._as_option(m[1], m[0]), text)
-            click.echo(f"audiocls {ctx.info_name}: {text}", err=True)
+            say(f"audiocls {ctx.info_name}: {self.in_options(text)}", err=True)
             sys.exit(2 if isinstance(error, SettingError) else 1)
+
+    def in_options(self, text: str) -> str:
+        """A text of the library, which names a setting by its field, `lr`: here it is --lr."""
+        return re.sub(r"`(\w+)`", lambda m: self._as_option(m[1], m[0]), text)
 
     def _as_option(self, field: str, otherwise: str | None = None) -> str:
         """How the setting `field` is called on the command line."""
@@ -102,7 +129,7 @@ def _interruptible() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        click.echo(INTERRUPTED, err=True)
+        say(INTERRUPTED, err=True)
         sys.exit(130)
 
 
@@ -135,19 +162,37 @@ class StorePath(click.ParamType[str | Path]):
     name = "path"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> str | Path:
-        from audiocls.data.url import is_url
+        from audiocls.url import is_url
 
         return value if is_url(value) else Path(value)
 
 
+def in_options(text: str) -> str:
+    """A text of the library as the command that runs says it: `lr` is --lr."""
+    command = click.get_current_context().command
+    return command.in_options(text) if isinstance(command, Command) else text
+
+
+def say(text: str = "", err: bool = False) -> None:
+    """Writes one line for people. What stands in it may come from a stranger, a name or a label: it
+    is shown, and moves no cursor and sets no title. All that is not JSON is written here, or shown
+    by rich from `printable` text."""
+    click.echo(printable(text), err=err)
+
+
+def note(text: str) -> None:
+    """What the user should know of the data, as one line."""
+    say(f"note: {in_options(text)}", err=True)
+
+
 def warn(message: Warning | str, *_: Any) -> None:
     """A warning as one line, without that of the code that gave it."""
-    click.echo(f"warning: {message}", err=True)
+    say(f"warning: {message}", err=True)
 
 
 def next_step(command: str) -> None:
     """The last line of a command for people: what one does next. On stderr, as it is no result."""
-    click.echo(f"next: audiocls {command}", err=True)
+    say(f"next: audiocls {command}", err=True)
 
 
 @click.group(

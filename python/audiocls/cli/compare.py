@@ -8,8 +8,10 @@ from typing import Any
 
 import click
 
-from audiocls.cli import Command, next_step
+from audiocls.cli import Command, next_step, say
 from audiocls.cli.options import recipe_of, recipe_options
+from audiocls.errors import DataError, SettingError
+from audiocls.files import printable
 
 
 @click.command("compare", cls=Command)
@@ -37,6 +39,15 @@ from audiocls.cli.options import recipe_of, recipe_options
     metavar="recording|COLUMN|REGEX",
     help="What stays together in the split, as for train.",
 )
+@click.option(
+    "--recordings-per-class",
+    metavar="N,N,…|all",
+    help="Also with so few in the training part, whole groups drawn anew for each seed: how many "
+    "are needed?  [default: all]",
+)
+@click.option(
+    "--init", metavar="MODEL", help="Begin with a trained model, as train does.  [models: its own]"
+)
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda")
 @click.option(
     "--out",
@@ -56,14 +67,18 @@ def command(
     seeds: int,
     folds: str | None,
     group_by: str | None,
+    recordings_per_class: str | None,
+    init: str | None,
     device: str,
     out: Path,
     restart: bool,
     as_json: bool,
-    preset: str,
+    preset: str | None,
     **options: Any,
 ) -> None:
-    """Train every model on every feature store, on identical splits, and write one report.
+    """Train all models on all stores and write one report.
+
+    Every model sees the same splits.
 
     Interrupted, it goes on where it stopped when it is called again.
 
@@ -73,18 +88,20 @@ def command(
       audiocls compare --features mel,mfcc --models cnn,lstm --seeds 3 --epochs 10
       audiocls compare --features samples-16k --feature mel-16k,mfcc-kaldi
       audiocls compare --folds 5 --group-by '([^/]+)/[^/]+?_([A-G]s?[0-9])_'
+      audiocls compare --models best --recordings-per-class 5,10,20,all --seeds 5
     """
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from audiocls.cli.progress import CellLines
-    from audiocls.compare import compare
-    from audiocls.data.store import stores_under
-    from audiocls.data.url import is_url
-    from audiocls.errors import DataError
+    from audiocls.compare.differences import answers
+    from audiocls.compare.grid import compare
     from audiocls.models import MODELS
-    from audiocls.report.differences import answers
-    from audiocls.report.ranking import SCORES
+    from audiocls.store.store import stores_under
+    from audiocls.training.start import Start
+    from audiocls.training.trial import LINEAR
+    from audiocls.url import is_url
 
     stores: list[str | Path]
     if features is None:
@@ -96,8 +113,10 @@ def command(
             name if is_url(name) or Path(name).exists() else Path("features") / name
             for name in _names(features)
         ]
-    names = list(MODELS) if models == "all" else _names(models)
-    recipe = recipe_of(preset, options)
+    start = None if init is None else Start.load(init)
+    every = list(MODELS) if start is None else [LINEAR, start.description.architecture]
+    names = every if models == "all" else _names(models)
+    recipe = recipe_of(preset, options, begun=start is not None)
 
     with CellLines(recipe.epochs) as lines:
         done = compare(
@@ -108,6 +127,8 @@ def command(
             folds=int(folds) if folds and folds.isdecimal() else folds,
             recipe=recipe,
             group_by=group_by,
+            recordings_per_class=_sizes(recordings_per_class),
+            init=start,
             device=device,
             out=out,
             restart=restart,
@@ -120,13 +141,14 @@ def command(
     table = Table(box=None, pad_edge=False)
     for title in ("feature", "model"):
         table.add_column(title)
-    for title in (*SCORES.values(), "parameters", "multiply-adds", "CPU ms", "training"):
+    scores = done.rankings[0].yardstick.scores
+    for title in (*scores.values(), "parameters", "multiply-adds", "CPU ms", "training"):
         table.add_column(title, justify="right")
     for r in done.rankings:
         table.add_row(
-            r.feature,
-            r.model,
-            *(str(r.scores[name]) for name in SCORES),
+            Text(printable(r.feature)),
+            Text(printable(r.model)),
+            *(str(r.scores[name]) for name in scores),
             f"{r.parameters:,}",
             f"{r.multiply_adds:,}" if r.multiply_adds else "–",
             f"{r.cpu_ms:.3g}" if r.cpu_ms else "–",
@@ -136,10 +158,21 @@ def command(
     console = Console(highlight=False)
     Console(highlight=False, width=max(console.width, 140)).print(table)
     for _, sentence in answers(done.rankings[0], done.differences):
-        click.echo(f"{sentence}.")
-    click.echo(f"results: {done.results}")
-    click.echo(f"report:  {done.report}")
+        say(f"{sentence}.")
+    for curve in done.learning:
+        say(f"{curve.sentence()}.")
+    say(f"results: {done.results}")
+    say(f"report:  {done.report}")
     next_step(f"predict {out / 'cells' / 'RUN'} RECORDING   (RUN: one of {out / 'cells'})")
+
+
+def _sizes(text: str | None) -> list[int | None]:
+    """Recordings a class: numbers, and None for all."""
+    names = ["all"] if text is None else _names(text)
+    for name in names:
+        if name != "all" and not name.isdecimal():
+            raise SettingError("recordings_per_class", text, "must be numbers, or all")
+    return [None if name == "all" else int(name) for name in names]
 
 
 def _names(text: str) -> list[str]:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiocls.cli import Command, StorePath, next_step
+from audiocls.cli import Command, StorePath, next_step, note, say
+from audiocls.cli.labels import labelling_options
 from audiocls.errors import SettingError, unknown
 
 if TYPE_CHECKING:
-    from audiocls.data.parts import Part
-    from audiocls.data.store import Store
+    from audiocls.store.parts import Part
+    from audiocls.store.store import Store
 
 ENGINES = ("local", "ray")
 
@@ -82,6 +83,7 @@ ENGINES = ("local", "ray")
 )
 @click.option("--strict", is_flag=True, help="Exit with 1 if any recording failed.")
 @click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON.")
+@labelling_options
 def command(
     data: str,
     feature: str,
@@ -109,15 +111,18 @@ def command(
       audiocls extract recordings/ --feature mel
       audiocls extract recordings/ --feature mel --set n_mels=64 --out features/mel-64
       audiocls extract recordings/ --feature samples --set sample_rate=16000
+      audiocls extract ESC-50/ --feature mel --table ESC-50/meta/esc50.csv
+      audiocls extract digits/ --feature mel --label-by '^([0-9])_'
+      audiocls extract forest/ --feature mel --annotations raven/ --background none
       audiocls extract recordings/ --feature mel --shard 3/8
       audiocls extract s3://bucket/recordings --feature mel --engine ray
       audiocls extract recordings/ --feature mel --out s3://bucket/features/mel
     """
     from audiocls.cli.progress import extraction_progress
-    from audiocls.data.extraction import extract, extract_part
-    from audiocls.data.parts import part_folder
-    from audiocls.data.url import is_url
-    from audiocls.spec import FeatureSpec
+    from audiocls.engine.spec import FeatureSpec
+    from audiocls.store.extraction import extract, extract_part
+    from audiocls.store.parts import part_folder
+    from audiocls.url import is_url
 
     if engine not in ENGINES:
         raise unknown("engine", engine, ENGINES)
@@ -132,11 +137,11 @@ def command(
         settings |= {
             "name": feature,
             "progress": progress,
-            "notice": lambda text: click.echo(f"note: {text}", err=True),
+            "notice": note,
         }
         made: Store | Part
         if engine == "ray":
-            from audiocls.data.cluster import extract_on_cluster
+            from audiocls.store.cluster import extract_on_cluster
 
             made = extract_on_cluster(data, spec, out, address=ray_address, **settings)
         elif shard:
@@ -164,7 +169,7 @@ def command(
     if about["counts"]["failed"]:
         total = about["counts"]["recordings"]
         text = f"{about['counts']['failed']} of {total} recordings failed: {failures}"
-        click.echo(text, err=as_json)
+        say(text, err=as_json)
         if strict:
             sys.exit(1)
     if not as_json:
@@ -175,11 +180,11 @@ def command(
 def _tell(path: str | Path, about: dict[str, Any]) -> None:
     """What a store or a part of one holds, for people."""
     shape, counts = " × ".join(map(str, about["shape"])), about["counts"]
-    click.echo(f"{path}: {shape} {about['dtype']}, {len(about['classes'])} classes")
+    say(f"{path}: {shape} {about['dtype']}, {len(about['classes'])} classes")
     if counts["silent_clips"]:
-        click.echo(f"{counts['silent_clips']} clips quieter than --min-rms left out")
+        say(f"{counts['silent_clips']} clips quieter than --min-rms left out")
     if counts["skipped"]:
-        click.echo(f"{counts['skipped']} recordings without a clip: see recordings.csv")
+        say(f"{counts['skipped']} recordings without a clip: see recordings.csv")
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -6,17 +6,54 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
+import math
 import textwrap
 import types
 from collections.abc import Callable
-from dataclasses import fields
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import click
 
-from audiocls.training.recipe import PRESETS, Recipe, field_types
+from audiocls.cli import Option
+from audiocls.engine.augmentation import Augmentation
+from audiocls.training.recipe import PRESETS, WAVEFORM, Recipe, field_types, own_field_types
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+# What one sets most often stands among the first options of a command, not under a heading.
+_FIRST = ("epochs", "batch_size", "lr")
+_OF_FEATURES = (
+    "mixup", "time_mask", "freq_mask", "mel_shift", "mel_band", "mel_noise", "mixstyle",
+)  # fmt: skip
+
+
+class PerClass(click.ParamType[Any]):
+    """A number for all classes, or one for each of some: dog=0.4,bird=0.6."""
+
+    name = "number"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return "X|CLASS=X,…"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            if "=" not in value:
+                return _not_nan(value)
+            pairs = (part.rpartition("=") for part in value.split(","))
+            return {label.strip(): _not_nan(number) for label, _, number in pairs}
+        except ValueError:
+            self.fail(f"{value!r} must be a number, or such as dog=0.4,bird=0.6", param, ctx)
+
+
+def _not_nan(text: str) -> float:
+    if math.isnan(value := float(text)):
+        raise ValueError("nothing is below NaN")
+    return value
+
+
+PER_CLASS = PerClass()
 
 
 def recipe_options(recipe: type[Recipe] = Recipe) -> Callable[[F], F]:
@@ -24,24 +61,24 @@ def recipe_options(recipe: type[Recipe] = Recipe) -> Callable[[F], F]:
 
     def add(command: F) -> F:
         # A class has a hash; that its instances have none confuses mypy.
-        docs = field_docs(recipe)  # type: ignore[arg-type]
-        kinds = field_types(recipe)
-        for field in reversed(fields(recipe)):
-            command = _option(field.name, kinds[field.name], field.default, docs)(command)
+        docs = field_docs(Augmentation) | field_docs(recipe)  # type: ignore[arg-type]
+        kinds, defaults = field_types(recipe), recipe().to_dict()
+        for name in reversed([*own_field_types(recipe), *WAVEFORM]):
+            command = _option(name, kinds[name], docs[name], defaults[name])(command)
         return click.option(
             "--recipe",
             "preset",
-            default="modern",
-            show_default=True,
             metavar="|".join(PRESETS),
-            help="How to train: a set of values for the options below that are not given.",
+            help="How to train: a set of values for the options below that are not given.  "
+            "[default: modern; with --init finetune]",
         )(command)
 
     return add
 
 
-def recipe_of(preset: str, options: dict[str, Any]) -> Recipe:
-    """The recipe that `recipe_options` were given."""
+def recipe_of(preset: str | None, options: dict[str, Any], begun: bool = False) -> Recipe:
+    """The recipe that `recipe_options` were given; begun: for models that begin with another."""
+    preset = preset or ("finetune" if begun else "modern")
     return Recipe.preset(preset, **{k: v for k, v in options.items() if v is not None})
 
 
@@ -59,7 +96,15 @@ def field_docs(cls: type) -> dict[str, str]:
     return docs
 
 
-def _option(name: str, kind: Any, default: Any, docs: dict[str, str]) -> Callable[[F], F]:
+def _heading(name: str) -> str:
+    if name in _FIRST:
+        return ""
+    if name in WAVEFORM:
+        return "Augmentation of waveforms (from a store of samples)"
+    return "Augmentation of features" if name in _OF_FEATURES else "Recipe"
+
+
+def _option(name: str, kind: Any, doc: str, default: Any) -> Callable[[F], F]:
     if get_origin(kind) is Annotated:
         kind = get_args(kind)[0]
     if get_origin(kind) in (Union, types.UnionType):
@@ -74,16 +119,24 @@ def _option(name: str, kind: Any, default: Any, docs: dict[str, str]) -> Callabl
         shape = {"type": get_args(kind)[0], "nargs": len(get_args(kind))}
     differing = "".join(
         f"; {preset}: {_shown(values[name])}"
-        for preset, values in PRESETS.items()
-        if name in values
+        for preset, values in _presets().items()
+        if values.get(name, default) != default
     )
-    help_text = f"{' '.join(docs[name].split())}  [default: {_shown(default)}{differing}]"
-    return click.option(flag, name, default=None, help=help_text, **shape)
+    help_text = f"{' '.join(doc.split())}  [default: {_shown(default)}{differing}]"
+    heading = _heading(name)
+    return click.option(
+        flag, name, cls=Option, heading=heading, default=None, help=help_text, **shape
+    )
+
+
+@functools.cache
+def _presets() -> dict[str, dict[str, Any]]:
+    return {name: Recipe.preset(name).to_dict() for name in PRESETS}
 
 
 def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
-    if isinstance(value, tuple):
+    if isinstance(value, (tuple, list)):
         return " ".join(map(str, value))
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-import click
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -19,8 +19,12 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from audiocls.cli import say
+from audiocls.files import printable
+from audiocls.scores.measures import MEASURES, measures_of_history
+
 if TYPE_CHECKING:
-    from audiocls.data.extraction import Progress as ExtractionProgress
+    from audiocls.store.extraction import Progress as ExtractionProgress
     from audiocls.training.run import Result
 
 # Where stderr is no terminal, a line this often instead of a bar.
@@ -63,14 +67,15 @@ class EpochLines:
         silent = not self.bar.console.is_terminal and time.monotonic() - self.told
         if row is None and silent > TRAINING_LINE_S:
             self.told = time.monotonic()
-            click.echo(f"{self.title}{done} of {total} batches", err=True)
+            say(f"{self.title}{done} of {total} batches", err=True)
         if row is not None:
             self.told = time.monotonic()
+            main = measures_of_history(row)
             self.bar.console.print(
                 f"{self.title}"
                 f"epoch {row['epoch']:.0f}/{self.epochs}  "
                 f"loss {row['train_loss']:.3f}  val loss {row['val_loss']:.3f}  "
-                f"val balanced accuracy {row['val_balanced_accuracy']:.3f}  {row['seconds']:.1f} s",
+                f"val {main.title} {row[f'val_{main.main}']:.3f}  {row['seconds']:.1f} s",
                 markup=False,
             )
 
@@ -80,8 +85,10 @@ class CellLines(EpochLines):
 
     def announce(self, name: str, number: int, of: int) -> CellLines:
         """The next model."""
-        self.title = f"[{number}/{of}] {name}  "
-        self.bar.reset(self.task, description=f"{number}/{of} {name}", total=None)
+        self.title = f"[{number}/{of}] {printable(name)}  "
+        self.bar.reset(
+            self.task, description=escape(f"{number}/{of} {printable(name)}"), total=None
+        )
         return self
 
     def tell(self, name: str, number: int, of: int, result: Result, left_s: float) -> None:
@@ -90,8 +97,8 @@ class CellLines(EpochLines):
         scores = result.test_recording
         rest = f"  about {_time(left_s)} left" if left_s else ""
         self.bar.console.print(
-            f"[{number}/{of}] {name}  by recording: accuracy {scores['accuracy']:.3f}, "
-            f"balanced {scores['balanced_accuracy']:.3f}  {_time(result.training_s)}{rest}",
+            f"[{number}/{of}] {printable(name)}  by recording: "
+            f"{MEASURES[result.task].line(scores)}  {_time(result.training_s)}{rest}",
             markup=False,
         )
 
@@ -149,7 +156,7 @@ def _lines() -> Callable[[ExtractionProgress], None]:
         last = now
         todo = progress.total - progress.recordings
         left_s = todo * (now - started) / max(progress.recordings - before, 1)
-        click.echo(
+        say(
             f"{progress.recordings} of {progress.total} recordings, "
             f"{_rate(progress, now - started)}, {left_s:.0f} s left, {progress.failed} failed",
             err=True,
@@ -190,7 +197,7 @@ def prediction_progress(total: int) -> Iterator[Callable[[int], None]]:
             left_s = (total - done) * (now - started) / done
             rate = done / (now - started)
             text = f"{rate:.1f} recordings/s, {left_s:.0f} s left, {failed} failed"
-            click.echo(f"{done} of {total} recordings, {text}", err=True)
+            say(f"{done} of {total} recordings, {text}", err=True)
 
     yield tell
 

@@ -1,1 +1,1 @@
-"""From folders of recordings to a feature store: list, extract, open, summarise."""
+"""Recordings and their labels: what a data set on disk, behind a URL or in a table holds."""

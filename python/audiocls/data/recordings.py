@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import unicodedata
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from audiocls.data.annotations import Annotations, Event
 from audiocls.errors import DataError
 from audiocls.files import read_csv, write_csv
 
@@ -36,8 +38,20 @@ class Recording:
     audio_hash: str = ""  # of the decoded samples: equal for the same audio
     n_bytes: int = 0  # of the file
     mtime_ns: int = 0  # of the file, nanoseconds since 1970
+    level_db: float | None = None  # root mean square, full scale 0; silence -200
     # Further metadata columns; one object for all recordings without any.
     extra: Mapping[str, str] = field(default_factory=lambda: NO_COLUMNS)
+    # Its labelled stretches, if it is known by them and not by a label for all of it.
+    events: tuple[Event, ...] | None = None
+    # Rows of its annotations that are no events, and why.
+    left_out: tuple[str, ...] = field(default=(), compare=False)
+
+    def labels(self, separator: str | None = None) -> tuple[str, ...]:
+        """All its labels, each once, as they come: of its events, or what its label holds;
+        separator: what stands between several."""
+        if self.events is not None:
+            return tuple(dict.fromkeys(event.label for event in self.events))
+        return split_label(self.label, separator)
 
 
 @dataclass
@@ -48,14 +62,30 @@ class Listing:
     recordings: list[Recording] = field(default_factory=list)
     files: list[str | None] = field(default_factory=list)  # None: `read` supplies its bytes
     notices: list[str] = field(default_factory=list)  # what the user should know
-    n_ignored: int = 0  # files that are no recordings
+    # Files below the data set that are no recordings, relative to it; hidden ones are counted only.
+    others: list[str] = field(default_factory=list)
+    n_hidden: int = 0
+    # Folders at the top and in them: of some, nothing may come.
+    folders: list[str] = field(default_factory=list)
     # Id → bytes of a recording and a name for them; may be called by many threads.
     read: Callable[[int], tuple[bytes, str]] | None = None
+    label_separator: str | None = None  # between the labels of a recording; None: it has one
+    # Path → what annotations say of a recording; in the end it is in `Recording.events`.
+    annotations: dict[str, Annotations] = field(default_factory=dict)
+    label_columns: list[str] = field(default_factory=list)  # that labels have been taken from
+    no_label: str = "has no label"  # why a recording without one has none
 
     def add(self, recording: Recording, file: str | None) -> None:
         """The next recording, and where its bytes are."""
         self.recordings.append(recording)
         self.files.append(file)
+
+    def take(self, order: Sequence[int]) -> None:
+        """Keeps these recordings, in this order."""
+        self.recordings = [self.recordings[i] for i in order]
+        self.files = [self.files[i] for i in order]
+        if (read := self.read) is not None:
+            self.read = lambda i: read(order[i])
 
 
 PATH_COLUMNS = ("file_name", "path")
@@ -85,7 +115,10 @@ RESULT_COLUMNS = (
     "audio_hash",
     "n_bytes",
     "mtime_ns",
+    "level_db",
 )
+# A store of an earlier version lacks the last column.
+_EARLIER = -1
 
 
 def recording_of_row(path: str, row: dict[str, str]) -> Recording:
@@ -94,14 +127,19 @@ def recording_of_row(path: str, row: dict[str, str]) -> Recording:
     label, group, split = (sys.intern(row.pop(name, "")) for name in ("label", "group", "split"))
     path = path.replace(os.sep, "/")
     recording = Recording(0, path, label, group or path, split)
-    if not label:
-        recording.status, recording.error = "failed", "has no label"
     if row:
         recording.extra = {
             f"metadata_{name}" if name in (*RESULT_COLUMNS, *PATH_COLUMNS) else name: value
             for name, value in row.items()
         }
     return recording
+
+
+def split_label(cell: str, separator: str | None) -> tuple[str, ...]:
+    """The labels in a cell of a table, each once, as they come; without a separator it is one."""
+    if separator is None:
+        return (cell,)
+    return tuple(dict.fromkeys(label.strip() for label in cell.split(separator)))
 
 
 def as_text(value: object) -> str:
@@ -126,14 +164,16 @@ def reach(recordings: Sequence[Recording]) -> list[str]:
 
 
 def similar_labels(labels: Iterable[str]) -> list[str]:
-    """A notice for each set of labels that differ only in case, accents or Unicode form."""
+    """A notice for each set of labels that differ only in case, accents, spaces or Unicode form."""
     alike: dict[str, list[str]] = {}
     for label in sorted(labels):
         decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", label).casefold())
-        plain = "".join(c for c in decomposed if not unicodedata.combining(c))
+        plain = "".join(
+            c for c in decomposed if not (unicodedata.combining(c) or c.isspace() or c in "_-")
+        )
         alike.setdefault(plain, []).append(label)
     return [
-        f"labels {', '.join(map(repr, group))} differ only in case or accents: kept as "
+        f"labels {', '.join(map(repr, group))} differ only in case, accents or spaces: kept as "
         f"{len(group)} classes"
         for group in alike.values()
         if len(group) > 1
@@ -143,8 +183,16 @@ def similar_labels(labels: Iterable[str]) -> list[str]:
 _COLUMNS = ("id", "path", "label", "group", "split", *RESULT_COLUMNS[1:])
 
 
+EVENTS = "events.csv"
+_EVENT_COLUMNS = ("id", "start_s", "end_s", "label")
+
+
 def write_recordings(file: Path, recordings: Sequence[Recording]) -> None:
-    """Writes recordings.csv: UTF-8, a row a recording, further metadata columns last."""
+    """Writes recordings.csv: UTF-8, a row a recording, further metadata columns last. If they are
+    known by events, also events.csv beside it, first."""
+    if any(r.events is not None for r in recordings):
+        events = ((r.id, e.start_s, e.end_s, e.label) for r in recordings for e in r.events or ())
+        write_csv(file.with_name(EVENTS), _EVENT_COLUMNS, events)
     extra = sorted({name for recording in recordings for name in recording.extra})
     rows = (
         [*(getattr(r, name) for name in _COLUMNS), *(r.extra.get(name, "") for name in extra)]
@@ -154,7 +202,8 @@ def write_recordings(file: Path, recordings: Sequence[Recording]) -> None:
 
 
 def read_recordings(file: Path) -> list[Recording]:
-    """The recordings that `write_recordings` wrote. Raises DataError if they cannot be read."""
+    """The recordings that `write_recordings` wrote, with their events. Raises DataError if they
+    cannot be read."""
     return list(iterate_recordings(file))
 
 
@@ -162,19 +211,44 @@ def iterate_recordings(file: Path) -> Iterator[Recording]:
     """The same one by one, for where a million at once would take too much memory."""
     rows = read_csv(file)
     header = next(rows, [])
-    if tuple(header[: len(_COLUMNS)]) != _COLUMNS:
+    known = next((c for c in (_COLUMNS, _COLUMNS[:_EARLIER]) if tuple(header[: len(c)]) == c), ())
+    if not known:
         raise DataError(f"{file}: is not a recordings.csv of this version (unknown columns)")
-    extra = header[len(_COLUMNS) :]
+    n_known, extra = len(known), header[len(known) :]
+    events = _read_events(file.with_name(EVENTS))
     for cells in rows:
         try:
-            yield _recording(cells, extra)
+            recording = _recording(cells[:n_known], dict(zip(extra, cells[n_known:], strict=True)))
+            if events is not None:
+                recording.events = tuple(events.get(recording.id, ()))
+            yield recording
         except ValueError as error:
             raise DataError(f"{file}: is not a recordings.csv of this version ({error})") from None
 
 
-def _recording(cells: list[str], extra: list[str]) -> Recording:
+def _read_events(file: Path) -> dict[int, list[Event]] | None:
+    """The events of each recording by its id; None if there is no such file."""
+    if not file.is_file():
+        return None
+    events: dict[int, list[Event]] = {}
+    rows = read_csv(file)
+    if tuple(next(rows, ())) != _EVENT_COLUMNS:
+        raise DataError(f"{file}: is not an events.csv of this version (unknown columns)")
+    for number, cells in enumerate(rows, 2):
+        try:
+            i, start, end, label = cells
+            event = Event(float(start), float(end), sys.intern(label))
+            if not (0 <= event.start_s < event.end_s and math.isfinite(event.start_s)):
+                raise ValueError("an event must end after it starts")
+            events.setdefault(int(i), []).append(event)
+        except ValueError as error:
+            raise DataError(f"{file}: line {number} is damaged ({error})") from None
+    return events
+
+
+def _recording(cells: list[str], extra: dict[str, str]) -> Recording:
     (i, path, label, group, split, duration, rate, channels, clips, silent, *rest) = cells
-    status, error, audio_hash, n_bytes, mtime = rest[:5]
+    status, error, audio_hash, n_bytes, mtime, *level = rest
     return Recording(
         id=int(i),
         path=path,
@@ -191,5 +265,6 @@ def _recording(cells: list[str], extra: list[str]) -> Recording:
         audio_hash=audio_hash,
         n_bytes=int(n_bytes),
         mtime_ns=int(mtime),
-        extra=dict(zip(extra, rest[5:], strict=True)) or NO_COLUMNS,
+        level_db=float(level[0]) if level and level[0] else None,
+        extra=extra or NO_COLUMNS,
     )

@@ -13,29 +13,27 @@ import html
 import io
 import socket
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocls.audio import blocks
-from audiocls.description import UNKNOWN
+from audiocls.classifier.answers import UNKNOWN
+from audiocls.engine.audio import blocks, excerpt
+from audiocls.engine.features import Extractor
+from audiocls.engine.spec import FeatureSpec
 from audiocls.errors import AudioclsError, reason
-from audiocls.features import Extractor
-from audiocls.inference.predict import Classifier, Prediction, Segment
-from audiocls.spec import FeatureSpec
+from audiocls.inference.own_pages import HOST, LARGEST_UPLOAD, OwnPages
+from audiocls.inference.predict import Classifier
+from audiocls.inference.prediction import Limits, Prediction, Segment, Setting
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # pydub warns where there is no ffmpeg; the page needs none
     import gradio as gr
+    from gradio.utils import get_upload_folder
 
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Receive, Scope, Send
-
-HOST = "127.0.0.1"
-_NAMES = (HOST, "localhost")
 # Pictures have so many columns at most.
 COLUMNS = 900
 # Of a longer segment the beginning is heard.
@@ -81,7 +79,8 @@ class Overview:
     @classmethod
     def of(cls, path: str, duration_s: float) -> Overview:
         """Of a recording that lasts so long; in one pass, in pieces. Raises as `audio.load`."""
-        spec = FeatureSpec.preset("mel")
+        # Without `top_db`, which is known at the end only: frames would be held until then.
+        spec = FeatureSpec.preset("mel", top_db=None)
         extractor = Extractor(spec, threads=1)
         frames = extractor.stream()
         n_samples = max(1, round(duration_s * spec.sample_rate))
@@ -116,27 +115,22 @@ def cut_out(path: str, start_s: float, end_s: float) -> tuple[int, NDArray[np.in
     rate = FeatureSpec.preset("mel").sample_rate
     first = round(start_s * rate)
     last = min(round(end_s * rate), first + round(LONGEST_HEARD_S * rate))
-    at, found = 0, [np.zeros(0, np.float32)]
-    for block in blocks(path, rate, _BLOCK):
-        found.append(block[max(first - at, 0) : max(last - at, 0)])
-        at += len(block)
-        if at >= last:
-            break
+    found = excerpt(path, rate, first, last)
     # As int16: gradio would raise floats to full scale.
-    return rate, (np.clip(np.concatenate(found), -1, 1) * 32767).astype(np.int16)
+    return rate, (np.clip(found, -1, 1) * 32767).astype(np.int16)
 
 
 def build(
-    classifier: Classifier, name: str, hop_s: float | None = None, threshold: float | None = None
+    classifier: Classifier, name: str, hop_s: float | None = None, threshold: Setting = None
 ) -> gr.Blocks:
     """The page of a model.
 
     Args:
         name: of the model, for its title.
-        hop_s, threshold: as for `Classifier.recordings` and `Prediction.segments`; None: the
-            model's own.
+        hop_s, threshold: as for `Classifier.recordings` and `Classifier.limits`; None: the model's
+            own.
     """
-    limit = classifier.threshold if threshold is None else threshold
+    limits = classifier.limits(threshold)
     colours = {label: _colour(i) for i, label in enumerate(classifier.classes_)}
 
     def hear(path: str | None) -> tuple[dict[str, float] | None, str, None]:
@@ -150,7 +144,7 @@ def build(
         except (AudioclsError, OSError) as error:
             why = html.escape(reason(path, error))
             return None, f"<p role='alert'>This cannot be used: {why}</p>", None
-        return dict(found.top(3, limit)), _shown(found, limit, overview, colours), None
+        return dict(found.top(3, limits)), _shown(found, limits, overview, colours), None
 
     def play(path: str, segment: gr.EventData) -> tuple[int, NDArray[np.int16]]:
         try:
@@ -202,11 +196,16 @@ def serve(page: gr.Blocks, listening: socket.socket, began: Callable[[str], None
         pwa=False,
         mcp_server=False,
         enable_monitoring=False,
+        max_file_size=LARGEST_UPLOAD,
         css=_CSS,
     )
     config = uvicorn.Config(
-        _OwnPages(app), log_level="error", access_log=False, timeout_graceful_shutdown=1
+        OwnPages(app, get_upload_folder()),
+        log_level="error",
+        access_log=False,
+        timeout_graceful_shutdown=1,
     )
+    page.has_launched = True  # so that gradio checks paths, too
     began(f"http://{HOST}:{port}/")
     uvicorn.Server(config).run(sockets=[listening])
 
@@ -218,31 +217,9 @@ def listen(port: int) -> socket.socket:
     raise OSError(f"port {port} is in use or not allowed: give another, or 0 for any free one")
 
 
-class _OwnPages:
-    """Refuses what comes from pages of others: a name that leads here (DNS rebinding), or a form
-    or script elsewhere that sends here."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            headers = dict(scope["headers"])
-            host = headers.get(b"host", b"").decode("latin-1")
-            origin = headers.get(b"origin", f"http://{host}".encode("latin-1")).decode("latin-1")
-            if host.rpartition(":")[0] not in _NAMES or origin != f"http://{host}":
-                await send({"type": "http.response.start", "status": 403, "headers": []})
-                await send({"type": "http.response.body", "body": b"not from this machine"})
-                return
-        await self.app(scope, receive, send)
-
-
-def _shown(
-    found: Prediction, threshold: float | None, overview: Overview, colours: dict[str, str]
-) -> str:
+def _shown(found: Prediction, limits: Limits, overview: Overview, colours: dict[str, str]) -> str:
     """Waveform, spectrogram, timeline and the list of segments, as HTML over one time axis."""
-    segments = found.segments(threshold)
-    bars = "".join(_bar(s, found.duration_s, colours) for s in segments)
+    segments = found.segments(limits)
     rows = "".join(
         f"<tr><td><button {_data(s)} aria-label='hear {s.start_s:.2f} to {s.end_s:.2f} s'>"
         f"▶ {s.start_s:.2f} – {s.end_s:.2f} s</button></td>"
@@ -254,10 +231,23 @@ def _shown(
     )
     return (
         f"<div class='audiocls-rows'>{_waveform(overview)}{_spectrogram(overview)}"
-        f"<div class='audiocls-timeline'>{bars}</div><div class='audiocls-axis'>{ticks}</div></div>"
+        f"{_timelines(segments, found.duration_s, colours)}"
+        f"<div class='audiocls-axis'>{ticks}</div></div>"
         "<div class='audiocls-list'><table><thead><tr><th>hear</th><th>label</th>"
         f"<th>probability</th></tr></thead><tbody>{rows}</tbody></table></div>"
     )
+
+
+def _timelines(segments: Sequence[Segment], duration_s: float, colours: dict[str, str]) -> str:
+    """Lines of segments, as few as have room for those that overlap."""
+    lanes: list[list[Segment]] = [[]]
+    for segment in segments:
+        free = (lane for lane in lanes if not lane or lane[-1].end_s <= segment.start_s + 1e-6)
+        if (lane := next(free, None)) is None:
+            lanes.append(lane := [])
+        lane.append(segment)
+    bars = ("".join(_bar(s, duration_s, colours) for s in lane) for lane in lanes)
+    return "".join(f"<div class='audiocls-timeline'>{lane}</div>" for lane in bars)
 
 
 def _bar(segment: Segment, duration_s: float, colours: dict[str, str]) -> str:

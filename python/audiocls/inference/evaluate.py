@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocls import metrics
-from audiocls.answers import answers, closed_set
-from audiocls.audio import load_bytes
-from audiocls.description import UNKNOWN
+from audiocls.classifier.answers import UNKNOWN, answers, closed_set
+from audiocls.data.labelling import Labelling
 from audiocls.errors import AudioclsError, DataError, SettingError
-from audiocls.inference.clips import BATCH
-from audiocls.inference.predict import Classifier
+from audiocls.inference.predict import BATCH, Classifier
+from audiocls.inference.prediction import Prediction
+from audiocls.scores import metrics
+from audiocls.store.labels import ONE, SEVERAL, Coverage
 
 if TYPE_CHECKING:
     from audiocls.data.recordings import Listing, Recording
-    from audiocls.data.store import Store
+    from audiocls.store.store import Store
 
 DRAWS = 2000  # of groups, for the interval
 
@@ -30,6 +31,9 @@ class Clips(NamedTuple):
 
     probabilities: NDArray[np.float64]  # [n_clips, n_classes]
     counts: NDArray[np.bool_]  # [n_clips], which of them count in its answer
+    # Of several labels: bool [n_clips, n_classes], which each has of those that the model knows.
+    labels: NDArray[np.bool_] | None = None
+    prediction: Prediction | None = None  # of a recording; None of what a store holds
 
 
 # A recording with what is said of its clips, or why there are none.
@@ -44,11 +48,15 @@ def of_store(classifier: Classifier, store: Store) -> Iterator[Judged]:
     wanted = classifier.description
     for name, has, takes in (
         ("spec", store.spec, wanted.spec),
-        ("clip_s", store.clip_s, wanted.clip_s),
+        ("clip_s", store.cut.clip_s, wanted.cut.clip_s),
     ):
         if has != takes:
             rule = f"its {name} is not that of the model's training data: give the recordings"
             raise SettingError("DATA", str(store.path), rule)
+    _check_task(classifier, store.task, str(store.path))
+    labels = None
+    if store.task == SEVERAL:
+        labels = _columns(store.label_matrix, store.classes, classifier.classes_)
     order = np.argsort(store.clip_recording, kind="stable")
     ends = np.cumsum([0, *np.bincount(store.clip_recording, minlength=len(store.recordings))])
     for i, recording in enumerate(store.recordings):
@@ -63,11 +71,33 @@ def of_store(classifier: Classifier, store: Store) -> Iterator[Judged]:
             rows.append(classifier.network(np.asarray(x, np.float32)))
             levels.append(classifier.levels(x))
         counts = classifier.counts(np.concatenate(levels))
-        yield recording, Clips(np.concatenate(rows).astype(np.float64), counts)
+        own = None if labels is None else labels[clips]
+        found = Clips(np.concatenate(rows).astype(np.float64), counts, own)
+        if store.events is not None and store.task == ONE:
+            names = [store.classes[label] for label in store.labels[clips]]
+            yield from _runs(recording, found, names, store.clip_whole[clips])
+        else:
+            yield recording, found
 
 
-def of_recordings(classifier: Classifier, listing: Listing) -> Iterator[Judged]:
-    """What a model says of the recordings of a data set."""
+def of_recordings(
+    classifier: Classifier, listing: Listing, labelling: Labelling | None = None
+) -> Iterator[Judged]:
+    """What a model says of the recordings of a data set. labelling: which clips have the label of
+    an event, as in training.
+
+    Raises SettingError where the recordings have several labels, and the model gives one, or the
+    reverse.
+    """
+    coverage = _coverage(classifier, labelling or Labelling())
+    with_events = any(r.events is not None for r in listing.recordings)
+    several = listing.label_separator is not None or (
+        any(coverage.several(r.events or ()) for r in listing.recordings)
+        if classifier.description.task == ONE
+        else with_events
+    )
+    task = SEVERAL if several else ONE
+    _check_task(classifier, task, listing.root)
     good = [r for r in listing.recordings if r.status != "failed"]
     on_disk = [r for r in good if listing.files[r.id] is not None]
     found = classifier.recordings([str(listing.files[r.id]) for r in on_disk])
@@ -79,8 +109,7 @@ def of_recordings(classifier: Classifier, listing: Listing) -> Iterator[Judged]:
         if listing.files[recording.id] is None:
             assert listing.read is not None
             try:
-                samples, _ = load_bytes(*listing.read(recording.id), classifier.sample_rate)
-                (answer,) = classifier.recordings([samples])
+                (answer,) = classifier.recordings([listing.read(recording.id)[0]])
             except (AudioclsError, OSError) as error:
                 answer = error
         else:
@@ -89,7 +118,84 @@ def of_recordings(classifier: Classifier, listing: Listing) -> Iterator[Judged]:
             yield recording, str(answer)
         else:
             assert answer.counts is not None
-            yield recording, Clips(answer.probabilities, answer.counts)
+            if task == SEVERAL:
+                labels = _labels(classifier.classes_, recording, answer, listing, coverage)
+                yield recording, Clips(answer.probabilities, answer.counts, labels, answer)
+                continue
+            found_clips = Clips(answer.probabilities, answer.counts)
+            if recording.events is None:
+                yield recording, found_clips
+                continue
+            clips = _clips(answer, coverage)
+            names = sorted({*recording.labels(), coverage.background or ""} - {""})
+            matrix = coverage.matrix([recording], clips, names)
+            number = np.where(matrix.any(axis=1), matrix.argmax(axis=1), -1)
+            own = [names[i] if i >= 0 else "" for i in number]
+            yield from _runs(recording, found_clips, own, coverage.runs(number, clips))
+
+
+def _check_task(classifier: Classifier, task: str, data: str) -> None:
+    own = classifier.description.task
+    if own == ONE != task:
+        rule = "has several labels a clip, and this model gives one: train on a store of several"
+        raise SettingError("DATA", data, rule)
+    if task == ONE != own:
+        rule = (
+            "has one label a recording, and this model gives several: say what stands between "
+            "labels, `label_separator`, or give `annotations`"
+        )
+        raise SettingError("DATA", data, rule)
+
+
+def _columns(
+    matrix: NDArray[np.bool_], names: Sequence[str], classes: Sequence[str]
+) -> NDArray[np.bool_]:
+    """The columns of `classes` of a matrix with those of `names`; of a class that is not there,
+    nothing."""
+    out = np.zeros((len(matrix), len(classes)), np.bool_)
+    for i, name in enumerate(classes):
+        if name in names:
+            out[:, i] = matrix[:, names.index(name)]
+    return out
+
+
+def _coverage(classifier: Classifier, labelling: Labelling) -> Coverage:
+    """Which of the model's clips have the label of an event."""
+    cut, rate = classifier.description.cut, classifier.sample_rate
+    lengths = cut.clip_len(rate), cut.hop_len(rate)
+    return Coverage(*lengths, rate, labelling.min_overlap, labelling.background)
+
+
+def _clips(found: Prediction, coverage: Coverage) -> NDArray[np.int64]:
+    """int64 [n_clips, 2]: the clips of a recording as `Coverage.matrix` takes them."""
+    starts = np.round(found.starts_s * coverage.sample_rate).astype(np.int64)
+    return np.stack([np.zeros_like(starts), starts], axis=1)
+
+
+def _labels(
+    classes: Sequence[str],
+    recording: Recording,
+    found: Prediction,
+    listing: Listing,
+    coverage: Coverage,
+) -> NDArray[np.bool_]:
+    """Which labels each clip of a recording has, of those that the model knows."""
+    if recording.events is None:
+        names = list(recording.labels(listing.label_separator))
+        return _columns(np.ones((len(found.starts_s), len(names)), np.bool_), names, classes)
+    return coverage.matrix([recording], _clips(found, coverage), classes)
+
+
+def _runs(
+    recording: Recording, clips: Clips, labels: Sequence[str], runs: NDArray[np.int64]
+) -> Iterator[Judged]:
+    """Each run of clips with one label, as if it were a recording; clips without a label are left
+    out. runs: int64 [n_clips], the number of each clip's."""
+    for run in np.unique(runs):
+        own = np.flatnonzero(runs == run)
+        if label := labels[own[0]]:
+            part = Clips(clips.probabilities[own], clips.counts[own])
+            yield replace(recording, label=label, events=None), part
 
 
 def evaluate(
@@ -114,7 +220,7 @@ def evaluate(
 
     Raises SettingError where `unknown` has no threshold, DataError where nothing can be judged.
     """
-    limit = classifier.threshold if threshold is None else threshold
+    limit = classifier.description.threshold if threshold is None else threshold
     if unknown and limit is None:
         rule = "needs a certainty below which an answer counts as unknown: give `threshold`"
         raise SettingError("unknown", True, rule)
@@ -229,12 +335,12 @@ def _mistakes(
     ]
 
 
-def opened(data: str | Path) -> Store | Listing:
-    """A feature store, or the recordings of a data set."""
-    from audiocls.data.bucket import is_store
+def opened(data: str | Path, labelling: Labelling | None = None) -> Store | Listing:
+    """A feature store, or the recordings of a data set with the labels that `labelling` finds."""
     from audiocls.data.listing import list_recordings
-    from audiocls.data.store import open_store
+    from audiocls.store.place import is_store
+    from audiocls.store.store import open_store
 
     if is_store(data):
         return open_store(data)
-    return list_recordings(data)
+    return list_recordings(data, labelling=labelling or Labelling())

@@ -14,6 +14,8 @@ from audiocls.errors import SettingError, unknown
 if TYPE_CHECKING:
     from torch import nn
 
+    from audiocls.models.network import Network
+
 # Name → where it is. A new architecture is one new file and one line here; its module is imported
 # when it is built, so that to list the names costs no torch.
 MODELS = {
@@ -39,7 +41,7 @@ def architecture(name: str) -> str:
     return name
 
 
-def build_model(name: str, n_classes: int, input_shape: tuple[int | None, int]) -> nn.Module:
+def build_model(name: str, n_classes: int, input_shape: tuple[int | None, int]) -> Network:
     """Build the network `name` with fresh weights from torch's global random generator.
 
     input_shape: (frames, features) of a clip, e.g. (44, 128) for the preset `mel`; frames None
@@ -57,7 +59,7 @@ def build_model(name: str, n_classes: int, input_shape: tuple[int | None, int]) 
         raise SettingError("input_shape", input_shape, rule)
     module, _, build = MODELS[name].partition(".")
     home = importlib.import_module(f"audiocls.models.{module}")
-    network: nn.Module = getattr(home, build)(n_classes, input_shape)
+    network: Network = getattr(home, build)(n_classes, input_shape)
     return network
 
 

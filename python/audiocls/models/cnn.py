@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from audiocls.errors import SettingError
+from audiocls.models.network import Network
 
 
-class CNN(nn.Module):
+class CNN(Network):
     """Conv 1→16 3×3, BatchNorm, ReLU, Conv 16→32 3×3, BatchNorm, ReLU, Linear 512, 64, n.
 
     No padding, no pooling and no dropout, so nearly all weights are in the first dense layer and
@@ -44,12 +45,13 @@ class CNN(nn.Module):
             nn.Linear(64, n_classes),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def body(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         x = x.transpose(1, 2).unsqueeze(1)  # [batch, 1, features, frames]
-        maps = self.convolutions(x)
+        maps: Tensor = self.convolutions(x)
         if maps.requires_grad and maps.is_contiguous(memory_format=torch.channels_last):
             # The dense layer's gradient lies in another order, in which the one of ReLU takes
             # twenty times as long.
-            maps.register_hook(lambda grad: grad.contiguous(memory_format=torch.channels_last))
-        logits: Tensor = self.classifier(maps)
-        return logits
+            maps.register_hook(  # type: ignore[no-untyped-call]
+                lambda grad: grad.contiguous(memory_format=torch.channels_last)
+            )
+        return maps

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from audiocls.models.padding import time_mean
+from audiocls.models.layers.padding import time_mean
 from audiocls.models.resnet import Residual
 
 
@@ -24,8 +24,6 @@ class Compact(Residual):
         super().__init__(input_shape, 32, (7, 7), (4, 4), (32, 64, 128), (1, 1, 2), strides)
         self.classifier = nn.Linear(2 * 128, n_classes)
 
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+    def body(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         pooled = time_mean(*self.maps(x, lengths))
-        pooled = torch.cat([pooled.mean(dim=2), pooled.amax(dim=2)], dim=1)
-        logits: Tensor = self.classifier(pooled)
-        return logits
+        return torch.cat([pooled.mean(dim=2), pooled.amax(dim=2)], dim=1)

@@ -32,7 +32,7 @@ class CRNN(Residual):
         self.lstm = nn.LSTM(features * widths[-1], HIDDEN, batch_first=True, bidirectional=True)
         self.classifier = nn.Linear(2 * HIDDEN, n_classes)
 
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+    def body(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         x, lengths = self.maps(x, lengths)
         x = x.permute(0, 3, 1, 2).flatten(2)  # [batch, frames, channels · features]
         if lengths is None:
@@ -40,5 +40,4 @@ class CRNN(Residual):
         else:
             packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
             _, (last, _) = self.lstm(packed)
-        logits: Tensor = self.classifier(torch.cat([last[0], last[1]], dim=1))
-        return logits
+        return torch.cat([last[0], last[1]], dim=1)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
+from audiocls.models.network import Network
 
-class LSTM(nn.Module):
+
+class LSTM(Network):
     """Stacked LSTM; the last hidden states of all layers, flattened → Linear 128 → 64 → n.
 
     The default, 3 layers of 16, gives the classifier 48 values. Clips of any length are taken;
@@ -29,14 +31,14 @@ class LSTM(nn.Module):
             nn.Linear(64, n_classes),
         )
 
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+    def body(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         if lengths is None:
             _, (last, _) = self.lstm(x)  # last: [layers, batch, hidden]
         else:
             packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
             _, (last, _) = self.lstm(packed)
-        logits: Tensor = self.classifier(last.transpose(0, 1).flatten(1))
-        return logits
+        states: Tensor = last.transpose(0, 1).flatten(1)
+        return states
 
 
 def lstm_large(n_classes: int, input_shape: tuple[int | None, int]) -> LSTM:

@@ -6,13 +6,14 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from audiocls.models.padding import grid_mean, masked, picture
+from audiocls.models.layers.padding import grid_mean, masked, picture
+from audiocls.models.network import Network
 
 HIDDEN = 64
 POOLED = 4  # rows and columns left by the pooling, whatever the input
 
 
-class NewCNN(nn.Module):
+class NewCNN(Network):
     """Five times [Conv 3×3 with 64 channels, LeakyReLU], adaptive pooling, Linear 256, 64, n.
 
     The convolutions are padded and the average pooling always leaves 4 × 4, so the same weights
@@ -38,11 +39,10 @@ class NewCNN(nn.Module):
             nn.Linear(64, n_classes),
         )
 
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+    def body(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         x = picture(x, lengths)
         for layer in self.convolutions:
             x = layer(x)
             if isinstance(layer, nn.LeakyReLU):
                 x = masked(x, lengths)
-        logits: Tensor = self.classifier(grid_mean(x, POOLED, lengths))
-        return logits
+        return grid_mean(x, POOLED, lengths)

@@ -8,8 +8,9 @@ from math import prod
 
 from torch import Tensor, nn
 
-from audiocls.models.convolution import Convolution
-from audiocls.models.padding import masked, mean, picture, strided
+from audiocls.models.layers.convolution import Convolution
+from audiocls.models.layers.padding import masked, mean, picture, strided
+from audiocls.models.network import Network
 
 Stride = tuple[int, int]  # over features, over frames
 
@@ -42,7 +43,7 @@ class BasicBlock(nn.Module):
         return masked(self.relu(self.residual[3:](y) + self.shortcut(x)), lengths, self.turned)
 
 
-class Residual(nn.Module):
+class Residual(Network):
     """Clips as pictures, through a strided convolution and stages of basic blocks.
 
     Args:
@@ -124,6 +125,5 @@ class ResNet18(Residual):
         super().__init__(input_shape, 64, (7, 7), (2, 2), widths, (2, 2, 2, 2), strides, True)
         self.classifier = nn.Linear(512, n_classes)
 
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        logits: Tensor = self.classifier(mean(*self.maps(x, lengths)))
-        return logits
+    def body(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        return mean(*self.maps(x, lengths))

@@ -9,25 +9,27 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from audiocls.training.device import Device as Device
+    from audiocls.training.data.splits import Split as Split
+    from audiocls.training.data.splits import make_split as make_split
     from audiocls.training.loop import fit as fit
     from audiocls.training.loop import train as train
     from audiocls.training.recipe import Recipe as Recipe
     from audiocls.training.run import Result as Result
     from audiocls.training.run import Run as Run
-    from audiocls.training.splits import Split as Split
-    from audiocls.training.splits import make_split as make_split
+    from audiocls.training.runtime.device import Device as Device
+    from audiocls.training.start import Start as Start
     from audiocls.training.trial import Trial as Trial
 
 _HOME = {
-    "Device": "device",
+    "Device": "runtime.device",
     "Recipe": "recipe",
     "Result": "run",
     "Run": "run",
-    "Split": "splits",
+    "Split": "data.splits",
+    "Start": "start",
     "Trial": "trial",
     "fit": "loop",
-    "make_split": "splits",
+    "make_split": "data.splits",
     "train": "loop",
 }
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
+from audiocls.engine.augmentation import NOTHING, Augmentation
 from audiocls.errors import SettingError, unknown
-from audiocls.training.augmentation import NONE, Augmentation
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ Share = Annotated[float, Range(0, 1)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe(Augmentation):
+class Recipe:
     """How a model is trained. The defaults are the preset `modern`.
 
     Raises:
@@ -67,9 +67,6 @@ class Recipe(Augmentation):
     """Largest share of the frames that is masked in a clip (SpecAugment, Park et al. 2019)."""
     freq_mask: Share = 0.15
     """Largest share of the features that is masked in a clip (SpecAugment)."""
-    tilt: Annotated[float, Range(0)] = 0.0
-    """Greatest slope that is added over the features, from the lowest to the highest, in their own
-    unit."""
     mel_shift: Share = 0.05
     """Largest share of the bands by which a store's mel features are shifted up or down."""
     mel_band: Share = 0.3
@@ -95,36 +92,63 @@ class Recipe(Augmentation):
     source: str | None = None
     """Where recordings come from, as `group_by` says it: of a class, every source is drawn as
     often as any other."""
+    source_temperature: Share = 0.0
+    """With `source`: a source is drawn as often as its number of clips to this power says; 0: all
+    sources of a class equally, 1: in proportion to their clips."""
     clips_per_recording: Annotated[int, Range(0)] = 0
     """At most so many clips of a recording train, evenly spread over it, the first among them; 0:
     all. Validation and test keep all."""
+    fit_head: bool = False
+    """With `init`: the head begins as a logistic regression on what the body makes of the training
+    part (Kumar et al. 2022, arXiv:2202.10054)."""
+    freeze_norm: bool = False
+    """With `init`: batch normalisation keeps the statistics that it came with, for few recordings
+    tell them badly."""
+    freeze_epochs: Annotated[int, Range(0)] = 0
+    """With `init`: epochs in which the head alone is trained, and the body stays as it is."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of the network; auto: bfloat16 where the device is faster in it."""
+    waveform: Augmentation | None = field(default_factory=Augmentation)
+    """What is varied in waveforms: for a store of samples; None: nothing."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        for name, kind in field_types(type(self)).items():
+        for name, kind in own_field_types(type(self)).items():
             object.__setattr__(self, name, _checked(name, getattr(self, name), kind))
 
     @classmethod
     def preset(cls, name: str = "modern", **overrides: Any) -> Recipe:
         """The recipe of that name, with some fields replaced.
 
-        modern: the defaults. study: as the study had it that this project grew from.
+        modern: the defaults. study: as the study had it that this project grew from. orchestra:
+        how the model in the box was trained, for a store of samples from several sources.
+        finetune: for a model that begins with another.
+
+        Args:
+            name: one of `PRESETS`.
+            overrides: fields of `Recipe` or, as if they were its own, of `Augmentation`.
 
         Raises:
             SettingError: no such preset or field, or an invalid value.
         """
         if name not in PRESETS:
             raise unknown("recipe", name, PRESETS)
-        for field in overrides:
-            if field not in field_types(cls):
-                raise unknown("field", field, field_types(cls))
-        return cls(**{**PRESETS[name], **overrides})
+        return cls().replace(**PRESETS[name]).replace(**overrides)
+
+    def replace(self, **overrides: Any) -> Recipe:
+        """A recipe with some fields replaced; see `preset`."""
+        kinds = field_types(type(self))
+        for name in overrides:
+            if name not in kinds and name != "waveform":
+                raise unknown("field", name, kinds)
+        waveform = {name: overrides.pop(name) for name in WAVEFORM if name in overrides}
+        if waveform and "waveform" not in overrides:
+            overrides["waveform"] = dataclasses.replace(self.waveform or NOTHING, **waveform)
+        return dataclasses.replace(self, **overrides)
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields as plain data."""
-        fields = dataclasses.asdict(self)
+        """All fields as plain data, those of `waveform` among them: `replace` takes them."""
+        fields = {name: getattr(self, name) for name in own_field_types(type(self))}
+        fields = dataclasses.asdict(self.waveform or NOTHING) | fields
         return {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}
 
 
@@ -132,7 +156,7 @@ class Recipe(Augmentation):
 PRESETS: dict[str, dict[str, Any]] = {
     "modern": {},
     "study": {
-        **NONE,
+        "waveform": None,
         "epochs": 50,
         "batch_size": 16,
         "lr": 0.01,
@@ -152,12 +176,42 @@ PRESETS: dict[str, dict[str, Any]] = {
         "ema": 0.0,
         "patience": 0,
     },
+    "finetune": {
+        "epochs": 40,
+        "batch_size": 16,
+        "lr": 1e-3,
+        "ema": 0.99,
+        "fit_head": True,
+        "freeze_norm": True,
+        "patience": 0,
+    },
+    "orchestra": {
+        "phrase_p": 0.5,
+        "noise_p": 0.6,
+        "noise_snr_db": (-5.0, 40.0),
+        "epochs": 80,
+        "mixup": 0.0,
+        "time_mask": 0.0,
+        "freq_mask": 0.0,
+        "mixstyle": 0.4,
+        "patience": 0,
+    },
 }
 
 
+# The fields of a recipe's `waveform`.
+WAVEFORM = tuple(f.name for f in dataclasses.fields(Augmentation))
+
+
+def own_field_types(recipe: type[Recipe]) -> dict[str, Any]:
+    """The type of each field but `waveform`, with its range."""
+    hints = get_type_hints(recipe, include_extras=True)
+    return {name: kind for name, kind in hints.items() if name != "waveform"}
+
+
 def field_types(recipe: type[Recipe]) -> dict[str, Any]:
-    """The type of each field, with its range."""
-    return get_type_hints(recipe, include_extras=True)
+    """The same, and of the fields of its `waveform`."""
+    return own_field_types(recipe) | get_type_hints(Augmentation, include_extras=True)
 
 
 def _checked(name: str, value: Any, kind: Any) -> Any:

@@ -6,21 +6,26 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from audiocls.engine.augmentation import NOTHING, settings_of
 from audiocls.errors import SettingError
 from audiocls.models import architecture
-from audiocls.training.augment import sounds_identity
-from audiocls.training.augmentation import NONE
+from audiocls.store.augmenter import sounds_identity
 from audiocls.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from audiocls.data.store import Store
+    from audiocls.store.store import Store
+
+LINEAR = "linear"  # a model: the body of the one that it begins with, and a linear head
+
+_IF_CHOSEN = ("recordings_per_class", "sounds", "init")  # settings that most trials lack
 
 
 @dataclass(frozen=True)
 class Trial:
     """One model, trained by one recipe on one split of one store.
 
-    Raises SettingError for an unknown model or an impossible seed.
+    Raises SettingError for an unknown model, an impossible seed, or what needs a model to begin
+    with where there is none.
     """
 
     model: str
@@ -31,34 +36,46 @@ class Trial:
     feature: str = ""  # the store's name
     store: str = ""  # its identity
     sounds: str = ""  # that of the recordings in the folders of the recipe, where it names any
+    recordings_per_class: int | None = None  # in the training part; None: all there are
+    init: str = ""  # that of the model it begins with (`Start`); none: with random weights
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "model", architecture(self.model))
+        if self.model != LINEAR:
+            object.__setattr__(self, "model", architecture(self.model))
+        elif not self.init:
+            raise SettingError("model", LINEAR, "needs `init`: the model whose body it takes")
+        for name in ("fit_head", "freeze_norm", "freeze_epochs"):
+            if (value := getattr(self.recipe, name)) and not self.init:
+                raise SettingError(name, value, "needs `init`: a model to begin with")
         if isinstance(self.seed, bool) or not 0 <= self.seed < 2**32:
             raise SettingError("seed", self.seed, "must be 0 to 4294967295")
 
     @property
     def name(self) -> str:
-        """FEATURE-MODEL-SEED, and the fold where there is one."""
+        """FEATURE-MODEL-SEED, with the fold and the recordings a class where they were chosen."""
         fold = f"-fold{self.fold.replace('/', 'of')}" if self.fold else ""
-        return f"{self.feature}-{self.model}-{self.seed}{fold}"
+        few = f"-{self.recordings_per_class}each" if self.recordings_per_class else ""
+        return f"{self.feature}-{self.model}-{self.seed}{fold}{few}"
 
     def on(self, store: Store) -> Trial:
         """The same of a store: with its identity, and that of the folders the recipe names."""
-        return replace(self, store=store.identity, sounds=sounds_identity(self.recipe))
+        return replace(self, store=store.identity, sounds=sounds_identity(self.recipe.waveform))
 
     def settings(self) -> dict[str, Any]:
         """What was chosen, as metrics.json shows it."""
         own = {key: getattr(self, key) for key in ("model", "seed", "group_by", "fold")}
-        sounds = {"sounds": self.sounds} if self.sounds else {}
-        return own | self.recipe.to_dict() | sounds
+        known = {key: value for key in _IF_CHOSEN if (value := getattr(self, key))}
+        return own | self.recipe.to_dict() | known
 
     def differences(self, settings: dict[str, Any], store: str) -> Iterator[str]:
         """In what a run of other `settings` on a store of identity `store` differs."""
         own = self.settings()
-        sounds = own.pop("sounds", "")
+        sounds, init = (own.pop(key, "") for key in ("sounds", "init"))
+        if settings.get("init", "") != init:
+            yield "`init` was another model, or has changed"
         # Prefixes of the fields of what is never done to a waveform here.
-        off = tuple(name.removesuffix("p") for name in NONE if not own[name])
+        chances = (name for name in settings_of(NOTHING) if name.endswith("_p"))
+        off = tuple(name.removesuffix("p") for name in chances if not own[name])
         for key, value in own.items():
             if key not in settings and (not value or key.startswith(off)):
                 continue  # an earlier version did not know it, and here it is off

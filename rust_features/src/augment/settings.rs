@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
+use crate::json;
 
 /// Probability and range of every operation, in the order in which they act. A range is [least,
 /// greatest]; what is drawn from it is uniform, frequencies and times on a logarithmic scale.
@@ -115,18 +116,8 @@ impl Settings {
     /// Reads JSON; fields that it leaves out have their default. Checked as by [`validate`].
     ///
     /// [`validate`]: Settings::validate
-    pub fn from_json(json: &str) -> Result<Self> {
-        let whole = |e: serde_json::Error| Error::setting("settings", json, e.to_string());
-        let fields: serde_json::Map<String, serde_json::Value> =
-            serde_json::from_str(json).map_err(whole)?;
-        // One field at a time, so that the error can name it.
-        for (name, value) in &fields {
-            let alone = serde_json::json!({ name: value });
-            if let Err(error) = serde_json::from_value::<Self>(alone) {
-                return Err(Error::setting(name, value, error.to_string()));
-            }
-        }
-        let settings: Self = serde_json::from_value(fields.into()).map_err(whole)?;
+    pub fn from_json(text: &str) -> Result<Self> {
+        let settings: Self = json::parse("settings", text)?;
         settings.validate()?;
         Ok(settings)
     }
@@ -201,7 +192,7 @@ mod tests {
         );
         assert!(error(r#"{"gain_db": 3}"#).starts_with("gain_db 3 is invalid"));
         assert!(error(r#"{"band_limit_low_hz": [20, 5000]}"#).starts_with("band_limit_low_hz"));
-        assert!(error(r#"{"pitch": 3}"#).starts_with("pitch 3 is invalid: unknown field"));
+        assert!(error(r#"{"pitch": 3}"#).starts_with("pitch 3 is invalid: must be one of "));
         assert!(Settings { clip_db: [f64::NAN, 1.0], ..Settings::off() }.validate().is_err());
     }
 

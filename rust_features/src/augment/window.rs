@@ -3,7 +3,6 @@
 // Index loops: see simd/mod.rs.
 #![allow(clippy::needless_range_loop)]
 
-use crate::dataset::Short;
 use crate::simd::{Isa, Kernel, Simd};
 
 /// Samples as a store keeps them.
@@ -90,11 +89,6 @@ impl Kernel for Scaled<'_> {
             self.to[i] = f32::from(from[i]) * (1.0 / 32768.0);
         }
     }
-}
-
-/// Whether a recording of `len` samples, of which `wanted` are needed, is read over and over.
-pub(super) fn repeats(short: Short, len: usize, wanted: usize) -> bool {
-    short == Short::Repeat && len < wanted
 }
 
 #[cfg(test)]

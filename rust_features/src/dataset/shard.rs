@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::{Dtype, Outcome, Rows};
-use crate::Result;
 use crate::atomic::{sync_folder, write_atomically};
 use crate::checksum::checksum;
+use crate::error::Result;
 use crate::npy::NpyWriter;
 
 /// Writes the files of one shard:

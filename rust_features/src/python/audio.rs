@@ -9,8 +9,8 @@ use pyo3::prelude::*;
 
 use super::interruptible;
 use crate::decode::Decoder;
+use crate::error::{Error, Result};
 use crate::load::Samples;
-use crate::{Error, Result};
 
 /// How long Ctrl-C may wait.
 const SIGNAL_PERIOD: Duration = Duration::from_millis(100);
@@ -64,6 +64,20 @@ impl Blocks {
     #[pyo3(signature = (path, sample_rate=None))]
     fn new(py: Python<'_>, path: PathBuf, sample_rate: Option<u32>) -> PyResult<Self> {
         let samples = py.detach(|| Samples::open(path, sample_rate))?;
+        Ok(Self { samples: Mutex::new(samples) })
+    }
+
+    /// The same from the bytes of a file; `name` stands for the path in errors.
+    #[staticmethod]
+    #[pyo3(signature = (data, name, sample_rate=None))]
+    fn from_bytes(
+        py: Python<'_>,
+        data: &[u8],
+        name: PathBuf,
+        sample_rate: Option<u32>,
+    ) -> PyResult<Self> {
+        let data = data.to_vec();
+        let samples = py.detach(|| Samples::from_bytes(data, name, sample_rate))?;
         Ok(Self { samples: Mutex::new(samples) })
     }
 

@@ -8,8 +8,9 @@ use pyo3::prelude::*;
 
 use super::interruptible;
 use crate::augment::{self, Destination, Item, Samples, Settings, Treatment};
-use crate::dataset::Short;
-use crate::{Error, FeatureSpec, Result};
+use crate::cut::Short;
+use crate::error::{Error, Result};
+use crate::spec::FeatureSpec;
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(check_augmentation, module)?)?;

@@ -9,13 +9,15 @@ use numpy::PyReadonlyArray1;
 use pyo3::prelude::*;
 use pyo3::types::PyIterator;
 
-use crate::dataset::{self, Dtype, Fallback, Settings, Short, Source};
+use crate::cut::Cut;
+use crate::dataset::{self, Content, Dtype, Fallback, Listed, Source};
 use crate::decode::Decoder;
+use crate::error::{Error, Result};
 use crate::spec::FeatureSpec;
-use crate::{Error, Result};
 
-/// What a recording's samples come from: file, size, mtime_ns, why it is unusable.
-type SourceTuple = (Option<PathBuf>, u64, i64, Option<String>);
+/// What a recording's samples come from: file, size, mtime_ns, why it is unusable; and where its
+/// clips may start, first sample and one past the last.
+type SourceTuple = (Option<PathBuf>, u64, i64, Option<String>, Option<Vec<(usize, usize)>>);
 
 /// The Python functions that supply what the engine cannot reach or decode.
 struct Callbacks {
@@ -68,27 +70,24 @@ fn reason(error: PyErr) -> String {
     Python::attach(|py| error.value(py).to_string())
 }
 
-fn settings(clip_s: f64, hop_s: f64, short: &str, min_rms: f32, dtype: &str) -> Result<Settings> {
-    let (short, dtype) = (Short::named(short)?, Dtype::named(dtype)?);
-    Ok(Settings { clip_s, hop_s, short, min_rms, dtype })
+fn content(spec: &str, cut: &str, dtype: &str) -> Result<Content> {
+    let (spec, cut) = (FeatureSpec::from_json(spec)?, Cut::from_json(cut)?);
+    Ok(Content { spec, cut, dtype: Dtype::named(dtype)? })
 }
 
-/// A running extraction; see `audiocls.data.extraction`.
+/// A running extraction; see `audiocls.store.extraction`.
 #[pyclass]
 struct Extraction(Option<dataset::Extraction>);
 
 #[pymethods]
 impl Extraction {
     #[new]
-    #[pyo3(signature = (spec_json, *, clip_s, hop_s, short, min_rms, dtype, sources, folder, shards, threads, read=None, decode=None))]
+    #[pyo3(signature = (spec, cut, dtype, *, sources, folder, shards, threads, read=None, decode=None))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
-        spec_json: &str,
-        clip_s: f64,
-        hop_s: f64,
-        short: &str,
-        min_rms: f32,
+        spec: &str,
+        cut: &str,
         dtype: &str,
         sources: Vec<SourceTuple>,
         folder: PathBuf,
@@ -97,14 +96,13 @@ impl Extraction {
         read: Option<Py<PyAny>>,
         decode: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
-        let settings = settings(clip_s, hop_s, short, min_rms, dtype)?;
-        let spec = FeatureSpec::from_json(spec_json)?;
-        let sources = sources.into_iter().map(source).collect();
+        let content = content(spec, cut, dtype)?;
+        let sources = sources.into_iter().map(listed).collect();
         let shards: Vec<(usize, Range<usize>)> =
             shards.into_iter().map(|(number, start, end)| (number, start..end)).collect();
         let fallback = Box::new(Callbacks { read, decode });
         let extraction = py.detach(|| {
-            dataset::Extraction::start(spec, settings, sources, fallback, &folder, shards, threads)
+            dataset::Extraction::start(content, sources, fallback, &folder, shards, threads)
         })?;
         Ok(Self(Some(extraction)))
     }
@@ -151,12 +149,14 @@ impl Drop for Extraction {
     }
 }
 
-fn source((path, n_bytes, mtime_ns, unusable): SourceTuple) -> Source {
-    match (unusable, path) {
+fn listed((path, n_bytes, mtime_ns, unusable, only): SourceTuple) -> Listed {
+    let only = only.map(|ranges| ranges.into_iter().map(|(start, end)| start..end).collect());
+    let source = match (unusable, path) {
         (Some(reason), _) => Source::Unusable(reason),
         (None, Some(path)) => Source::File { path, n_bytes, mtime_ns },
         (None, None) => Source::Bytes,
-    }
+    };
+    Listed { source, only }
 }
 
 /// The shape of a clip [frames, features], or of a frame [features] for clips of variable length.
@@ -164,24 +164,23 @@ fn source((path, n_bytes, mtime_ns, unusable): SourceTuple) -> Source {
 /// # Errors
 /// SettingError for a spec or setting that no extraction could honour.
 #[pyfunction]
-#[pyo3(signature = (spec_json, *, clip_s, hop_s, short, min_rms, dtype))]
-fn clip_shape(
-    spec_json: &str,
-    clip_s: f64,
-    hop_s: f64,
-    short: &str,
-    min_rms: f32,
-    dtype: &str,
-) -> PyResult<Vec<usize>> {
-    let settings = settings(clip_s, hop_s, short, min_rms, dtype)?;
-    let extractor = dataset::check(FeatureSpec::from_json(spec_json)?, &settings)?;
-    Ok(dataset::row_shape(&extractor, &settings))
+fn clip_shape(spec: &str, cut: &str, dtype: &str) -> PyResult<Vec<usize>> {
+    let content = content(spec, cut, dtype)?;
+    let extractor = dataset::check(&content)?;
+    Ok(dataset::row_shape(&extractor, &content.cut))
 }
 
 /// Length in bytes and XXH3 (128 bit, hexadecimal) of a file.
 #[pyfunction]
 fn checksum(py: Python<'_>, path: PathBuf) -> PyResult<(u64, String)> {
     Ok(py.detach(|| crate::checksum::checksum(&path))?)
+}
+
+/// What recordings.csv calls `audio_hash`, of the mono samples of a recording at its own rate.
+#[pyfunction]
+fn audio_hash(samples: PyReadonlyArray1<'_, f32>) -> PyResult<String> {
+    let digest = xxhash_rust::xxh3::xxh3_128(bytemuck::cast_slice(samples.as_slice()?));
+    Ok(format!("{digest:032x}"))
 }
 
 /// An exclusive lock on a file, held until the object is dropped or the process ends.
@@ -211,6 +210,7 @@ impl FileLock {
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Extraction>()?;
     module.add_class::<FileLock>()?;
+    module.add_function(wrap_pyfunction!(audio_hash, module)?)?;
     module.add_function(wrap_pyfunction!(checksum, module)?)?;
     module.add_function(wrap_pyfunction!(clip_shape, module)?)
 }

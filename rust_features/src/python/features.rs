@@ -1,4 +1,4 @@
-//! `audiocls.features`: specs, extractors, streams.
+//! `audiocls.engine.features`: specs, extractors, streams.
 
 use std::sync::Arc;
 
@@ -8,10 +8,14 @@ use numpy::{
 };
 use pyo3::prelude::*;
 
+use super::cut::Cutter;
 use super::interruptible;
+use crate::error::Error;
+use crate::extractor;
 use crate::parallel::{ScratchPool, extract_batch};
 use crate::simd::Isa;
-use crate::{Error, FeatureSpec, Stream};
+use crate::spec::FeatureSpec;
+use crate::stream::Stream;
 
 /// Adds this file's classes and functions to the module.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -43,7 +47,7 @@ fn instruction_sets() -> Vec<&'static str> {
 /// A plan for one spec (JSON).
 #[pyclass(frozen, module = "audiocls._native")]
 struct Extractor {
-    plan: Arc<crate::Extractor>,
+    plan: Arc<extractor::Extractor>,
     pool: ScratchPool,
     threads: usize,
 }
@@ -57,7 +61,7 @@ impl Extractor {
             return Err(Error::setting("threads", threads, "must be >= 1").into());
         }
         let isa = isa.map_or_else(|| Ok(Isa::best()), Isa::named)?;
-        let plan = crate::Extractor::with_isa(FeatureSpec::from_json(spec)?, isa)?;
+        let plan = extractor::Extractor::with_isa(FeatureSpec::from_json(spec)?, isa)?;
         Ok(Self { plan: Arc::new(plan), pool: ScratchPool::default(), threads })
     }
 
@@ -104,6 +108,12 @@ impl Extractor {
         })
     }
 
+    /// What cuts a recording into clips as `cut` (JSON) says, and extracts `at_once` of them at most at
+    /// a time.
+    fn cutter(&self, cut: &str, at_once: usize) -> PyResult<Cutter> {
+        Ok(Cutter::new(Arc::clone(&self.plan), cut, at_once, self.threads)?)
+    }
+
     /// A stream over the same plan.
     fn stream(&self) -> StreamingExtractor {
         let stream = Stream::new(&self.plan);
@@ -114,7 +124,7 @@ impl Extractor {
 /// A signal that arrives in pieces.
 #[pyclass(module = "audiocls._native")]
 struct StreamingExtractor {
-    plan: Arc<crate::Extractor>,
+    plan: Arc<extractor::Extractor>,
     stream: Stream,
 }
 

@@ -3,20 +3,20 @@
 
 mod audio;
 mod augment;
+mod cut;
 mod dataset;
 mod features;
 
 use pyo3::exceptions::{PyKeyboardInterrupt, PyOSError};
 use pyo3::prelude::*;
 
-use crate::Error;
-use crate::error::Value;
+use crate::error::{Error, Result, Value};
 
 /// Does `work` without the GIL. It calls `poll` now and then, and stops with the error of that:
 /// what a signal's handler raised, which need not be `KeyboardInterrupt`.
 fn interruptible<T: Send>(
     py: Python<'_>,
-    work: impl FnOnce(&mut dyn FnMut() -> crate::Result<()>) -> crate::Result<T> + Send,
+    work: impl FnOnce(&mut dyn FnMut() -> Result<()>) -> Result<T> + Send,
 ) -> PyResult<T> {
     let mut raised = None;
     let result = py.detach(|| {
@@ -47,6 +47,15 @@ impl From<Error> for PyErr {
     }
 }
 
+/// `audiocls.errors.DataError`.
+fn data_error(reason: &str) -> PyErr {
+    Python::attach(|py| {
+        let error = py.import("audiocls.errors")?.getattr("DataError")?;
+        Ok(PyErr::from_value(error.call1((reason,))?))
+    })
+    .unwrap_or_else(|error: PyErr| error)
+}
+
 /// `audiocls.errors.SettingError`.
 fn setting_error(name: &str, value: &Value, rule: &str) -> PyErr {
     Python::attach(|py| {
@@ -67,6 +76,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     audio::register(module)?;
     features::register(module)?;
+    cut::register(module)?;
     dataset::register(module)?;
     augment::register(module)?;
     Ok(())

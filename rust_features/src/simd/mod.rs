@@ -12,7 +12,7 @@ mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// Vectors of numbers of one precision. All arithmetic is lane by lane.
 ///

@@ -10,35 +10,59 @@ from audiocls.data.recordings import SPLIT_NAMES, Listing, Recording
 
 # A file is a recording if its name says so, whatever the case; its format is found by content.
 AUDIO_SUFFIXES = frozenset((
-    "aac", "aif", "aifc", "aiff", "au", "caf", "flac", "m4a", "m4b", "mka", "mp2", "mp3", "mp4",
-    "oga", "ogg", "opus", "rf64", "snd", "w64", "wav", "wave", "weba", "webm",
+    "3g2", "3gp", "3gpp", "aac", "aif", "aifc", "aiff", "au", "caf", "flac", "m4a", "m4b", "m4v",
+    "mka", "mkv", "mov", "mp2", "mp3", "mp4", "mpga", "oga", "ogg", "opus", "qt", "rf64", "snd",
+    "w64", "wav", "wave", "weba", "webm",
 ))  # fmt: skip
+
+
+# Its path within the data set, with "/" at its end; its path; the folders above it.
+_Folder = tuple[str, str, frozenset[tuple[int, int]]]
 
 
 def list_folder(root: Path, inside_only: bool = False) -> Listing:
     """The recordings below `root`; what cannot be one for a reason seen from outside is failed. If
     `inside_only`, no link to a folder elsewhere is followed."""
-    listing = Listing(str(root))
+    listing = Listing(str(root), no_label=NO_FOLDER)
 
     def add(relative: str, file: str, status: Status | None, error: str) -> None:
-        label = relative.split("/", 1)[0] if "/" in relative else ""
-        recording = Recording(0, relative, label, relative)
-        set_file(recording, status, error or ("" if label else "is in no class folder"))
+        recording = Recording(0, relative, folder_of(relative), relative)
+        set_file(recording, status, error)
         listing.add(recording, file)
 
-    # A stack of its own: folders may be nested more deeply than Python calls.
-    folders: list[tuple[str, str, frozenset[tuple[int, int]]]] = [("", str(root), frozenset())]
-    while folders:
+    # A stack of its own: folders may be nested more deeply than Python calls. Links to folders come
+    # last, so that a folder is listed where it is. Each is listed once: of n links to one folder
+    # in each of m folders, n ** m paths lead to it.
+    folders: list[_Folder] = [("", str(root), frozenset())]
+    links: list[_Folder] = []
+    seen: set[tuple[int, int]] = set()
+    again: list[str] = []
+    while folders or links:
+        if not folders:
+            links.sort(key=lambda link: os.fsencode(link[0]), reverse=True)
+            folders.append(links.pop())
         prefix, folder, above = folders.pop()
         try:
             status = Path(folder).stat()
+            identity = status.st_dev, status.st_ino
+            if identity in above:
+                text = f"{prefix[:-1]} leads back to a folder above it: left out"
+                listing.notices.append(text)
+                continue
+            if identity in seen:
+                again.append(prefix[:-1])
+                continue
             entries = list(os.scandir(folder))
         except OSError as error:
             add(prefix.rstrip("/") or ".", folder, None, f"folder cannot be read: {error.strerror}")
             continue
-        above |= {(status.st_dev, status.st_ino)}
+        seen.add(identity)
+        above |= {identity}
+        if prefix and prefix.count("/") < 3:
+            listing.folders.append(prefix[:-1])
         for entry in entries:
             if entry.name.startswith("."):
+                listing.n_hidden += 1
                 continue
             relative = prefix + entry.name
             is_audio = entry.name.rpartition(".")[2].lower() in AUDIO_SUFFIXES
@@ -47,17 +71,27 @@ def list_folder(root: Path, inside_only: bool = False) -> Listing:
                     add(relative, entry.path, None, "is a folder, not a recording")
                 if inside_only and entry.is_symlink() and not is_inside(entry.path, str(root)):
                     add(relative, entry.path, None, OUTSIDE)
-                elif entry.is_symlink() and _identity(entry) in above:
-                    listing.notices.append(f"{relative} leads back to a folder above it: left out")
                 else:
-                    folders.append((f"{relative}/", entry.path, above))
+                    (links if entry.is_symlink() else folders).append(
+                        (f"{relative}/", entry.path, above)
+                    )
             elif is_audio:
                 status_or_none, error_text = file_status(entry.path)
                 add(relative, entry.path, status_or_none, error_text)
             else:
-                listing.n_ignored += 1
-    take_split_folders(listing)
+                listing.others.append(relative)
+    if again:
+        names = ", ".join(sorted(again)[:3]) + (", …" if len(again) > 3 else "")
+        listing.notices.append(f"folders that are listed elsewhere are left out: {names}")
     return listing
+
+
+NO_FOLDER = "is in no class folder"
+
+
+def folder_of(relative: str) -> str:
+    """The first folder of a path, "" if it has none."""
+    return relative.split("/", 1)[0] if "/" in relative else ""
 
 
 def take_split_folders(listing: Listing) -> None:
@@ -70,8 +104,6 @@ def take_split_folders(listing: Listing) -> None:
         return
     for recording, inner in zip(listing.recordings, folders, strict=True):
         recording.split, recording.label = (*inner[:2], "", "")[:2]
-        if not recording.label:
-            set_file(recording, None, recording.error or "is in no class folder")
     names = ", ".join(sorted(tops))
     listing.notices.append(f"folders {names} are taken as the split, those in them as the classes")
 
@@ -81,8 +113,3 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # a loop of symbolic links
         return False
-
-
-def _identity(entry: os.DirEntry[str]) -> tuple[int, int]:
-    status = entry.stat()
-    return status.st_dev, status.st_ino

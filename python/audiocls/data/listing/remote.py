@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import io
-import os
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from audiocls.data.listing.folder import AUDIO_SUFFIXES, take_split_folders
-from audiocls.data.listing.manifest import METADATA_NAMES, list_rows
+from audiocls.data.labelling import Labelling
+from audiocls.data.listing.folder import (
+    AUDIO_SUFFIXES,
+    NO_FOLDER,
+    folder_of,
+    take_split_folders,
+)
+from audiocls.data.listing.manifest import METADATA_NAMES, Lookup, list_rows
 from audiocls.data.listing.on_disk import Status, set_file
 from audiocls.data.listing.table import LARGEST_CELL, one_at_a_time
 from audiocls.data.recordings import Listing, Recording
-from audiocls.data.url import connect, failure, reason
+from audiocls.data.tables import SUFFIXES, encoding_of
+from audiocls.url import connect, failure, reason
 
 # What file systems call the time of a change.
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
 
 
-def list_remote(url: str) -> Listing:
+def list_remote(url: str, labelling: Labelling) -> Listing:
     """The recordings of a folder of class folders, a folder with metadata or a manifest at `url`.
 
     One listing tells sizes and times; a recording is read whole when its turn comes. A manifest
@@ -27,14 +33,14 @@ def list_remote(url: str) -> Listing:
     """
     fs, root = connect("DATA", url)
     try:
-        is_manifest = url.endswith((".csv", ".jsonl"))
+        is_manifest = url.endswith(SUFFIXES)
         folder = root.rpartition("/")[0] if is_manifest else root
         found = {
             path.removeprefix(f"{folder}/"): info
             for path, info in fs.find(folder, detail=True).items()
         }
         manifest = root.rpartition("/")[2] if is_manifest else ""
-        if not is_manifest:
+        if not is_manifest and labelling.table is None:
             manifest = next((name for name in METADATA_NAMES if name in found), "")
         if manifest not in ("", *found) or not found:
             raise FileNotFoundError
@@ -43,15 +49,12 @@ def list_remote(url: str) -> Listing:
         raise failure("DATA", url, error, "listed") from None
 
     base = fs.unstrip_protocol(folder)
-    if manifest:
-        # As on a disk: a file name need not be valid UTF-8.
-        text = io.TextIOWrapper(io.BytesIO(table), "utf-8-sig", "surrogateescape", newline="")
-        listing = list_rows(f"{base}/{manifest}", text, base, lambda path: _located(found, path))
-    else:
-        listing = _folder(base, found)
+    listing = _folder(base, found)
+    # In the order of the listing, whatever becomes of it.
+    own = list(listing.recordings)
 
     def read(i: int) -> tuple[bytes, str]:
-        recording = listing.recordings[i]
+        recording = own[i]
         if recording.n_bytes > LARGEST_CELL:
             raise OSError(f"is larger than {LARGEST_CELL} bytes")
         try:
@@ -63,28 +66,31 @@ def list_remote(url: str) -> Listing:
         return data, recording.path.rpartition("/")[2]
 
     listing.read = read if fs.async_impl else one_at_a_time(read)
-    return listing
+    if not manifest:
+        if labelling.table is None:
+            take_split_folders(listing)
+        return listing
+    encoding = encoding_of(table[:4], labelling.encoding)
+    # As on a disk: a file name need not be of the encoding.
+    text = io.TextIOWrapper(io.BytesIO(table), encoding, "surrogateescape", newline="")
+    lookup = Lookup(listing)
+    named = list_rows(f"{base}/{manifest}", text, base, lookup.locate, labelling)
+    return lookup.finish(named, manifest, all_of_it=not is_manifest)
 
 
 def _folder(base: str, found: dict[str, Any]) -> Listing:
-    listing = Listing(base)
+    listing = Listing(base, no_label=NO_FOLDER)
     for path, info in found.items():
         if any(name.startswith(".") for name in path.split("/")):
+            listing.n_hidden += 1
             continue
         if path.rpartition(".")[2].lower() not in AUDIO_SUFFIXES:
-            listing.n_ignored += 1
+            listing.others.append(path)
             continue
-        label = path.split("/", 1)[0] if "/" in path else ""
-        recording = Recording(0, path, label, path)
-        set_file(recording, _status(info), "" if label else "is in no class folder")
+        recording = Recording(0, path, folder_of(path), path)
+        set_file(recording, _status(info), "")
         listing.add(recording, None)
-    take_split_folders(listing)
     return listing
-
-
-def _located(found: dict[str, Any], path: str) -> tuple[None, Status | None, str]:
-    info = found.get(path.replace(os.sep, "/"))
-    return (None, None, "no such file") if info is None else (None, _status(info), "")
 
 
 def _status(info: dict[str, Any]) -> Status:

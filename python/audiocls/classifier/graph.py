@@ -1,0 +1,260 @@
+"""network.onnx: a model's graph, features → probabilities and embeddings, which onnxruntime runs
+without torch.
+
+The weights stay where they are: the graph's initialisers are external data that lie in
+weights.safetensors. So the graph is some tens of kB, and weights exist once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from audiocls.classifier.description import (
+    EMBEDDING,
+    NETWORK,
+    WEIGHTS,
+    Description,
+    model_folder,
+    read_description,
+)
+from audiocls.classifier.model import Classifier
+from audiocls.classifier.onnx_file import read_graph
+from audiocls.classifier.operators import check_cost
+from audiocls.classifier.weights import read_header
+from audiocls.engine.cut import Cut
+from audiocls.engine.spec import FeatureSpec
+from audiocls.errors import DataError
+from audiocls.files import replace_file
+
+OPSET = 20
+# What the graph's names of the weights have before those of the file.
+_OURS = "classifier."
+# Which network a graph is of: all else that a description says is not in it.
+# The last two say of what kind of features the level is removed, if it is, and the task.
+_Shape = tuple[str, tuple[int | None, int], int, str | None, str]
+
+
+def write_graph(path: str | Path) -> None:
+    """Writes network.onnx beside the weights of a saved model.
+
+    Raises DataError where the network cannot be exported, or the model is damaged.
+    """
+    import onnx
+
+    folder = model_folder(path)
+    description = read_description(folder)
+    header = read_header(folder / WEIGHTS)
+    levelled = description.spec.kind if description.remove_level else None
+    own = description.architecture, description.input_shape, len(description.classes)
+    shape = (*own, levelled, description.task)
+    graph = onnx.ModelProto.FromString(_graph(shape))
+    casts = []
+    for tensor in graph.graph.initializer:
+        entry = header.entries.get(tensor.name.removeprefix(_OURS))
+        if entry is None:
+            continue  # a constant of the graph itself
+        if entry["dtype"] == "F16":
+            # Half as many bytes on disk; computed in float32.
+            whole = tensor.name
+            tensor.name, tensor.data_type = f"{whole}.float16", onnx.TensorProto.FLOAT16
+            casts.append(
+                onnx.helper.make_node("Cast", [tensor.name], [whole], to=onnx.TensorProto.FLOAT)
+            )
+        first, last = entry["data_offsets"]
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        place = {"location": WEIGHTS, "offset": header.start + first, "length": last - first}
+        for key, value in place.items():
+            tensor.external_data.add(key=key, value=str(value))
+    nodes = [*casts, *graph.graph.node]
+    del graph.graph.node[:]
+    graph.graph.node.extend(nodes)
+    graph.metadata_props.add(key="weights_header", value=header.identity)
+    document = graph.SerializeToString()
+    frames, features = description.input_shape
+    try:
+        check_cost(read_graph(document), (2, 32 if frames is None else frames, features))
+    except ValueError as error:
+        raise DataError(f"the graph would not be taken back: {error}") from None
+    replace_file(folder / NETWORK, document)
+
+
+@functools.lru_cache(maxsize=16)
+def _graph(shape: _Shape) -> bytes:
+    """The graph of a network with any weights: tracing takes seconds, once a shape."""
+    architecture, input_shape, n_classes, levelled, task = shape
+    classes = [str(i) for i in range(n_classes)]
+    spec = FeatureSpec.preset("mfcc") if levelled == "mfcc" else FeatureSpec()
+    description = Description(
+        architecture,
+        input_shape,
+        classes,
+        spec,
+        Cut(clip_s=0),
+        {},
+        levelled is not None,
+        task=task,
+    )
+    with torch.random.fork_rng(devices=[]):
+        classifier = Classifier(description)
+    frames, features = input_shape
+    model = exported(
+        _Answers(classifier),
+        torch.zeros(2, 32 if frames is None else frames, features),
+        names=("features", "probabilities", EMBEDDING),
+        axes=("batch", "frames") if takes_any_length(classifier) else ("batch",),
+    )
+    for tensor in model.graph.initializer:
+        if tensor.name.startswith(_OURS):
+            tensor.ClearField("raw_data")
+    return bytes(model.SerializeToString())
+
+
+@torch.no_grad()
+def takes_any_length(classifier: Classifier) -> bool:
+    """Whether the network is not bound to clips of one length."""
+    frames, features = classifier.description.input_shape
+    if frames is None:
+        return True
+    try:
+        classifier.eval()(torch.zeros(1, 2 * frames, features))
+    except RuntimeError:
+        return False
+    return True
+
+
+class _Answers(nn.Module):
+    """Probabilities, float32 [batch, n_classes], as other programs expect them; and what the head
+    was given, float32 [batch, size]."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.classifier = exportable(classifier)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        embedding = self.classifier.embed(x)
+        logits = self.classifier.network.head(embedding)
+        return self.classifier.calibrated(logits).float(), embedding
+
+
+def exported(
+    module: nn.Module, example: Tensor, names: tuple[str, ...], axes: Sequence[str]
+) -> Any:
+    """The ONNX model of a module of one input, and of one output for each further name; the first
+    axes of the input, which `axes` names, may have any length. Raises DataError where torch
+    cannot."""
+    dims = [torch.export.Dim.DYNAMIC if i < len(axes) else torch.export.Dim.STATIC
+            for i in range(example.ndim)]  # fmt: skip
+    try:
+        with _quiet(), torch.no_grad():
+            program = torch.export.export(
+                module.eval(), (example,), dynamic_shapes=(dims,), strict=False
+            )
+            converted = torch.onnx.export(
+                program,
+                (),
+                dynamo=True,
+                optimize=False,
+                verbose=False,
+                opset_version=OPSET,
+                input_names=names[:1],
+                output_names=names[1:],
+            )
+    except Exception as error:  # whatever torch's tracing comes upon
+        reason = str(error).strip().splitlines()[0]
+        raise DataError(f"torch cannot export the network: {reason}") from error
+    assert converted is not None
+    return _bare(converted.model_proto, axes)
+
+
+def _bare(model: Any, axes: Sequence[str]) -> Any:
+    """Without what tracing leaves in it: stack traces with the paths of this machine."""
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
+        del part.metadata_props[:]
+    del graph.value_info[:]
+    for value in (*graph.input, *graph.output):
+        for dim, name in zip(value.type.tensor_type.shape.dim, axes, strict=False):
+            if dim.dim_param:
+                dim.dim_param = name
+    return model
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what the exporter says of itself: of packages it misses, and of its own future."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "torch.fx")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+# --- the layer that torch does not export over a length that is not fixed ---
+
+
+def exportable(classifier: Classifier) -> Classifier:
+    """The classifier with the same weights and such layers replaced."""
+    replaced = copy.deepcopy(classifier)
+    for parent in list(replaced.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, nn.LSTM):
+                setattr(parent, name, _LSTM(child))
+    return replaced
+
+
+class _LSTM(nn.Module):
+    """`nn.LSTM`, batch first, as ONNX's operator of that name, whose gates stand in the order
+    input, output, forget, cell; torch's are input, forget, cell, output."""
+
+    def __init__(self, lstm: nn.LSTM) -> None:
+        super().__init__()
+        if lstm.proj_size or not (lstm.bias and lstm.batch_first):
+            raise DataError("only an LSTM with biases, batch first, unprojected can be exported")
+        self.num_layers, self.hidden_size = lstm.num_layers, lstm.hidden_size
+        self.ways = ("", "_reverse") if lstm.bidirectional else ("",)
+        for name, parameter in lstm.named_parameters():
+            self.register_parameter(name, parameter)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        n, ways = self.hidden_size, len(self.ways)
+        x = x.transpose(0, 1)
+        lasts, cells = [], []
+        for layer in range(self.num_layers):
+            weights = [
+                torch.stack([self._gates(f"{name}_l{layer}{way}") for way in self.ways])
+                for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+            ]
+            frames, batch = x.shape[:2]
+            # Without GPU memory or weights of its own: only the shape of the result is said here.
+            x, last, cell = torch.onnx.ops.symbolic_multi_out(
+                "LSTM",
+                (x, weights[0], weights[1], torch.cat(weights[2:], dim=1)),
+                {"hidden_size": n, "direction": "bidirectional" if ways == 2 else "forward"},
+                dtypes=(torch.float32,) * 3,
+                shapes=((frames, ways, batch, n), (ways, batch, n), (ways, batch, n)),
+                version=OPSET,
+            )
+            x = x.transpose(1, 2).flatten(2)  # [frames, batch, ways · hidden]
+            lasts.append(last)
+            cells.append(cell)
+        return x.transpose(0, 1), (torch.cat(lasts), torch.cat(cells))
+
+    def _gates(self, name: str) -> Tensor:
+        i, f, c, o = getattr(self, name).chunk(4)
+        return torch.cat([i, o, f, c])

@@ -1,0 +1,98 @@
+"""`audiocls embed`: recordings as rows of numbers."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from audiocls.cli import Command, next_step, say
+from audiocls.cli.predict import find
+from audiocls.errors import DataError, reason
+
+
+@click.command("embed", cls=Command)
+@click.argument("model", metavar="MODEL")
+@click.argument("paths", metavar="PATH…", nargs=-1, required=True)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="FILE.npy|.parquet",
+    help="Where they go; beside a .npy file a .csv says what its rows are.",
+)
+@click.option("--clips", is_flag=True, help="A row a clip, not a recording.")
+@click.option("--threads", type=click.IntRange(1), help="Default: all cores.")
+@click.option("--strict", is_flag=True, help="Exit with 1 if any recording failed.")
+@click.option("--json", "as_json", is_flag=True, help="Say what was written as JSON.")
+def command(
+    model: str,
+    paths: tuple[str, ...],
+    out: Path,
+    clips: bool,
+    threads: int | None,
+    strict: bool,
+    as_json: bool,
+) -> None:
+    """Write recordings as rows of numbers.
+
+    Sounds that are alike have rows that are alike.
+
+    A row is what the last layer of the model's network is given: the mean over a recording's clips,
+    or with `--clips` each of them. To search, to cluster, or to train another program with. PATH is
+    a recording, a folder or a pattern, as for `predict`; one that cannot be used is left out and
+    named.
+
+    \b
+    Example:
+      audiocls embed orchestra takes/ --out takes.npy
+      audiocls embed runs/mel-resnet-0 takes/ --clips --out clips.parquet
+    """
+    import numpy as np
+
+    from audiocls.cli.progress import prediction_progress
+    from audiocls.inference.predict import Classifier
+    from audiocls.inference.similar import check_out, write_embeddings
+
+    check_out(out)
+    files = find(paths)
+    classifier = Classifier.load(model, threads)
+    rows, failed = [], []
+    names: list[str] = []
+    starts: list[float] = []
+    with prediction_progress(len(files)) as progress:
+        for path, found in zip(files, classifier.embeddings(files, threads), strict=True):
+            if isinstance(found, Exception):
+                failed.append({"path": path, "error": reason(path, found)})
+            else:
+                rows.append(found.clips if clips else found.whole[np.newaxis])
+                names += [path] * len(rows[-1])
+                starts += found.starts_s.tolist() if clips else [0.0]
+            progress(len(failed))
+    for failure in failed:
+        say("{path}: {error}".format(**failure), err=True)
+    if not rows:
+        raise DataError(f"none of {len(files)} recordings could be used: nothing is written")
+    embeddings = np.concatenate(rows)
+    written = write_embeddings(out, embeddings, names, starts if clips else None)
+    if as_json:
+        document = {
+            "files": [str(file) for file in written],
+            "rows": len(embeddings),
+            "size": embeddings.shape[1],
+            "failed": failed,
+        }
+        click.echo(json.dumps(document, ensure_ascii=True))
+    else:
+        what = "clips" if clips else "recordings"
+        say(
+            f"{', '.join(map(str, written))}: {len(embeddings)} {what}, "
+            f"{embeddings.shape[1]} numbers each"
+        )
+        next_step(f"similar {model} RECORDING FOLDER   (the recordings that are most alike)")
+    if failed:
+        say(f"{len(failed)} of {len(files)} recordings failed", err=True)
+        if strict:
+            sys.exit(1)

@@ -1,0 +1,125 @@
+"""Who was taken for whom: a matrix that names its recordings, and the table of the classes."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from audiocls.compare.ranking import Ranking
+from audiocls.scores.significance import wilson_interval
+from audiocls.training.fitting.predictions import Prediction
+
+# A larger matrix would be slow and unreadable; a cell that names more would make the page large.
+MOST_CLASSES, MOST_NAMES = 40, 12
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A confusion matrix over all seeds and folds of a ranking."""
+
+    unit: str  # recordings or clips
+    classes: list[str]  # of the rows and columns shown
+    n_classes: int  # in all
+    counts: list[list[int]]  # [true][predicted]
+    names: dict[str, list[tuple[str, int]]]  # "true,predicted" → recordings, and how often
+    stored: bool  # whether the runs stored names
+    totals: list[int]  # examples of each true class, those taken for classes not shown too
+
+    def share(self, i: int, j: int) -> float:
+        """Of the true class."""
+        return self.counts[i][j] / self.totals[i] if self.totals[i] else 0.0
+
+
+def matrix(ranking: Ranking, unit: str) -> Matrix:
+    """The matrix of a ranking by recordings or by clips."""
+    classes = ranking.cells[0].result.classes
+    results = [c.result for c in ranking.cells]
+    parts = [r.test_recording if unit == "recordings" else r.test for r in results]
+    counts = np.sum([part["confusion"] for part in parts], axis=0)
+    shown = np.arange(len(classes))
+    if len(classes) > MOST_CLASSES:  # those with the most mistakes
+        wrong = counts.sum(axis=1) + counts.sum(axis=0) - 2 * np.diag(counts)
+        shown = np.sort(np.argsort(-wrong, kind="stable")[:MOST_CLASSES])
+    place = {classes[c]: i for i, c in enumerate(shown)}
+    rows = [c.recordings if unit == "recordings" else c.clips for c in ranking.cells]
+    named: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for row in (row for part in rows if part is not None for row in part):
+        if row.label in place and row.predicted in place:
+            named[f"{place[row.label]},{place[row.predicted]}"][row.path] += 1
+    return Matrix(
+        unit,
+        [classes[c] for c in shown],
+        len(classes),
+        counts[np.ix_(shown, shown)].tolist(),
+        {key: names.most_common(MOST_NAMES) for key, names in named.items()},
+        all(part is not None for part in rows),
+        counts.sum(axis=1)[shown].tolist(),
+    )
+
+
+def per_class(
+    confusion: Sequence[Sequence[int]], classes: Sequence[str], groups: dict[str, int]
+) -> list[dict[str, Any]]:
+    """Rows of the per-class table: name, n, precision, recall, f1 (None where 0/0), the class it is
+    most often taken for, and a 95 % interval of the recall.
+
+    groups: number of groups of each class. The interval is Wilson's with them as its cases:
+    recordings of one group are not independent, so a hundred of them may say no more than one.
+    """
+    rows = []
+    for i, name in enumerate(classes):
+        hits, n = confusion[i][i], sum(confusion[i])
+        called = sum(row[i] for row in confusion)
+        wrong = max((j for j in range(len(classes)) if j != i), key=lambda j: confusion[i][j])
+        recall = hits / n if n else None
+        cases = groups.get(name, 0)
+        rows.append(
+            {
+                "name": name,
+                "n": n,
+                "groups": cases,
+                "hits": hits,
+                "precision": hits / called if called else None,
+                "recall": recall,
+                "interval": wilson_interval(recall * cases, cases) if recall is not None else None,
+                "f1": 2 * hits / (n + called) if n + called else None,
+                "taken_for": classes[wrong] if confusion[i][wrong] else None,
+                "taken_n": confusion[i][wrong],
+                "taken_share": confusion[i][wrong] / n if n else None,
+            }
+        )
+    return rows
+
+
+def groups_by_class(ranking: Ranking) -> dict[str, int]:
+    """Groups of each class in the test parts of a ranking, from what every run has stored."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for cell in ranking.cells:
+        for label, group in cell.run.test_groups():
+            found[label].add(group)
+    return {label: len(groups) for label, groups in found.items()}
+
+
+def reliability(predictions: Sequence[Prediction], n_bins: int = 15) -> list[dict[str, Any]]:
+    """The bins of the expected calibration error: bounds, and before and after temperature scaling
+    the number of clips, their mean confidence and their accuracy."""
+    right = np.array([p.right for p in predictions], np.float64)
+    after = np.array([p.probability for p in predictions])
+    before = np.array([p.uncalibrated for p in predictions])
+    rows = []
+    for m in range(n_bins):
+        row: dict[str, Any] = {"low": m / n_bins, "high": (m + 1) / n_bins}
+        for name, confidence in (("before", before), ("after", after)):
+            at = np.clip(np.ceil(confidence * n_bins).astype(int) - 1, 0, n_bins - 1) == m
+            n = int(at.sum())
+            row[name] = {
+                "n": n,
+                "confidence": float(confidence[at].mean()) if n else None,
+                "accuracy": float(right[at].mean()) if n else None,
+            }
+        rows.append(row)
+    return rows

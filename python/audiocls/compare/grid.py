@@ -1,0 +1,361 @@
+"""Every feature × model × seed × fold on identical splits; a finished cell is not done again."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from audiocls.compare.commands import compare_command
+from audiocls.compare.differences import Difference, differences
+from audiocls.compare.learning import LearningCurve, learning_curves
+from audiocls.compare.page import write_report
+from audiocls.compare.ranking import Cell, Ranking, ranked
+from audiocls.compare.yardstick import YARDSTICKS
+from audiocls.data.grouping import groups_of
+from audiocls.errors import DataError, SettingError
+from audiocls.files import write_csv
+from audiocls.models import architecture
+from audiocls.training.data.features import open_features
+from audiocls.training.data.leakage import leak_warnings
+from audiocls.training.data.splits import LOGO, Split, make_split, usable
+from audiocls.training.data.subset import draw_subset
+from audiocls.training.fitting.epoch import Progress
+from audiocls.training.loop import check_model, first_trial, fit, run_name
+from audiocls.training.recipe import Recipe
+from audiocls.training.run import Result, Run
+from audiocls.training.runtime.device import Device
+from audiocls.training.runtime.subnormals import subnormals_are_zero
+from audiocls.training.start import Start
+from audiocls.training.trial import Trial
+
+if TYPE_CHECKING:
+    from audiocls.data.recordings import Recording
+    from audiocls.store.store import Store
+
+# Cells of equal seed, fold and recordings a class have the same split.
+SplitKey = tuple[int, str | None, int | None]
+# Called before a cell is trained: its name, its number from 1, how many there are in all.
+Announce = Callable[[str, int, int], Progress]
+# Called after it: the same, its result, and how long the rest will take, in seconds.
+Tell = Callable[[str, int, int, Result, float], None]
+_CALIBRATION = ("ece", "ece_uncalibrated", "nll", "nll_uncalibrated")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `compare` made: one row a cell, as in results.csv, and where the report is."""
+
+    rows: list[dict[str, Any]]
+    rankings: list[Ranking]  # of each feature and model, the best on validation first
+    differences: list[Difference]  # of every pair of them
+    learning: list[LearningCurve]  # of each feature and model, where several sizes were asked for
+    results: Path
+    report: Path
+
+
+@subnormals_are_zero()
+def compare(
+    features: Sequence[str | Path],
+    models: Sequence[str],
+    *,
+    feature: Sequence[str] | None = None,
+    recipe: Recipe | None = None,
+    seeds: int = 1,
+    folds: int | str | None = None,
+    group_by: str | None = None,
+    recordings_per_class: Sequence[int | None] = (None,),
+    init: str | Path | Start | None = None,
+    device: str = "auto",
+    out: str | Path = "runs/compare",
+    restart: bool = False,
+    announce: Announce | None = None,
+    tell: Tell | None = None,
+) -> Comparison:
+    """Train every model on every feature store, with `seeds` seeds and all of `folds` folds; folds
+    `logo`: each group is left out once, with `group_by="source"` each source.
+
+    recordings_per_class: also with smaller training parts, as `draw_subset` draws them; None stands
+    for all recordings. Models are ranked by the largest; how they learn, `learning` says. init: a
+    model that all begin with, as `train` says.
+
+    Of stores of samples the presets `feature` are compared, by default one of mel bands.
+
+    All stores must come from one data set: a split is made once for a seed and fold, by the path
+    of the recordings that every store has. Each cell is a run folder under `out`/cells; a finished
+    one is taken as it is, and an unfinished one goes on from its last epoch, so an interrupted
+    comparison goes on where it stopped.
+
+    Writes results.csv, differences.csv and report.html.
+
+    Raises SettingError where a cell was made with another recipe, other recordings or splits
+    (`restart` does all again), and before anything is trained for settings that cannot be.
+    """
+    start = init if isinstance(init, Start) or init is None else Start.load(init)
+    recipe = recipe or Recipe.preset("modern" if start is None else "finetune")
+    chosen = Device.pick(device, recipe.precision)
+    presets: Sequence[str | None] = feature or [None]
+    given = [(run_name(store, preset), store, preset) for store in features for preset in presets]
+    models = [start.model(m) if start else architecture(m) for m in models]
+    sizes = sorted(recordings_per_class, key=lambda n: float("inf") if n is None else n)
+    _refuse([name for name, _, _ in given], models, seeds, folds, sizes, Path(out))
+    stores = {
+        name: open_features(path, recipe, preset, None, None, start) for name, path, preset in given
+    }
+    for store in stores.values():
+        for model in models:
+            if start is None:
+                check_model(model, store)
+            else:
+                start.check(store)
+    recordings, left_out = common_recordings(stores)
+    labels = next(iter(stores.values())).recording_labels  # by the ids of these recordings
+    trials = list(
+        _trials(
+            list(stores),
+            models,
+            recipe,
+            seeds,
+            _folds(folds, recordings, group_by),
+            group_by,
+            sizes,
+            start,
+        )
+    )
+    splits = _splits(trials, recordings, labels, left_out)
+
+    # Checked for the whole grid before the first cell is trained.
+    cells: list[tuple[Trial, Run, Result | None]] = []
+    for trial in trials:
+        trial = trial.on(stores[trial.feature])
+        run = Run(Path(out) / "cells" / trial.name)
+        split = splits[_key(trial)]
+        cells.append((trial, run, None if restart else run.finished(trial, split)))
+
+    done = []
+    leaks: dict[tuple[str, SplitKey], list[str]] = {}
+    for number, (trial, run, result) in enumerate(cells, 1):
+        store, split = stores[trial.feature], splits[_key(trial)]
+        known = result is not None
+        if result is None:
+            progress = announce(trial.name, number, len(cells)) if announce else None
+            key = (trial.feature, _key(trial))
+            if key not in leaks:
+                leaks[key] = leak_warnings(store, split)
+            result = fit(
+                trial,
+                store,
+                split,
+                run,
+                chosen,
+                progress,
+                start=start,
+                resume=not restart,
+                leaks=leaks[key],
+            )
+        done.append(Cell(trial, run, result))
+        rows = [row_of(cell) for cell in done]
+        write_results(Path(out) / "results.csv", rows)
+        if tell and not known:
+            todo = [t for t, _, r in cells[number:] if r is None]
+            tell(trial.name, number, len(cells), result, time_left(done, todo))
+    command = compare_command(
+        features,
+        models,
+        recipe,
+        feature=feature,
+        seeds=seeds,
+        folds=folds,
+        group_by=group_by,
+        recordings_per_class=sizes,
+        init=None if start is None else start.name,
+        device=device,
+        out=out,
+    )
+    largest = [cell for cell in done if cell.trial.recordings_per_class == sizes[-1]]
+    rankings, report = ranked(largest), Path(out) / "report.html"
+    learning = learning_curves(done) if len(sizes) > 1 else []
+    tested = differences(rankings)
+    write_differences(Path(out) / "differences.csv", tested)
+    write_report(report, rankings, tested, stores, command, learning)
+    return Comparison(rows, rankings, tested, learning, Path(out) / "results.csv", report)
+
+
+def time_left(done: Sequence[Cell], todo: Sequence[Trial]) -> float:
+    """Seconds that cells will take: as long as finished ones of their feature, model and size,
+    else of feature and model, else of their model, else as all finished ones, on average."""
+    keys: tuple[Callable[[Trial], Any], ...] = (
+        lambda t: (t.feature, t.model, t.recordings_per_class),
+        lambda t: (t.feature, t.model),
+        lambda t: t.model,
+        lambda _: None,
+    )
+    left = 0.0
+    for trial in todo:
+        alike = ([c for c in done if key(c.trial) == key(trial)] for key in keys)
+        own = next(cells for cells in alike if cells)
+        left += fmean(c.result.training_s for c in own)
+    return left
+
+
+def _refuse(
+    names: Sequence[str],
+    models: Sequence[str],
+    seeds: int,
+    folds: int | str | None,
+    sizes: Sequence[int | None],
+    out: Path,
+) -> None:
+    """Raises SettingError for what cannot be compared."""
+    if seeds < 1:
+        raise SettingError("seeds", seeds, "must be >= 1")
+    if folds is not None and folds != LOGO and (isinstance(folds, str) or folds < 2):
+        raise SettingError("folds", folds, f"must be a number >= 2, or {LOGO}: each group once")
+    for size in sizes:
+        if size is not None and size < 1:
+            raise SettingError("recordings_per_class", size, "must be >= 1")
+    lists = {
+        "features": list(names),
+        "models": list(models),
+        "recordings_per_class": ["all" if n is None else str(n) for n in sizes],
+    }
+    for what, values in lists.items():
+        if not values:
+            raise SettingError(what, "", "at least one is needed")
+        for value in values:
+            if values.count(value) > 1:
+                raise SettingError(what, value, "is named twice; results would mix")
+    if out.exists() and not out.is_dir():
+        raise SettingError("out", str(out), "is a file; a folder is needed")
+
+
+def _folds(
+    folds: int | str | None, recordings: Sequence[Recording], group_by: str | None
+) -> list[str | None]:
+    """What each trial's `fold` is."""
+    if folds is None:
+        return [None]
+    n = len(set(groups_of(recordings, group_by))) if folds == LOGO else int(folds)
+    return [f"{k}/{folds}" for k in range(1, n + 1)]
+
+
+def _trials(
+    features: Sequence[str],
+    models: Sequence[str],
+    recipe: Recipe,
+    seeds: int,
+    folds: Sequence[str | None],
+    group_by: str | None,
+    sizes: Sequence[int | None],
+    start: Start | None,
+) -> Iterator[Trial]:
+    every = itertools.product(range(seeds), folds, features, models, sizes)
+    for seed, fold, feature, model, size in every:
+        trial = first_trial(model, recipe, start, seed, group_by, fold)
+        yield replace(trial, feature=feature, recordings_per_class=size)
+
+
+def _key(trial: Trial) -> SplitKey:
+    return trial.seed, trial.fold, trial.recordings_per_class
+
+
+def _splits(
+    trials: Sequence[Trial],
+    recordings: list[Recording],
+    labels: Sequence[Sequence[str]],
+    warnings: list[str],
+) -> dict[SplitKey, Split]:
+    """The split of each seed, fold and size, with further warnings."""
+    whole: dict[tuple[int, str | None], Split] = {}
+    splits: dict[SplitKey, Split] = {}
+    for t in trials:
+        if (t.seed, t.fold) not in whole:
+            split = make_split(recordings, labels, group_by=t.group_by, fold=t.fold, seed=t.seed)
+            whole[t.seed, t.fold] = replace(split, warnings=warnings + split.warnings)
+        if _key(t) not in splits:
+            split, n = whole[t.seed, t.fold], t.recordings_per_class
+            splits[_key(t)] = split if n is None else draw_subset(split, n, t.seed)
+    return splits
+
+
+def common_recordings(stores: dict[str, Store]) -> tuple[list[Recording], list[str]]:
+    """The recordings that gave clips in every store, and a warning if some stores have more.
+
+    Raises DataError for stores that are not of one data set.
+    """
+    by_path = {name: {r.path: r for r in usable(s.recordings)} for name, s in stores.items()}
+    (first, own), *others = by_path.items()
+    for name, other in others:
+        shared = own.keys() & other.keys()
+        if 2 * len(shared) < max(len(own), len(other)):
+            raise DataError(
+                f"stores {first!r} and {name!r} share {len(shared)} of {len(own)} and "
+                f"{len(other)} recordings: they are not of one data set"
+            )
+        if stores[first].task != stores[name].task:
+            raise DataError(f"stores {first!r} and {name!r}: one has several labels a clip")
+        if sorted(stores[first].classes) != sorted(stores[name].classes):
+            raise DataError(f"stores {first!r} and {name!r} have different classes")
+        for path in sorted(shared):
+            a, b = own[path], other[path]
+            if (a.label, a.group, a.split, a.extra) != (b.label, b.group, b.split, b.extra):
+                raise DataError(
+                    f"stores {first!r} and {name!r} disagree on label, group or columns of {path!r}"
+                )
+    everywhere = set(own).intersection(*(other for _, other in others))
+    extra = sorted(set().union(*by_path.values()) - everywhere)
+    warnings = []
+    if extra:
+        warnings = [f"{len(extra)} recording(s) are not in every store, left out: {extra[0]!r} …"]
+    return [r for path, r in own.items() if path in everywhere], warnings
+
+
+def row_of(cell: Cell) -> dict[str, Any]:
+    """The row of a cell in results.csv; all scores are of the test part unless they say val, and
+    None where a run of an earlier version did not store them."""
+    trial, result = cell.trial, cell.result
+    test, whole, by = result.test, result.test_recording, YARDSTICKS[result.task]
+    low, high = whole.get("interval_95", {}).get(by.key, (None, None))
+    return {
+        "feature": trial.feature,
+        "model": trial.model,
+        "seed": trial.seed,
+        "fold": trial.fold or "",
+        "recordings_per_class": trial.recordings_per_class or "all",
+        **{key: test[key] for key in by.columns},
+        **{key: test.get(key) for key in _CALIBRATION},
+        **{f"recording_{key}": whole[key] for key in by.columns},
+        f"{by.main}_low": low,
+        f"{by.main}_high": high,
+        f"val_{by.key}": result.val[by.key],
+        "parameters": result.parameters,
+        "multiply_adds": result.cost.get("multiply_adds"),
+        "cpu_ms": result.cost.get("cpu_ms"),
+        "training_s": result.training_s,
+        "samples_per_s": result.clips_per_s,
+        "best_epoch": result.chosen["epoch"],
+        "device": result.device,
+        "run": f"cells/{cell.run.folder.name}",
+    }
+
+
+def write_results(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Writes results.csv as a whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cells = ([f"{v:.6g}" if isinstance(v, float) else v for v in row.values()] for row in rows)
+    write_csv(path, list(rows[0]), cells)
+
+
+def write_differences(path: Path, tested: Sequence[Difference]) -> None:
+    """Writes differences.csv, a row a pair: the better one, the other, their scores, and p."""
+    main = tested[0].better.yardstick.main if tested else YARDSTICKS["one"].main
+    header = ("feature", "model", "other_feature", "other_model", main, f"other_{main}", "p")
+    rows = []
+    for d in tested:
+        a, b, p = d.better, d.other, "" if d.p is None else f"{d.p:.6g}"
+        scores = (f"{a.main.mean:.6g}", f"{b.main.mean:.6g}")
+        rows.append((a.feature, a.model, b.feature, b.model, *scores, p))
+    write_csv(path, header, rows)

@@ -1,0 +1,1 @@
+"""A feature store: its files, how it is made, resumed, joined and opened."""

@@ -1,0 +1,432 @@
+"""A data set → a feature store: what is there is kept, what is missing is made.
+
+The work is done by the Rust engine; here are the decisions around it. A store is unfinished as
+long as it has no store.json; what is to be made is then in unfinished.json. A store with a damaged
+file is unfinished again. A part of a store, one of N that machines make side by side, is the same
+with a part.json, and parts.py joins them. docs/internals/store.md has the format.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from audiocls import __version__
+from audiocls.data.labelling import Labelling
+from audiocls.data.listing import list_recordings
+from audiocls.data.listing.notices import check_labels
+from audiocls.data.recordings import Listing, Recording
+from audiocls.data.shortcuts import silent
+from audiocls.engine._fallback import Decoding
+from audiocls.engine.cut import Cut
+from audiocls.engine.dataset import Extraction, clip_shape
+from audiocls.engine.spec import FeatureSpec
+from audiocls.errors import DataError, LimitError, SettingError, unknown
+from audiocls.files import escape
+from audiocls.parallel import usable_cores
+from audiocls.store.completion import (
+    AGAIN,
+    check_some_clip,
+    complete,
+    gather,
+    loss,
+    lost_classes,
+    write_failures,
+)
+from audiocls.store.format import FORMAT, PLAIN_VERSION, shard_file
+from audiocls.store.labels import about_labels, coverage_of
+from audiocls.store.parts import Part, part_folder, read_part
+from audiocls.store.place import placed
+from audiocls.store.resume import known, missing_shards, opened
+from audiocls.store.store import Store, open_store
+from audiocls.url import is_url
+
+# A shard ends after so many recordings or bytes of files. The rule looks at the listing only, so
+# that a shard has the same contents whichever run makes it; an interruption costs one at most.
+SHARD_RECORDINGS = 1024
+SHARD_BYTES = 64 << 20
+# Of a data set that would make more shards by either rule, shards are larger: store.json describes
+# every one, and no document is longer than 64 MiB.
+MOST_SHARDS = 1 << 15
+
+DTYPES = ("float32", "float16", "int16")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an extraction is."""
+
+    recordings: int  # finished, those of earlier runs among them
+    total: int
+    failed: int  # in this run
+    clips: int  # in this run
+    audio_s: float  # decoded in this run
+
+
+def extract(
+    data: Any,
+    feature: str | FeatureSpec = "mel",
+    out: str | Path | None = None,
+    *,
+    name: str | None = None,
+    cut: Cut | None = None,
+    clip_s: float | None = None,
+    hop_s: float | None = None,
+    short: str | None = None,
+    min_rms: float | None = None,
+    dtype: str | None = None,
+    threads: int | None = None,
+    restart: bool = False,
+    accept_failures: bool = False,
+    inside_only: bool = False,
+    labelling: Labelling | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    notice: Callable[[str], None] | None = None,
+    **labels: Any,
+) -> Store:
+    """Extracts the features of all recordings of `data` into the store `out`, and opens it; where
+    `out` is a URL, in a copy in `bucket.cache_folder`, which is sent at the end.
+
+    `data` is anything that `data.listing.list_recordings` takes; `feature` a preset or a spec
+    (called `name`, by default "custom"); `out` defaults to features/NAME. `cut` says how recordings
+    become clips, by default `Cut()`, or `Cut(clip_s=0)`, whole recordings, for kind samples;
+    `clip_s`, `hop_s`, `short` and `min_rms` replace its fields. `dtype` is float32 (default) or
+    float16, of samples int16 (default) or float32.
+
+    labelling: where the labels stand; `labels` are fields of it, such as label_by="species" or
+    label_separator=";". Of recordings with labelled stretches only the clips that have a label are
+    stored, or all if there is a `background`. The store has the task `several` if a clip may have
+    several labels.
+
+    A recording that cannot be used is named in failures.csv, and nothing else is lost; but where a
+    class loses all of its recordings, or more than half of all fail, the store stays unfinished
+    (the data may be on a disk that went away), unless `accept_failures`. If `inside_only`, a link
+    or a path in a table that leaves the data set is such a failure. A store that is there is
+    picked up: its files are read and compared with their checksums, sound shards are kept, and the
+    result is byte for byte that of an undisturbed run. `progress` is called about ten times a
+    second, `notice` with what the user should know about the data and the store.
+
+    Raises SettingError for an impossible setting or a store made with other settings, DataError if
+    too many recordings, or all, cannot be used or the data has changed, OSError if the store cannot
+    be written, KeyboardInterrupt when interrupted (finished shards are kept).
+    """
+    work = plan(
+        data,
+        feature,
+        name=name,
+        cut=cut,
+        clip_s=clip_s,
+        hop_s=hop_s,
+        short=short,
+        min_rms=min_rms,
+        dtype=dtype,
+        threads=threads,
+        inside_only=inside_only,
+        labelling=labelling,
+        **labels,
+    )
+    out = out if out is not None else Path("features") / work.about["feature"]
+    target = Target(out, "store.json", restart, accept_failures, progress, notice)
+    folder = target.make(work, work.about, work.listing.recordings, work.shards)
+    return open_store(folder)
+
+
+def extract_part(
+    data: Any,
+    feature: str | FeatureSpec = "mel",
+    out: str | Path | None = None,
+    *,
+    shard: tuple[int, int],
+    restart: bool = False,
+    accept_failures: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+    notice: Callable[[str], None] | None = None,
+    **settings: Any,
+) -> Part:
+    """Makes part I of N, `shard` = (I, N), of what `extract` makes, in OUT/parts/I-of-N.
+
+    A part is a range of the shards of the store, which the listing alone decides: parts can be made
+    anywhere, in any order, at the same time and again; `parts.merge` joins them. Where N is larger
+    than the number of shards, some parts are empty. The other parameters and errors are those of
+    `extract`; but whether a class has lost all of its recordings is seen by `merge` only.
+    """
+    work = plan(data, feature, **settings)
+    out = out if out is not None else Path("features") / work.about["feature"]
+    return make_part(
+        work,
+        out,
+        shard,
+        restart=restart,
+        accept_failures=accept_failures,
+        progress=progress,
+        notice=notice,
+    )
+
+
+def make_part(
+    work: Work,
+    out: str | Path,
+    shard: tuple[int, int],
+    *,
+    restart: bool = False,
+    accept_failures: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+    notice: Callable[[str], None] | None = None,
+) -> Part:
+    """What `extract_part` makes, of data that are listed already."""
+    part = part_folder(out, *shard)
+    target = Target(part, "part.json", restart, accept_failures, progress, notice)
+    return read_part(target.make(work, *work.part(shard)))
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a store, or a part of one, is made, and what becomes of what is there."""
+
+    out: str | Path
+    done: Literal["store.json", "part.json"]  # the file that says that it is finished
+    restart: bool
+    accept_failures: bool
+    progress: Callable[[Progress], None] | None
+    notice: Callable[[str], None] | None
+
+    def make(
+        self,
+        work: Work,
+        about: dict[str, Any],
+        recordings: list[Recording],
+        shards: list[tuple[int, int, int]],
+    ) -> Path:
+        """Makes what is missing of these shards; the folder that holds them then.
+
+        Whether a class has lost all of its recordings, only a whole store can tell.
+        """
+        notice, whole = self.notice or (lambda text: None), self.done == "store.json"
+        with (
+            placed(self.out, self.restart, self.done) as folder,
+            opened(folder, self.done, about, recordings, self.restart, notice),
+        ):
+            if (folder / self.done).exists():
+                return folder
+            _extract_missing(folder, work, shards, self.progress, notice)
+            at_listing = {r.id for r in recordings if r.status == "failed"}
+            described = gather(folder, recordings, shards)
+            write_failures(folder, recordings)
+            if whole:
+                check_some_clip(recordings, str(folder / "failures.csv"))
+            lost = loss(recordings, work.separator, classes=whole)
+            if lost and not self.accept_failures:
+                _leave_unfinished(folder, recordings, shards, at_listing, lost)
+            complete(folder, self.done, about, recordings, described, work.row_shape)
+            if whole:
+                for text in lost_classes(folder, recordings, work.separator) + silent(recordings):
+                    notice(text)
+        return folder
+
+
+def _leave_unfinished(
+    out: Path,
+    recordings: list[Recording],
+    shards: list[tuple[int, int, int]],
+    at_listing: set[int],
+    lost: str,
+) -> None:
+    """Too much failed: what did is to be tried again, for the data may come back."""
+    again = {r.id for r in recordings if r.status == "failed"} - at_listing
+    for number, start, end in shards:
+        if not again.isdisjoint(range(start, end)):
+            shard_file(out, number, "recordings.jsonl").unlink()
+    raise DataError(
+        f"{lost}; see {out / 'failures.csv'}. The store is left unfinished: {AGAIN}, or with "
+        "`accept_failures` to finish it without them"
+    )
+
+
+# --- what is to be made ---
+
+
+@dataclass(frozen=True)
+class Work:
+    """Settings that are valid, and the recordings of a data set that has some."""
+
+    about: dict[str, Any]  # how store.json begins
+    spec: FeatureSpec
+    cut: Cut
+    row_shape: list[int]
+    listing: Listing
+    threads: int
+
+    @property
+    def separator(self) -> str | None:
+        """What stands between the labels of a recording; None: it has one."""
+        return self.listing.label_separator
+
+    @functools.cached_property
+    def shards(self) -> list[tuple[int, int, int]]:
+        """Of each shard its number, its first recording and one past its last."""
+        return [(number, *shard) for number, shard in enumerate(_shards(self.listing))]
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Of all that is known of the recordings once they are listed."""
+        digest = hashlib.blake2b(digest_size=16)
+        for recording in self.listing.recordings:
+            digest.update(json.dumps([recording.path, *known(recording)]).encode() + b"\n")
+        return digest.hexdigest()
+
+    def part(
+        self, shard: tuple[int, int]
+    ) -> tuple[dict[str, Any], list[Recording], list[tuple[int, int, int]]]:
+        """Of part I of N: how its part.json begins, its recordings (copies) and its shards."""
+        number, of = shard
+        if not 1 <= number <= of:
+            raise SettingError("shard", f"{number}/{of}", "must be I/N with 1 <= I <= N")
+        first = len(self.shards) * (number - 1) // of
+        shards = self.shards[first : len(self.shards) * number // of]
+        own = self.listing.recordings[shards[0][1] : shards[-1][2]] if shards else []
+        part = {"number": number, "of": of, "first_shard": first, "listing": self.digest}
+        return {**self.about, "part": part}, [replace(r) for r in own], shards
+
+
+def plan(
+    data: Any,
+    feature: str | FeatureSpec,
+    *,
+    name: str | None = None,
+    cut: Cut | None = None,
+    clip_s: float | None = None,
+    hop_s: float | None = None,
+    short: str | None = None,
+    min_rms: float | None = None,
+    dtype: str | None = None,
+    threads: int | None = None,
+    inside_only: bool = False,
+    labelling: Labelling | None = None,
+    **labels: Any,
+) -> Work:
+    """Checks the settings, then lists the data. Parameters and errors are those of `extract`."""
+    spec = FeatureSpec.preset(feature) if isinstance(feature, str) else feature
+    samples = spec.kind == "samples"
+    cut = cut or (Cut(clip_s=0) if samples else Cut())
+    cut = cut.replace(clip_s=clip_s, hop_s=hop_s, short=short, min_rms=min_rms)
+    if dtype is None:
+        dtype = "int16" if samples else "float32"
+    if threads is not None and threads < 1:
+        raise SettingError("threads", threads, "must be >= 1")
+    if dtype not in DTYPES:
+        raise unknown("dtype", str(dtype), DTYPES)
+    row_shape = clip_shape(spec.to_json(), cut.to_json(), dtype)
+    labelling = replace(labelling or Labelling(), **labels)
+    listing = list_recordings(data, labelling=labelling, inside_only=inside_only)
+    check_labels(listing)
+    about = {
+        "format": FORMAT,
+        "version": PLAIN_VERSION,
+        "engine": __version__,
+        "feature": name or (feature if isinstance(feature, str) else "custom"),
+        "spec": spec.to_dict(),
+        **cut.to_dict(),
+        "dtype": dtype,
+        "data": escape(str(Path(listing.root).absolute()))
+        if isinstance(data, (str, os.PathLike)) and not is_url(data)
+        else listing.root,
+    }
+    about |= about_labels(about, labelling, listing.recordings)
+    return Work(about, spec, cut, row_shape, listing, threads or usable_cores())
+
+
+def _shards(listing: Listing) -> list[tuple[int, int]]:
+    """First and one past the last recording of each shard."""
+    sizes = [
+        recording.n_bytes if file else 0
+        for recording, file in zip(listing.recordings, listing.files, strict=True)
+    ]
+    most_recordings = max(SHARD_RECORDINGS, -(-len(sizes) // MOST_SHARDS))
+    most_bytes = max(SHARD_BYTES, -(-sum(sizes) // MOST_SHARDS))
+    shards, start, size = [], 0, 0
+    for i, n_bytes in enumerate(sizes, start=1):
+        size += n_bytes
+        if i - start == most_recordings or size >= most_bytes or i == len(sizes):
+            shards.append((start, i))
+            start, size = i, 0
+    return shards
+
+
+# --- what is missing ---
+
+# Of a recording its file, size and time of change, why it is unusable, and where clips may start.
+Source = tuple[str | None, int, int, str | None, list[tuple[int, int]] | None]
+
+
+def _extract_missing(
+    out: Path,
+    work: Work,
+    shards: list[tuple[int, int, int]],
+    progress: Callable[[Progress], None] | None,
+    notice: Callable[[str], None],
+) -> None:
+    listing = work.listing
+    for text in listing.notices:
+        notice(text)
+    missing = missing_shards(out, shards)
+    total = sum(end - start for _, start, end in shards)
+    before = total - sum(end - start for _, start, end in missing)
+
+    stop = threading.Event()
+
+    def bytes_of(i: int) -> tuple[bytes, str]:
+        assert listing.read is not None
+        return listing.read(i)
+
+    def decode(i: int) -> tuple[int, int, Decoding] | None:
+        file = listing.files[i]
+        try:
+            decoding = Decoding(file if file is not None else bytes_of(i)[0], stop)
+        except LimitError:
+            raise
+        except OSError:
+            return None  # It says no more than the engine has said already.
+        return decoding.sample_rate, decoding.channels, decoding
+
+    coverage = coverage_of(work.about)
+
+    def source(r: Recording, file: str | None) -> Source:
+        if r.status == "failed":
+            return None, 0, 0, r.error, None
+        wanted = None if coverage is None else coverage.wanted(r.events or ())
+        return file, r.n_bytes, r.mtime_ns, None, wanted
+
+    run = Extraction(
+        work.spec.to_json(),
+        work.cut.to_json(),
+        work.about["dtype"],
+        sources=list(map(source, listing.recordings, listing.files)),
+        folder=out / "shards",
+        shards=missing,
+        threads=work.threads,
+        read=bytes_of,
+        decode=decode,
+    )
+    try:
+        ended = False
+        while not ended:
+            # Between two waits Python runs its signal handlers: here Ctrl-C takes effect.
+            ended = run.wait(0.1)
+            if progress is not None:
+                recordings, failed, clips, audio_s = run.progress()
+                progress(Progress(before + recordings, total, failed, clips, audio_s))
+        run.join()
+    except BaseException:
+        run.cancel()
+        stop.set()
+        with contextlib.suppress(KeyboardInterrupt, OSError):
+            run.join()
+        raise

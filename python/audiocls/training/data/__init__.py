@@ -1,0 +1,1 @@
+"""What a model is trained on: splits, sampling, batches, augmentation of features."""

@@ -1,0 +1,268 @@
+"""The clips of one part of a split: on the device, or read from the store as they are asked for."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from audiocls.classifier.task import TASKS
+from audiocls.data.grouping import groups_of
+from audiocls.errors import DataError, SettingError
+from audiocls.store.augmenter import Augmenter
+from audiocls.store.computed import ComputedStore
+from audiocls.training.data.splits import TEST, TRAIN, VAL, Split
+from audiocls.training.runtime.device import Device
+from audiocls.training.trial import Trial
+
+if TYPE_CHECKING:
+    from audiocls.store.store import Store
+
+# Batches that are read ahead while the device computes.
+AHEAD = 3
+
+
+class Batch(NamedTuple):
+    """Some clips, on the device."""
+
+    x: Tensor  # features [batch, frames, features], in the store's precision
+    y: Tensor  # int64 [batch], or of several labels bool [batch, n_classes]
+    lengths: Tensor | None  # int64 [batch] on the CPU, where clips differ: frames before padding
+
+
+class Examples:
+    """The clips `clips` of a store.
+
+    resident: whether their features lie on the device as one tensor; otherwise a thread reads them
+    from the memory-mapped store, a few batches ahead. Batches are the same.
+
+    sources: int64 [n_clips], where each clip comes from. augmenter: what makes the clips that
+    train, of the samples of a `ComputedStore`.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clips: NDArray[np.int64],
+        device: Device,
+        resident: bool = True,
+        sources: NDArray[np.int64] | None = None,
+        augmenter: Augmenter | None = None,
+    ) -> None:
+        self.store, self.clips, self.device = store, clips, device
+        self.labels = TASKS[store.task].labels(store)[clips]
+        self.recording = np.asarray(store.clip_recording)[clips]
+        self.whole = np.asarray(store.clip_whole)[clips]
+        self.lengths: NDArray[np.int64] | None = None
+        if store.cut.clip_s <= 0:
+            self.lengths = np.diff(store.features.offsets)[clips]
+        self.sources = np.zeros(len(clips), np.int64) if sources is None else sources
+        self.augmenter = augmenter
+        self._y = torch.from_numpy(self.labels).to(device.torch)
+        self._x = self._resident() if resident else None
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def batch(self, ids: Tensor) -> Batch:
+        """The clips `ids`, int64 [batch] on the CPU, counted within this part."""
+        return self._on_device(ids, None if self._x is not None else self._read(ids))
+
+    def batches(self, many: Iterable[Tensor]) -> Iterator[Batch]:
+        """`batch` of each, read ahead where the clips are not on the device."""
+        if self._x is not None:
+            yield from map(self.batch, many)
+        else:
+            yield from self._ahead((ids, partial(self._read, ids)) for ids in many)
+
+    def drawn(
+        self, order: Sequence[Tensor], epoch: int, following: Tensor | None = None
+    ) -> Iterator[Batch]:
+        """The batches of an epoch as they train: of each this process's part; made anew from the
+        samples where there is an augmenter. following: int64 [clips of the epoch, k], what may
+        follow each in a phrase."""
+        if self.augmenter is None:
+            yield from self.batches(map(self.device.own, order))
+            return
+        # A draw is known by its number in the epoch, whichever process makes it.
+        ends = torch.cumsum(torch.tensor([len(ids) for ids in order]), 0)
+        numbers = torch.arange(int(ends[-1])).tensor_split(ends[:-1])
+        own = [map(self.device.own, pair) for pair in zip(order, numbers, strict=True)]
+        yield from self._ahead(
+            (ids, partial(self._augmented, ids, n, epoch, following)) for ids, n in own
+        )
+
+    def _ahead(
+        self, many: Iterable[tuple[Tensor, Callable[[], NDArray[np.generic]]]]
+    ) -> Iterator[Batch]:
+        """Batches whose features a thread makes while the device computes."""
+        with ThreadPoolExecutor(1) as thread:
+            waiting: deque[tuple[Tensor, Future[NDArray[np.generic]]]] = deque()
+            for ids, rows in many:
+                waiting.append((ids, thread.submit(rows)))
+                if len(waiting) > AHEAD:
+                    ids, made = waiting.popleft()
+                    yield self._on_device(ids, made.result())
+            while waiting:
+                ids, made = waiting.popleft()
+                yield self._on_device(ids, made.result())
+
+    def _augmented(
+        self, ids: Tensor, numbers: Tensor, epoch: int, following: Tensor | None
+    ) -> NDArray[np.generic]:
+        assert self.augmenter is not None
+        return self.augmenter.batch(
+            self.store,
+            self.clips[ids.numpy()],
+            epoch,
+            draws=numbers.numpy(),
+            following=None if following is None else self.clips[following[numbers].numpy()],
+        )
+
+    def by_length(self, order: Tensor, batch_size: int, pool: int = 16) -> list[Tensor]:
+        """An order cut into batches; where clips differ in length, those of a batch are alike:
+        sorted within every `pool` batches, so that little is padded and the order stays random."""
+        if self.lengths is None:
+            return list(torch.split(order, batch_size))
+        lengths = torch.from_numpy(self.lengths)
+        sorted_ = [
+            part[torch.argsort(lengths[part], stable=True)]
+            for part in torch.split(order, pool * batch_size)
+        ]
+        return list(torch.split(torch.cat(sorted_), batch_size)) if sorted_ else []
+
+    def _resident(self) -> Tensor:
+        """All clips as one tensor: [n, frames, features], or of clips that differ in length their
+        frames one after another, [total frames, features]."""
+        store, clips = self.store, self.clips
+        if self.lengths is None:
+            x = np.ascontiguousarray(store.features[clips])
+        else:
+            self._starts = torch.from_numpy(np.cumsum(self.lengths) - self.lengths)
+            x = np.concatenate([store.features[int(clip)] for clip in clips])
+        return self._narrowed(torch.from_numpy(x)).to(self.device.torch)
+
+    def _narrowed(self, rows: Tensor) -> Tensor:
+        """For bfloat16 as float16: half the memory, and finer than what the network computes in."""
+        if not self.device.bfloat16 or rows.dtype != torch.float32:
+            return rows
+        half = rows.half()
+        return half if half.isfinite().all() else rows
+
+    def _read(self, ids: Tensor) -> NDArray[np.generic]:
+        """The features of a batch from the store."""
+        clips = self.clips[ids.numpy()]
+        if self.lengths is None:
+            return np.ascontiguousarray(self.store.features[clips])
+        lengths = self.lengths[ids.numpy()]
+        n_features = self.store.features.frames.shape[1]
+        x = np.zeros((len(ids), int(lengths.max()), n_features), self.store.features.dtype)
+        for row, clip, length in zip(x, clips, lengths, strict=True):
+            row[:length] = self.store.features[int(clip)]
+        return x
+
+    def _on_device(self, ids: Tensor, rows: NDArray[np.generic] | None) -> Batch:
+        device = self.device.torch
+        here = ids.to(device)
+        lengths = None if self.lengths is None else torch.from_numpy(self.lengths)[ids]
+        if rows is not None:
+            x = self._narrowed(torch.from_numpy(rows)).to(device)
+        else:
+            assert self._x is not None
+            x = self._x[here] if lengths is None else self._gather(self._x, ids, lengths)
+        return Batch(x, self._y[here], lengths)
+
+    def _gather(self, frames: Tensor, ids: Tensor, lengths: Tensor) -> Tensor:
+        """[batch, longest, features] out of all frames; zeros after the end of a clip."""
+        at = torch.arange(int(lengths.max()))
+        inside = at < lengths[:, None]
+        rows = torch.where(inside, self._starts[ids][:, None] + at, 0)
+        return frames[rows.to(frames.device)] * inside[..., None].to(frames.device)
+
+
+def feature_bytes(store: Store, clips: NDArray[np.int64]) -> int:
+    """Memory that the features of these clips take on a device."""
+    if store.cut.clip_s <= 0:
+        frames = int(np.diff(store.features.offsets)[clips].sum())
+        cells = frames * store.features.frames.shape[1]
+    else:
+        cells = len(clips) * int(np.prod(store.features.shape[1:]))
+    return int(cells * store.features.dtype.itemsize)
+
+
+def split_examples(
+    store: Store, split: Split, trial: Trial, device: Device, memory_gb: float | None = None
+) -> dict[int, Examples]:
+    """The examples of the parts TRAIN, VAL and TEST.
+
+    memory_gb: features that need more are read from the store as they are needed; by default half
+    of the free memory of the device.
+
+    Raises DataError where a class has nothing to train on, SettingError for a bad `memory_gb`.
+    """
+    recipe = trial.recipe
+    if memory_gb is not None and not memory_gb >= 0:
+        raise SettingError("memory_gb", memory_gb, "must be >= 0")
+    part = np.array([split.part.get(r.path, -1) for r in store.recordings], np.int64)
+    part = part[np.asarray(store.clip_recording)]
+    clips = {p: np.flatnonzero(part == p) for p in (TRAIN, VAL, TEST)}
+    if recipe.clips_per_recording:
+        recording = np.asarray(store.clip_recording)[clips[TRAIN]]
+        clips[TRAIN] = clips[TRAIN][spread(recording, recipe.clips_per_recording)]
+    trained = store.classes_among(clips[TRAIN])
+    if untrained := [c for c in store.classes if c not in trained]:
+        raise DataError(f"no clip of class {', '.join(untrained)} in the training part")
+    sources = source_of_clips(store, recipe.source)
+    augmenter = None
+    stored = clips
+    if isinstance(store, ComputedStore):
+        augmenter = store.augmenter(recipe.waveform, trial.seed)
+        stored = {p: clips[p] for p in (VAL, TEST)}
+    budget = device.free_bytes() / 2 if memory_gb is None else memory_gb * 1e9
+    resident = feature_bytes(store, np.concatenate(list(stored.values()))) <= budget
+    return {
+        p: Examples(
+            store,
+            own,
+            device,
+            resident and p in stored,
+            sources[own],
+            augmenter if p == TRAIN else None,
+        )
+        for p, own in clips.items()
+    }
+
+
+def source_of_clips(store: Store, source: str | None) -> NDArray[np.int64]:
+    """The number of each clip's source, int64 [n_clips]; 0 where no source is asked for.
+
+    Raises SettingError or DataError as `groups_of`, and SettingError where no class has two.
+    """
+    if source is None:
+        return np.zeros(len(store), np.int64)
+    names = groups_of(store.recordings, source, "source")
+    of_class = {(c, name) for own, name in zip(store.recording_labels, names, strict=True)
+                for c in own}  # fmt: skip
+    if len(of_class) == len({c for c, _ in of_class}):
+        rule = "every class has one source only: there is nothing to draw equally"
+        raise SettingError("source", source, rule)
+    _, number = np.unique(names, return_inverse=True)
+    return number.astype(np.int64)[np.asarray(store.clip_recording)]
+
+
+def spread(recording: NDArray[np.int64], most: int) -> NDArray[np.bool_]:
+    """Which clips to keep so that a recording has at most `most`: the first among them, the others
+    evenly over its length. recording: int [n_clips], the clips of a recording one after another."""
+    _, first, counts = np.unique(recording, return_index=True, return_counts=True)
+    keep = np.zeros(len(recording), bool)
+    for start, n in zip(first, counts, strict=True):
+        kept = min(n, most)
+        keep[start + np.round(np.arange(kept) * (n - 1) / max(kept - 1, 1)).astype(int)] = True
+    return keep

@@ -1,0 +1,1 @@
+"""How a model is fitted: epochs, state, schedule, evaluation, calibration."""
