@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
 from audiocls.classifier.description import (
     WEIGHTS,
     Description,
@@ -69,7 +67,7 @@ class Start:
         a linear head is fitted at once."""
         recipe = replace(recipe, remove_level=self.description.remove_level)
         if model == LINEAR:
-            recipe = replace(recipe, epochs=1, patience=0, ema=0.0, freeze_epochs=0)
+            recipe = replace(recipe, epochs=1, patience=0, ema=0.0, fit_head=False, freeze_epochs=0)
         return recipe
 
     def check(self, store: Store) -> None:
@@ -104,7 +102,9 @@ class Start:
             weight[i], bias[i] = ours.weight[j].detach(), ours.bias[j].detach()
         names = {id(p): n for n, p in classifier.named_parameters()}
         rows = {names[id(head.weight)]: weight, names[id(head.bias)]: bias}
-        classifier.load_state_dict(
-            self.classifier.state_dict() | rows | {"temperature": torch.ones(())}
-        )
+        fresh = classifier.state_dict()
+        calibration = {name: fresh[name] for name in ("temperature", "offset") if name in fresh}
+        state = self.classifier.state_dict() | rows | calibration
+        # The offset of several labels is none of one.
+        classifier.load_state_dict({name: state[name] for name in fresh})
         return classifier

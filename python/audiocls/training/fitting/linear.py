@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import time
 import warnings
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from audiocls.scores.metrics import evaluate, negative_log_likelihood, softmax
 from audiocls.training.data.examples import Examples
 from audiocls.training.data.sampling import Sampler
 from audiocls.training.fitting.evaluation import embeddings_of
-from audiocls.training.fitting.objective import Row
+from audiocls.training.fitting.objective import OBJECTIVES, Row
 from audiocls.training.fitting.state import TrainState
 from audiocls.training.runtime.device import Device
 from audiocls.training.trial import Trial
-
-if TYPE_CHECKING:
-    from sklearn.linear_model import LogisticRegression
 
 # Inverse strengths of the penalty; embeddings have deviation 1.
 STRENGTHS = tuple(10.0**e for e in range(-4, 3))
@@ -44,21 +41,30 @@ def fit_head(
         torch.from_numpy(labels), recipe.sampler, trial.seed, sources, recipe.source_temperature
     )
     weights = sampler.shares().numpy() * len(labels)
-    found = regress(x, labels, weights, x_val, validation.labels, classifier.classes_)
+    found = regress(x, labels, weights, x_val, validation.labels)
     head = classifier.network.head
     with torch.no_grad():
         for parameter, values in ((head.weight, found.weight), (head.bias, found.bias)):
             parameter.copy_(torch.from_numpy(values))
     state.training_s += time.perf_counter() - started
     state.clips += len(labels)
-    p = softmax(x @ found.weight.T + found.bias)
+    objective = state.objective
+    own = objective.validation(x @ found.weight.T + found.bias, labels, classifier.classes_)
     return {
         "epoch": state.epoch + 1,
         "lr": 0.0,
         "C": found.strength,
-        "train_loss": negative_log_likelihood(p, labels),
-        "train_balanced_accuracy": evaluate(p, labels, classifier.classes_)["balanced_accuracy"],
+        **{f"train_{name}": own[f"val_{name}"] for name in ("loss", objective.score)},
     }
+
+
+def begin_with_head(
+    trial: Trial, state: TrainState, examples: Examples, validation: Examples, device: Device
+) -> None:
+    """Gives a state before its first epoch such a head."""
+    fit_head(trial, state, examples, validation, device)
+    if state.average is not None:
+        state.average.load_state_dict(state.classifier.state_dict())
 
 
 class Regression(NamedTuple):
@@ -71,56 +77,65 @@ class Regression(NamedTuple):
 
 def regress(
     x: NDArray[np.float64],
-    labels: NDArray[np.int64],
+    labels: NDArray[Any],
     weights: NDArray[np.float64],
     x_val: NDArray[np.float64],
-    labels_val: NDArray[np.int64],
-    classes: list[str],
+    labels_val: NDArray[Any],
 ) -> Regression:
-    """The logistic regression with an L2 penalty of the strength that is best on validation, by
-    balanced accuracy, then by loss.
+    """The logistic regression with an L2 penalty of the strength with which validation is most
+    likely: of few recordings the loss tells more than how many are right. Of several labels one for
+    each class.
 
-    x: [n, size], labels: [n], each class among them; weights: [n], how much each counts.
+    x: [n, size], labels: [n], each class among them, or bool [n, n_classes]; weights: [n], how much
+    each counts.
     """
+    objective = OBJECTIVES["one" if labels.ndim == 1 else "several"]
     # Scaled, so that the penalty is the same for all numbers; the result then undoes it.
     mean = np.average(x, axis=0, weights=weights)
     deviation = np.sqrt(np.average((x - mean) ** 2, axis=0, weights=weights))
     deviation = np.where(deviation > 1e-6 * np.maximum(1.0, np.abs(mean)), deviation, np.inf)
-    best, score = None, (-1.0, -np.inf)
-    for c, model in _models((x - mean) / deviation, labels, weights):
-        weight, bias = _rows(model, mean, deviation)
-        p = softmax(x_val @ weight.T + bias)
-        accuracy = evaluate(p, labels_val, classes)["balanced_accuracy"]
-        found = (accuracy, -negative_log_likelihood(p, labels_val))
-        if found > score:
-            best, score = Regression(weight, bias, c), found
+    best, lowest = None, np.inf
+    columns = [labels] if labels.ndim == 1 else list(labels.T.astype(np.int64))
+    models = [_models((x - mean) / deviation, own, weights) for own in columns]
+    for c, *own in zip(STRENGTHS, *models, strict=True):
+        weight, bias = _rows(own, mean, deviation)
+        names = [str(number) for number in range(len(bias))]
+        loss = objective.validation(x_val @ weight.T + bias, labels_val, names)["val_loss"]
+        if loss < lowest:
+            best, lowest = Regression(weight, bias, c), loss
     assert best is not None
     return best
 
 
 def _models(
     x: NDArray[np.float64], labels: NDArray[np.int64], weights: NDArray[np.float64]
-) -> list[tuple[float, LogisticRegression]]:
-    """A logistic regression of every strength, each from where the one before ended."""
+) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Of every strength the rows and biases of a logistic regression: one a class, or of two
+    classes, there or not, the row of the second."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
+    if len(np.unique(labels)) == 1:  # a label that each clip has: nothing tells when it is there
+        return [(np.zeros((1, x.shape[1])), np.full(1, np.log(len(x) + 1.0)))] * len(STRENGTHS)
     fitted = []
     for c in STRENGTHS:
         model = LogisticRegression(C=c, max_iter=ITERATIONS)
         with warnings.catch_warnings():
             # Of separable classes and a weak penalty: validation tells whether it is good enough.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            fitted.append((c, model.fit(x, labels, sample_weight=weights)))
+            model.fit(x, labels, sample_weight=weights)
+        fitted.append((model.coef_, model.intercept_))
     return fitted
 
 
 def _rows(
-    model: LogisticRegression, mean: NDArray[np.float64], deviation: NDArray[np.float64]
+    models: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]],
+    mean: NDArray[np.float64],
+    deviation: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Weights [n_classes, size] and bias [n_classes] for embeddings as they are."""
-    weight, bias = model.coef_, model.intercept_
-    if len(bias) == 1:  # of two classes scikit-learn keeps the difference
+    weight, bias = (np.concatenate(parts) for parts in zip(*models, strict=True))
+    if len(models) == len(bias) == 1:  # of two classes scikit-learn keeps the difference
         weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
     weight = weight / deviation
     return weight, bias - weight @ mean
