@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from adapt import save
-from audiocls.classifier.answers import certainty
-from audiocls.classifier.description import UNKNOWN
+from audiocls.classifier.answers import UNKNOWN, certainty
 from audiocls.classifier.model import Classifier
 from audiocls.scores.metrics import mean_by_recording, softmax
 from leave_out import HOME, STRANGE, Answers, read_arrays
