@@ -12,7 +12,7 @@ INSTALL = $(BIN)/uv pip install --quiet --require-hashes --python
 PROFILE := release
 test lint: PROFILE := quick
 
-.PHONY: help build demo browser test lint fuzz audit bench bench-rust study ablation parity sources orchestra docs lock clean
+.PHONY: help build demo browser test lint fuzz audit bench bench-rust study ablation parity sources orchestra reference docs lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile | expand -t 18
@@ -64,7 +64,7 @@ audit: $(BIN)/uv ## licences and known faults of the dependencies
 	cargo deny check
 	$(BIN)/uv tool run pip-audit==2.10.1 --strict --disable-pip --require-hashes $(patsubst %,-r %,$(wildcard requirements*.lock))
 
-bench: build ## speed against the peers -> docs/performance.md
+bench: build ## speed against the peers -> docs/evidence/speed.md
 	$(INSTALL) $(BIN)/python -r requirements-bench.lock -c requirements.lock
 	$(BIN)/python benches/report.py
 
@@ -81,16 +81,16 @@ ablation: build ## what each part of the training recipe does, on features/ -> r
 	$(BIN)/python research/study/ablation.py
 	$(BIN)/python research/study/ablation.py --model resnet --clips-per-recording 1
 
-parity: build ## equality with the reference libraries -> docs/parity.md
+parity: build ## equality with the reference libraries -> docs/evidence/parity.md
 	$(BIN)/python tests/parity_table.py
 
-sources: .venv/installed ## notes from soundfonts and unknown sounds -> build/sources (docs/sources.md)
+sources: .venv/installed ## notes from soundfonts and unknown sounds -> build/sources (research/notes/sources.md)
 	$(BIN)/python research/orchestra/render_sources.py build/sources
 
 # From the Philharmonia's recordings, a folder per class, and the sources; goes on where it was stopped.
 PHILHARMONIA ?= philharmonia
 
-orchestra: build sources ## the model in the box -> python/audiocls/classifier/orchestra (docs/orchestra.md)
+orchestra: build sources ## the model in the box -> python/audiocls/classifier/orchestra (docs/evidence/orchestra.md)
 	$(BIN)/python research/orchestra/orchestra.py $(PHILHARMONIA) build/sources build/orchestra.csv
 	$(BIN)/audiocls extract build/orchestra.csv --feature samples --set sample_rate=16000 --out features/orchestra
 	$(BIN)/audiocls train --model compact --features features/orchestra --feature mel-16k --recipe orchestra \
@@ -100,6 +100,9 @@ orchestra: build sources ## the model in the box -> python/audiocls/classifier/o
 
 # In an environment of its own: it needs nothing of the program.
 MANUAL := build/manual
+
+reference: build ## the generated pages and pictures of docs/, from the program and benches/results.json
+	$(BIN)/python docs/generate.py
 
 docs: $(BIN)/uv ## the documents as pages with a search -> build/manual/site
 	$(BIN)/uv venv --quiet --allow-existing $(MANUAL)/venv

@@ -4,7 +4,7 @@
     OMP_NUM_THREADS=1 /tmp/peers/bin/python benches/augment.py
 
 In an environment of its own, so that the pins of audiomentations bind nobody else. Every contender
-does the chain of docs/augmentation.md with its default probabilities and ranges, in its fastest
+does the chain of docs/guides/training.md with its default probabilities and ranges, in its fastest
 way: impulse responses are made before, pitch is changed by soxr, effects of pedalboard are kept and
 set anew for each clip. Draws differ, so augmented clips cannot be equal: what is asserted to be
 equal are the features of plain clips. torch-audiomentations is left out, as it needs torch.

@@ -399,8 +399,8 @@ SETUPS = (
 def check_equal(setup: Setup, contender: Contender, clips: Clips) -> None:
     """Fails if the contender and this engine do not compute the same.
 
-    Looser than docs/parity.md: the peers compute in float32, and specux adds its floor where others
-    clamp. Only bins within 50 dB of the clip's maximum count.
+    Looser than docs/evidence/parity.md: the peers compute in float32, and specux adds its floor
+    where others clamp. Only bins within 50 dB of the clip's maximum count.
     """
     ours = setup.ours(contender, 1)(np.float32(contender.gain) * clips)
     theirs = contender.to_array(contender.run(clips))

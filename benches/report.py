@@ -1,11 +1,12 @@
-"""Measures everything that docs/performance.md shows, and writes it there. `make bench`.
+"""Measures everything that docs/evidence/speed.md shows, into benches/results.json. `make bench`.
 
-Each table stands between two markers in that page; the text around them is written by hand.
+`docs/generate.py` draws the page and the picture of README.md from that file.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
 import tempfile
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import end_to_end
 import librosa
@@ -27,7 +29,7 @@ import audiocls
 from audiocls import Extractor, FeatureSpec
 from audiocls.engine.features import instruction_sets
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
+RESULTS = Path(__file__).resolve().with_name("results.json")
 CORES = len(os.sched_getaffinity(0))
 DISTRIBUTIONS = {
     "librosa, clip by clip": "librosa",
@@ -36,9 +38,11 @@ DISTRIBUTIONS = {
 }
 
 
-def table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+Table = dict[str, Any]
+
+
+def table(head: list[str], rows: list[list[str]]) -> Table:
+    return {"head": head, "rows": rows}
 
 
 def rate(clips: int, taken: list[float]) -> str:
@@ -74,19 +78,19 @@ def features(setup: Setup, threads: int) -> list[list[str]]:
             f"{library} {version(DISTRIBUTIONS.get(library, library))}",
             rate(unit, taken[library]),
             rate(unit, taken[own]),
-            f"**{ratio(taken[library], taken[own]):.2f}**",
+            f"{ratio(taken[library], taken[own]):.2f}",
             note,
         ]
         for library, (own, note) in pairs.items()
     ]
 
 
-def all_features(threads: int) -> str:
+def all_features(threads: int) -> Table:
     head = ["set-up", "library", "its clips/s", "audiocls", "ratio", "compared as"]
     return table(head, [row for setup in SETUPS for row in features(setup, threads)])
 
 
-def scaling() -> str:
+def scaling() -> Table:
     """Every set-up on 1 core and on all."""
     rows = []
     for setup in SETUPS:
@@ -104,7 +108,7 @@ def scaling() -> str:
     return table(["set-up", *(f"{c} thread{'s' * (c > 1)}" for c in counts), "ratio"], rows)
 
 
-def growth() -> str:
+def growth() -> Table:
     """`mel` on clips of growing length, and on growing numbers of clips."""
     extractor = Extractor("mel", threads=1)
     rows = []
@@ -121,7 +125,7 @@ def growth() -> str:
     return table(["clips", "of", "seconds of sound a second"], rows)
 
 
-def precision() -> str:
+def precision() -> Table:
     """Every set-up in single and in double precision, on one core."""
     rows = []
     for setup in SETUPS:
@@ -141,7 +145,7 @@ def precision() -> str:
     return table(["set-up", "single, clips/s", "double, clips/s", "ratio"], rows)
 
 
-def stages() -> str:
+def stages() -> Table:
     """What each step of `mel` and `fbank` costs: the same spec with and without it."""
     rows = []
     for name in ("mel", "mfcc-librosa", "fbank", "whisper"):
@@ -177,11 +181,11 @@ def stages() -> str:
     return table(["preset", "step", "µs a frame", "share"], rows)
 
 
-def files(every: int) -> str:
+def files(every: int) -> Table:
     """From MP3s to features on disk, and decoding alone."""
     folder = end_to_end.recordings()
     if folder is None:
-        return "No real recordings on this machine."
+        return table([], [])
     rows = []
     with tempfile.TemporaryDirectory() as data:
         paths = end_to_end.subset(folder, every, Path(data))
@@ -200,23 +204,24 @@ def files(every: int) -> str:
                     f"{ratio(spent, taken[own]):.2f}",
                 ])  # fmt: skip
     head = ["what", "how", "files/s", "clips/s", "time, of audiocls's"]
-    return f"{len(paths):,} recordings, {n:,} clips of 0.5 s, `mel`.\n\n" + table(head, rows)
+    note = f"{len(paths):,} recordings, {n:,} clips of 0.5 s, `mel`"
+    return table(head, rows) | {"note": note}
 
 
-def machine() -> str:
+def machine() -> Table:
+    """On what is measured: each table keeps it, for tables may be of different days."""
     cpu = next(
         line.split(":")[1].strip()
         for line in Path("/proc/cpuinfo").read_text().splitlines()
         if line.startswith("model name")
     )
     names = ("librosa", "torch", "torchaudio", "numpy", "specux", "auvux-dsp", "asrfront", "sonara")
-    versions = ", ".join(f"{name} {version(name)}" for name in names)
-    load = os.getloadavg()[0]
-    return (
-        f"{cpu}, {CORES} cores, instruction set {instruction_sets()[0]}; "
-        f"{time.strftime('%Y-%m-%d')}, load at the start {load:.1f}. "
-        f"audiocls {audiocls.__version__}, {versions}."
-    )
+    return {
+        "machine": f"{cpu}, {CORES} cores, instruction set {instruction_sets()[0]}",
+        "date": time.strftime("%Y-%m-%d"),
+        "load": round(os.getloadavg()[0], 1),
+        "versions": {"audiocls": audiocls.__version__} | {name: version(name) for name in names},
+    }
 
 
 def main() -> None:
@@ -227,8 +232,7 @@ def main() -> None:
     warnings.simplefilter("ignore")  # What the peers warn of is no concern of ours.
     set_threads(1)
     librosa.feature.melspectrogram(y=np.zeros(4096, np.float32), sr=44_100)  # Loads lazily.
-    tables: dict[str, Callable[[], str]] = {
-        "machine": machine,
+    tables: dict[str, Callable[[], Table]] = {
         "one-core": lambda: all_features(1),
         "all-cores": lambda: all_features(CORES),
         "scaling": scaling,
@@ -238,19 +242,14 @@ def main() -> None:
         "files": lambda: files(options.every),
         "training": lambda: table(training.HEAD, training.every_model()),
     }
-    text = PAGE.read_text()
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for name, make in tables.items():
         if options.only and name not in options.only.split(","):
             continue
         start = time.perf_counter()
-        made = make()
-        print(f"\n{name} ({time.perf_counter() - start:.0f} s)\n{made}", flush=True)
-        before, _, rest = text.partition(f"<!-- {name} -->")
-        _, mark, after = rest.partition(f"<!-- /{name} -->")
-        if not mark:
-            raise SystemExit(f"{PAGE}: has no markers <!-- {name} --> and <!-- /{name} -->")
-        text = f"{before}<!-- {name} -->\n{made}\n{mark}{after}"
-        PAGE.write_text(text)
+        results[name] = machine() | make()
+        print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
+        RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

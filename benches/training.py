@@ -1,6 +1,6 @@
 """Training and evaluation against the loop that users write: same clips, model, batch, optimiser.
 
-`make bench` writes the table to docs/performance.md; by itself, this file prints it.
+`make bench` writes the table to docs/evidence/speed.md; by itself, this file prints it.
 """
 
 from __future__ import annotations
@@ -207,7 +207,7 @@ def rows(feature: str, name: str, rounds: int) -> Iterator[list[str]]:
                 f"`{name}`",
                 {"train": "training", "evaluate": "evaluation"}[what],
                 *(f"{float(f'{rate:.3g}'):,g}" for rate in rates),
-                *(f"**{ratio(taken[hand], taken[precision]):.2f}**" for precision in own),
+                *(f"{ratio(taken[hand], taken[precision]):.2f}" for precision in own),
             ]
 
 

@@ -52,6 +52,8 @@ def n_frames(spec: Any, n_samples: int) -> int:
     if centred(spec):
         # Every frame reads n_fft samples of the padded signal.
         count = 1 + (n_samples + 2 * (spec.n_fft // 2) - spec.n_fft) // spec.hop_length
+    elif spec.padding == "symmetric":
+        count = (n_samples + spec.hop_length // 2) // spec.hop_length
     elif n_samples < spec.frame_length:
         count = 1 if spec.padding == "tail" else 0
     elif spec.padding == "tail":
@@ -73,6 +75,9 @@ def frames(spec: Any, y: Array) -> Array:
         half = spec.n_fft // 2
         y = np.pad(y, half, mode="constant" if spec.padding == "zero" else "reflect")
         y = y[margin(spec) :]
+    if spec.padding == "symmetric":
+        before = spec.frame_length // 2 - spec.hop_length // 2
+        y = np.pad(y, (before, spec.frame_length), mode="symmetric")
     for t in range(len(cut)):
         piece = y[t * spec.hop_length :][: spec.frame_length]
         cut[t, : len(piece)] = piece
@@ -194,13 +199,15 @@ def scaled_log(spec: Any, values: Array) -> Array:
 
 
 def cepstra(spec: Any, log_mel: Array, power: Array, raw: Array) -> Array:
-    """[n_frames, n_mfcc]: orthonormal DCT-II, lifter 1 + L/2 sin(πk/L), energy for c0."""
+    """[n_frames, n_mfcc]: orthonormal DCT-II, lifter 1 + L/2 sin(π(k + first)/L), energy
+    for c0."""
     n, k = np.arange(spec.n_mels), np.arange(spec.n_mfcc)[:, None]
     basis = np.sqrt(2 / spec.n_mels) * np.cos(np.pi * k * (2 * n + 1) / (2 * spec.n_mels))
     basis[0] = np.sqrt(1 / spec.n_mels)
     out = log_mel @ basis.T
     if spec.lifter:
-        out = out * (1 + spec.lifter / 2 * np.sin(np.pi * np.arange(spec.n_mfcc) / spec.lifter))
+        number = spec.lifter_first + np.arange(spec.n_mfcc)
+        out = out * (1 + spec.lifter / 2 * np.sin(np.pi * number / spec.lifter))
     if spec.energy != "none":
         energy = power.sum(axis=1) if spec.energy == "spectrum" else (raw**2).sum(axis=1)
         nats = np.log(floored(spec, energy))
@@ -213,9 +220,22 @@ def with_deltas(spec: Any, values: Array) -> Array:
     """`values`, their slopes and the slopes of those side by side.
 
     The slope is that of the least-squares line through delta_width frames (The HTK Book, 5.16);
-    the first and the last frame stand for those beyond the ends.
+    the first and the last frame stand for those beyond the ends. With delta_fit polynomial it is
+    the derivative of a polynomial, and near the ends that of the nearest whole window.
     """
     columns = [values]
+    if spec.deltas and spec.delta_fit == "polynomial":
+        width, reach = spec.delta_width, spec.delta_width // 2
+        for order in range(1, spec.deltas + 1):
+            fits = [
+                np.polynomial.polynomial.polyfit(
+                    np.arange(-reach, reach + 1), values[t : t + width], order
+                )[order]
+                for t in range(len(values) - width + 1)
+            ]
+            at = np.clip(np.arange(len(values)) - reach, 0, len(fits) - 1)
+            columns.append(order * np.array(fits)[at])
+        return np.concatenate(columns, axis=1)
     half = spec.delta_width // 2
     steps = np.arange(-half, half + 1)
     for _ in range(spec.deltas):

@@ -1,4 +1,4 @@
-"""Writes docs/parity.md: how far every preset is from the library that owns it. `make parity`."""
+"""Writes docs/evidence/parity.md: how far every preset is from its library. `make parity`."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def main() -> None:
     lines = [HEAD, "|---" * HEAD.count(" | ") + "|---|"]
     lines += [measured(*item, recordings) for item in REFERENCES.items()]
     table = "\n".join(lines)
-    page = ROOT / "docs" / "parity.md"
+    page = ROOT / "docs" / "evidence" / "parity.md"
     page.parent.mkdir(exist_ok=True)
     page.write_text(PAGE.format(
         table=table, version=__version__, isa=instruction_sets()[0], machine=platform.machine(),
@@ -82,47 +82,39 @@ with audiocls {version} on {machine}, instruction set {isa}.
 
 {table}
 
-- **Largest error**: of any value, from the library's, on noise, music, speech-like, an impulse, a
-  pure tone, near-silence, silence, DC and a full-scale square wave, each of the shortest length
-  that the library takes, of 0.5 s and of 1.7 s. Of logarithms, bins within 80 dB of the clip's
-  maximum count; below that single precision is rounding noise. Of the linear power, every bin
-  counts. librosa, torchaudio and python_speech_features computed in float64 on the same samples;
-  Whisper's extractor in numpy, which rounds its spectrum to complex64; kaldi-native-fbank has
-  float32 only.
-- **Tonal**: tones, a chirp, a chord, a voice, all without a trace of noise. **Real**: {recordings}
-  single notes of orchestral instruments, 2 s each at most. Both are peaks with gaps between them,
-  80 dB deep and more, and there a float32 transform, which errs by about 1e-7 of the peak, is some
-  thousandths of a decibel off: this one as much as pocketfft's (`scipy.fft` in float32) or
-  Kaldi's. The columns are distances from a float64 oracle, of the library itself, of `precision`
-  "single" and of "double", which computes window, transform and power in float64.
-  Bins count that lie within 80 dB of the clip's maximum; cepstra mix all bins, however deep.
+- **Largest error**: of any value, on noise, music, speech-like, an impulse, a pure tone,
+  near-silence, silence, DC and a square wave, each in three lengths. Of logarithms, bins within
+  80 dB of the clip's maximum count. librosa, torchaudio and python_speech_features compute in
+  float64 on the same samples. Whisper's extractor rounds its spectrum to complex64.
+  kaldi-native-fbank has float32 only.
+- **Tonal**: tones, a chirp, a chord, a voice, without a trace of noise. **Real**: {recordings}
+  single notes of instruments. Both have gaps 80 dB deep. There a float32 transform is some
+  thousandths of a decibel off, this one as much as pocketfft's or Kaldi's. The columns are
+  distances from a float64 oracle: of the library, of `precision` single and of double.
 
-`mfcc` and `mfcc-kaldi`, whose coefficients mix all bins, are double as they come, the other
-presets single: `mel-16k` and `whisper` then keep the promise on the signals of the first columns,
-but not on every tone. Where that thousandth of a decibel in the gaps of pure tones matters, use
-`FeatureSpec.preset(name, precision="double")` or `audiocls extract --set precision=double`. It
-takes 1.3 to 1.7 times as long (docs/engine.md), which is still faster than the libraries.
+`mfcc` and `mfcc-kaldi` are double as they come, because their coefficients mix all bins. The
+other presets are single: `mel-16k` and `whisper` then keep the promise on the signals of the
+first columns, but not on every tone. If that thousandth of a decibel matters, pass `--set
+precision=double`. It takes 1.3 to 1.7 times as long.
 
 ## What is tested
 
-`tests/oracle.py` states every setting once more, slowly, in float64, from the definitions.
-`test_parity_oracle.py` shows that it equals the five libraries to float64 rounding;
-`test_parity_presets.py` holds the engine to the libraries and the oracle: the signals above,
-every frame count from 1 sample to 3 s (the oracle at each length, the library at a sample of
-them), hundreds of short lengths, real recordings;
-`test_parity_settings.py` draws settings (odd, prime and tiny transforms, any hop, every window,
-scale, norm, logarithm, padding, more mels than the resolution allows) and compares with the
-oracle, and with librosa and torchaudio where those can express them; `test_parity_invariance.py`
-shows that streams of any chunks, batches of any size and any number of threads give the same
-bits, and that all instruction sets agree.
+- `tests/oracle.py` states every setting once more, slowly, in float64. `test_parity_oracle.py`
+  shows that it equals the five libraries to float64 rounding.
+- `test_parity_presets.py` holds the engine to the libraries and the oracle: the signals above,
+  every frame count from 1 sample to 3 s, real recordings.
+- `test_parity_settings.py` draws settings and compares with the oracle, and with librosa and
+  torchaudio if they can express them.
+- `test_parity_invariance.py` shows that streams, batches and threads give the same bits, and that
+  instruction sets agree.
 
 ## Where the libraries differ from what one may expect
 
-- A window of one point is 1, as in scipy; a clip shorter than the mirrored part is refused with
+- A window of one point is 1, as in scipy. A clip shorter than the mirrored part is refused with
   padding `reflect`, as torch does.
 - For an odd `n_fft` torchaudio spaces its mel filters as if the last bin stood at half the sample
-  rate; the engine, like librosa, uses the bins' own frequencies.
-- librosa clamps `top_db` by the maximum of a whole batch; here each clip has its own.
+  rate. The engine, like librosa, uses the bins' own frequencies.
+- librosa clamps `top_db` by the maximum of a whole batch. Here each clip has its own.
 - Kaldi gives no frames for a clip shorter than one, and so does the engine.
 """
 

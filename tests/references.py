@@ -77,18 +77,20 @@ def _kaldi(extractor: Any, y: Any) -> Array:
     return np.array(rows, np.float64).reshape(len(rows), extractor.dim)
 
 
-def kaldi_fbank(y: Any) -> Array:
+def kaldi_fbank(y: Any, snip_edges: bool = True) -> Array:
     """kaldi-native-fbank `OnlineFbank`, 80 filters, no dither."""
     options = knf.FbankOptions()
     options.frame_opts.dither = 0
+    options.frame_opts.snip_edges = snip_edges
     options.mel_opts.num_bins = 80
     return _kaldi(knf.OnlineFbank(options), y)
 
 
-def kaldi_mfcc(y: Any) -> Array:
+def kaldi_mfcc(y: Any, snip_edges: bool = True) -> Array:
     """kaldi-native-fbank `OnlineMfcc`, no dither."""
     options = knf.MfccOptions()
     options.frame_opts.dither = 0
+    options.frame_opts.snip_edges = snip_edges
     return _kaldi(knf.OnlineMfcc(options), y)
 
 
@@ -120,7 +122,7 @@ def steady(spec: Any, y: Any, range_db: float) -> NDArray[np.bool_]:
     """The frames of a cepstrum [n_frames] none of whose mel bins lies further below the clip's
     maximum than `range_db`: what `errors` does bin by bin, for values that mix the bins."""
     log_mel = spec.replace(
-        kind="mel", n_mfcc=0, lifter=0.0, energy="none", log="db", log_floor=1e-30,
+        kind="mel", n_mfcc=0, lifter=0.0, lifter_first=0, energy="none", log="db", log_floor=1e-30,
         log_floor_rule="max", scale=1.0, offset=0.0,
     )  # fmt: skip
     db = oracle.features(log_mel, y)

@@ -28,6 +28,7 @@ class TinyStore(Store):
         recordings: list[Recording],
         clip_recording: Any,
         classes: list[str],
+        **about: Any,
     ) -> None:
         super().__init__(
             Path("tiny"),
@@ -41,8 +42,11 @@ class TinyStore(Store):
                 "classes": classes,
                 "counts": {"clips": len(features)},
                 "shape": list(features.shape),
+                **about,
             },
         )
+        for i, known in enumerate(recordings):
+            known.id = i
         self.features, self.recordings = features, recordings
         self._clips = np.stack([clip_recording, np.zeros_like(clip_recording)], axis=1)
 
@@ -71,3 +75,29 @@ def tiny_store(
             clips.append(x)
             owner += [len(recordings) - 1] * n
     return TinyStore(np.concatenate(clips), recordings, np.array(owner), sorted(sizes))
+
+
+def several_store(
+    labels: list[tuple[str, ...]] | None = None,
+    n: int = 90,
+    frames: int = 6,
+    features: int = 5,
+    seed: int = 0,
+) -> TinyStore:
+    """Recordings of 1–3 clips with several of four labels, each of which raises one feature."""
+    rng = np.random.default_rng(seed)
+    names = ["a", "b", "c", "d"]
+    if labels is None:
+        labels = [tuple(n for n in names if rng.random() < 0.35) or ("a",) for _ in range(n)]
+    recordings, clips, owner = [], [], []
+    for i, own in enumerate(labels):
+        n_clips = 1 + i % 3
+        extra = {"player": f"p{i // 2}"}
+        recordings.append(recording(f"{i:03}.wav", ";".join(own), n_clips, extra=extra))
+        x = rng.standard_normal((n_clips, frames, features)).astype(np.float32)
+        for name in own:
+            x[:, :, names.index(name)] += 2
+        clips.append(x)
+        owner += [i] * n_clips
+    about = {"task": "several", "label_separator": ";"}
+    return TinyStore(np.concatenate(clips), recordings, np.array(owner), names, **about)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     __version__: str
+    from audiocls.data.annotations import Event as Event
+    from audiocls.data.labelling import Labelling as Labelling
     from audiocls.engine.audio import load as load
     from audiocls.engine.cut import Cut as Cut
     from audiocls.engine.features import Extractor as Extractor
@@ -32,8 +34,10 @@ _HOME = {
     "Augmenter": "store.augmenter",
     "Classifier": "inference.predict",
     "Cut": "engine.cut",
+    "Event": "data.annotations",
     "Extractor": "engine.features",
     "FeatureSpec": "engine.spec",
+    "Labelling": "data.labelling",
     "Store": "store.store",
     "StreamingExtractor": "engine.features",
     "build_model": "models",

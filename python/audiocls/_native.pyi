@@ -81,6 +81,7 @@ class Cutter:
 
 # Data sets: specs and cuts travel as JSON.
 
+def audio_hash(samples: NDArray[np.float32]) -> str: ...
 def checksum(path: str | PathLike[str]) -> tuple[int, str]: ...
 def clip_shape(spec: str, cut: str, dtype: str) -> list[int]: ...
 
@@ -95,7 +96,7 @@ class Extraction:
         cut: str,
         dtype: str,
         *,
-        sources: list[tuple[str | None, int, int, str | None]],
+        sources: list[tuple[str | None, int, int, str | None, list[tuple[int, int]] | None]],
         folder: str | PathLike[str],
         shards: list[tuple[int, int, int]],
         threads: int,

@@ -62,8 +62,16 @@ def read_json(path: Path) -> Any:
 
 
 def read_regular(path: Path, most: int) -> bytes:
-    """The contents of a regular file of at most `most` bytes. Raises OSError for anything else: a
-    pipe, a device or what only looks like a file (/proc/kmsg) would block, or go on for ever."""
+    """The contents of a regular file of at most `most` bytes. Raises OSError for anything else."""
+    with open_regular(path, most) as (file, n_bytes):
+        return file.read(n_bytes)
+
+
+@contextlib.contextmanager
+def open_regular(path: Path, most: int) -> Iterator[tuple[BinaryIO, int]]:
+    """A regular file of at most `most` bytes, to read, and its size. Raises OSError for anything
+    else: a pipe, a device or what only looks like a file (/proc/kmsg) would block, or go on for
+    ever."""
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
         descriptor = os.open(path, flags)
@@ -75,7 +83,7 @@ def read_regular(path: Path, most: int) -> bytes:
             raise OSError(f"{path}: is a pipe, socket or device, not a regular file")
         if status.st_size > most:
             raise OSError(f"{path}: is larger than {most} bytes")
-        return file.read(status.st_size)
+        yield file, status.st_size
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -117,6 +125,21 @@ def escape(text: str) -> str:
         return f"\\x{ord(c) - 0xDC00:02x}" if "\udc80" <= c <= "\udcff" else f"\\u{ord(c):04x}"
 
     return _UNSAFE.sub(escaped, text)
+
+
+def printable(text: str) -> str:
+    r"""`text` as one line that a terminal shows and does not obey: what is no letter, sign or space
+    is written as `escape` writes it, and what turns the direction of text, too. A backslash stays,
+    so that this is for people only."""
+    return text if text.isprintable() else "".join(map(_printable, text))
+
+
+def _printable(c: str) -> str:
+    if c.isprintable() or c in _SHORT:
+        return c if c.isprintable() else "\\" + _SHORT[c]
+    if "\udc80" <= c <= "\udcff":
+        return f"\\x{ord(c) - 0xDC00:02x}"
+    return f"\\x{ord(c):02x}" if ord(c) < 0x100 else f"\\u{ord(c):04x}"
 
 
 def unescape(text: str) -> str:

@@ -112,7 +112,7 @@ def trained(
             if state.finish_epoch(row | validate(state, parts[VAL], device)):
                 best = copy.deepcopy(state.chosen)
     clips = of_clips(logits_of(best, parts[TEST], device), parts[TEST], split, best)
-    recordings = of_recordings(clips, parts[TEST], best.description.quiet_db)
+    recordings = of_recordings(clips, parts[TEST], best)
     scores = evaluate(recordings.probabilities, recordings.labels, store.classes)
     return scores["balanced_accuracy"], state.epoch
 

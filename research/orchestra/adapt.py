@@ -1,9 +1,12 @@
-"""The later layers of the model in the box, trained on all players: the second of its two trainings.
+"""The model in the box, trained further with all players: the second of its two trainings.
 
-    python research/orchestra/adapt.py POOL MODEL OUT [--without SOURCE …] [--steps 4000]
+    python research/orchestra/adapt.py STORE MODEL OUT [--without SOURCE …] [--steps 8000]
 
-POOL: what `pool.py` made with MODEL. OUT is a model folder: MODEL with another last stage and head,
-both averaged over the steps. Without sources: neither their clips train, nor anything tells of them.
+STORE: the samples of a manifest of `orchestra.py` with the players. MODEL: what the first training
+gave, which has heard no player. OUT is a model folder; OUT/state.pt goes on where it was stopped.
+Clips are drawn and augmented as `audiocls train --recipe orchestra --source family` does it. In the
+loss logits are adjusted by how often a class occurs among the players or apart from them
+(`log_priors`), which is why this is no `audiocls train`.
 """
 
 from __future__ import annotations
@@ -11,91 +14,155 @@ from __future__ import annotations
 import argparse
 import copy
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import log_softmax
 
 from audiocls.classifier.graph import write_graph
 from audiocls.classifier.model import Classifier
-from audiocls.models.compact import Compact
-from audiocls.models.layers.padding import time_mean
+from audiocls.engine.augmentation import MOST_FOLLOWING
+from audiocls.store.computed import ComputedStore
+from audiocls.training.data.feature_augmentation import FeatureAugmentation
+from audiocls.training.data.features import open_features
 from audiocls.training.data.sampling import Sampler
-from audiocls.training.fit.schedule import learning_rate
+from audiocls.training.fitting.schedule import learning_rate
 from audiocls.training.recipe import Recipe
-from pool import KEPT, Pool, compact_of
+from audiocls.training.runtime.device import Device
+from audiocls.training.runtime.randomness import Purpose, generator
+from players import sources
 
-ROUND = 500  # steps for which clips are drawn at once
+ROUND = 250  # steps for which clips are drawn at once, and after which the state is kept
+STATE = "state.pt"
 
 
-class Late(nn.Module):
-    """The last stage of `compact` and its head: maps → logits."""
+def log_priors(label: Tensor, domain: Tensor, sampler: Sampler, n_classes: int) -> Tensor:
+    """Logarithms of how often each class is drawn in each domain, [2, n_classes]; -inf for never.
 
-    def __init__(self, network: Compact) -> None:
-        super().__init__()
-        stages = list(network.stages.children())
-        self.stage, self.head, self.turned = stages[KEPT], network.classifier, network.turned
-        if len(stages) != KEPT + 1:
-            raise SystemExit(f"{len(stages)} stages: {KEPT + 1} are expected")
+    Added to the logits in the loss (Menon et al. 2021, "Long-tail learning via logit adjustment",
+    arXiv:2007.07314), so that a clip that sounds like other players is not taken for one of the
+    classes of which there are other players: there is no mandolin and no cor anglais of them.
+    """
+    weight = sampler.cell_probability[sampler.cell_of] / sampler.counts[sampler.cell_of]
+    drawn = torch.zeros(2, n_classes, dtype=torch.float64)
+    drawn.index_put_((domain, label), weight, accumulate=True)
+    return (drawn / drawn.sum(dim=1, keepdim=True)).log().float()
 
-    def forward(self, maps: Tensor) -> Tensor:
-        maps = self.stage(maps)
-        pooled = time_mean(maps.transpose(2, 3) if self.turned else maps, None)
-        logits: Tensor = self.head(torch.cat([pooled.mean(dim=2), pooled.amax(dim=2)], dim=1))
-        return logits
+
+def adjusted_loss(logits: Tensor, label: Tensor, prior: Tensor, smoothing: float) -> Tensor:
+    """Cross-entropy of logits + prior; smoothing is over the classes that the domain has."""
+    logp = log_softmax(logits + prior, dim=1)
+    there = prior.isfinite()
+    spread = logp.masked_fill(~there, 0).sum(dim=1) / there.sum(dim=1)
+    right = logp.gather(1, label[:, None])[:, 0]
+    return -((1 - smoothing) * right + smoothing * spread).mean()
+
+
+class Clips:
+    """The clips of the training part of a store that are left, augmented as they are drawn."""
+
+    def __init__(
+        self, store: ComputedStore, recipe: Recipe, without: Sequence[str], seed: int
+    ) -> None:
+        part = np.array([r.split == "train" for r in store.recordings])
+        family = np.array([str(r.extra["family"]) for r in store.recordings])
+        heard = np.array([not {*without} & {*name.split("+")} for name in family])
+        recording = np.asarray(store.clip_recording)
+        self.clips = np.flatnonzero((part & heard)[recording])
+        self.store, self.seed = store, seed
+        self.label = torch.from_numpy(np.asarray(store.labels)[self.clips].astype(np.int64))
+        source = family[recording[self.clips]]
+        self.domain = torch.from_numpy(np.isin(source, list(sources())).astype(np.int64))
+        _, number = np.unique(source, return_inverse=True)
+        self.sampler = Sampler(
+            self.label, recipe.sampler, seed, torch.from_numpy(number), recipe.source_temperature
+        )
+        self.augmenter = store.augmenter(recipe.waveform, seed)
+
+    def draw(self, n: int, epoch: int) -> tuple[Tensor, Tensor]:
+        """Numbers of clips, [n], and of what may follow each in a phrase, [n, k]."""
+        order = self.sampler.draw(n, epoch)
+        return order, self.sampler.alike(order, MOST_FOLLOWING, epoch)
+
+    def batch(self, ids: Tensor, following: Tensor, epoch: int, first: int) -> Tensor:
+        """Features of augmented clips; `first` is the number of the first draw in the epoch."""
+
+        def rows(numbers: Tensor) -> np.ndarray:
+            return self.store.recording_index(self.clips[numbers.numpy()])
+
+        draws = np.arange(first, first + len(ids))
+        x = self.augmenter.batch(
+            self.store.whole, rows(ids), epoch, draws=draws, following=rows(following)
+        )
+        return torch.from_numpy(x)
 
 
 def adapt(
-    pool: Pool,
-    classifier: Classifier,
+    store: ComputedStore,
+    start: Classifier,
     recipe: Recipe,
     steps: int,
     without: Sequence[str] = (),
     seed: int = 0,
+    state: Path | None = None,
 ) -> Classifier:
-    """A copy of the classifier with later layers trained by the recipe's rate, batch size, decay,
-    averaging and temperature of sources. The same seed gives the same weights."""
-    classifier = copy.deepcopy(classifier)
-    torch.manual_seed(seed)
-    heard = np.array([not {*without} & {*name.split("+")} for name in pool.source])
-    clips = np.flatnonzero(heard)
-    _, number = np.unique(pool.source[clips], return_inverse=True)
-    label = torch.from_numpy(pool.label)
-    sampler = Sampler(
-        label[clips], recipe.sampler, seed, torch.from_numpy(number),
-        source_temperature=recipe.source_temperature,
-    )  # fmt: skip
-    late = Late(compact_of(classifier))
-    average = copy.deepcopy(late).eval()
-    optimizer = torch.optim.AdamW(late.parameters(), recipe.lr, weight_decay=recipe.weight_decay)
-    late.train()
-    losses = 0.0
-    for step in range(steps):
-        if step % ROUND == 0:
-            n = min(ROUND, steps - step) * recipe.batch_size
-            order = torch.from_numpy(clips)[sampler.draw(n, step)].split(recipe.batch_size)
-            print(f"step {step}: loss {losses / ROUND:.3f}", flush=True)
-            losses = 0.0
-        ids = order[step % ROUND]
-        maps = torch.from_numpy(pool.maps[ids.numpy()]).float()
-        loss = cross_entropy(late(maps), label[ids], label_smoothing=recipe.label_smoothing)
-        optimizer.param_groups[0]["lr"] = learning_rate(recipe, step, steps)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        follow(average, late, min(recipe.ema, (1 + step) / (10 + step)))
-        losses += loss.item()
-    late.load_state_dict(average.state_dict())
-    return classifier.eval()
+    """A classifier that begins as `start` and is trained by the recipe on what is left; of the
+    weights the average over the steps. The same seed gives the same weights.
+
+    state: where it is kept every `ROUND` steps, and gone on with.
+    """
+    if list(store.classes) != start.classes_:
+        raise SystemExit(f"{store.path} has other classes than the model: {start.classes_}")
+    classifier, average = copy.deepcopy(start).train(), copy.deepcopy(start).eval()
+    clips = Clips(store, recipe, without, seed)
+    prior = log_priors(clips.label, clips.domain, clips.sampler, len(start.classes_))
+    optimizer = torch.optim.AdamW(
+        classifier.parameters(), recipe.lr, weight_decay=recipe.weight_decay
+    )
+    kept = (classifier, average, optimizer)
+    step = 0
+    if state is not None and state.exists():
+        step, *documents = torch.load(state, weights_only=True)
+        for owner, document in zip(kept, documents, strict=True):
+            owner.load_state_dict(document)
+    size = recipe.batch_size
+    while step < steps:
+        epoch = step // ROUND + 1
+        n = min(ROUND, steps - step)
+        order, following = clips.draw(n * size, epoch)
+        augmentation = FeatureAugmentation(
+            recipe, store.spec, generator(seed, epoch, Purpose.AUGMENTATION), Device.pick("cpu"),
+            stored=False,
+        )  # fmt: skip
+        sum_of_losses = 0.0
+        for first in range(0, n * size, size):
+            ids = order[first : first + size]
+            x = clips.batch(ids, following[first : first + size], epoch, first)
+            x = augmentation.batch(x, None, augmentation.draw(size), classifier)
+            adjust = prior[clips.domain[ids]]
+            loss = adjusted_loss(classifier(x), clips.label[ids], adjust, recipe.label_smoothing)
+            optimizer.param_groups[0]["lr"] = learning_rate(recipe, step, steps)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            step += 1
+            follow(average.network, classifier.network, min(recipe.ema, (1 + step) / (10 + step)))
+            sum_of_losses += loss.item()
+        print(f"step {step} of {steps}: loss {sum_of_losses / n:.3f}", flush=True)
+        if state is not None:
+            state.parent.mkdir(parents=True, exist_ok=True)
+            partial = state.with_suffix(".partial")
+            torch.save([step, *(owner.state_dict() for owner in kept)], partial)
+            partial.rename(state)
+    return average
 
 
 @torch.no_grad()
-def follow(average: nn.Module, late: nn.Module, decay: float) -> None:
+def follow(average: nn.Module, network: nn.Module, decay: float) -> None:
     """Moves the average towards the weights, as training does."""
-    theirs = late.state_dict()
+    theirs = network.state_dict()
     for name, value in average.state_dict().items():
         if value.is_floating_point():
             value.lerp_(theirs[name], 1 - decay)
@@ -103,32 +170,45 @@ def follow(average: nn.Module, late: nn.Module, decay: float) -> None:
             value.copy_(theirs[name])
 
 
-def save(classifier: Classifier, out: Path, threshold: float | None = None) -> None:
-    """Writes a model folder with its graph; the threshold is that of the description where none is
-    given."""
-    if threshold is not None:
-        classifier.description = replace(classifier.description, threshold=threshold)
+def save(classifier: Classifier, out: Path) -> None:
+    """Writes a model folder with its graph."""
     classifier.save(out)
     write_graph(out)
+
+
+def recipe_of(lr: float, source_temperature: float) -> Recipe:
+    """That of the second training."""
+    return Recipe.preset("orchestra", lr=lr, source_temperature=source_temperature)
+
+
+def open_samples(path: Path) -> ComputedStore:
+    """The store, as features of the model in the box."""
+    store = open_features(path, Recipe.preset("orchestra"), "mel-16k")
+    if not isinstance(store, ComputedStore):
+        raise SystemExit(f"{path} holds no samples; extract them with `--feature samples`")
+    return store
 
 
 def main() -> None:
     """See the head of this file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("pool", type=Path)
+    parser.add_argument("store", type=Path)
     parser.add_argument("model")
     parser.add_argument("out", type=Path)
     parser.add_argument("--without", metavar="SOURCE", action="append", default=[])
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=8000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--source-temperature", type=float, default=0.5)
+    parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
-    recipe = Recipe.preset(
-        "orchestra", batch_size=128, lr=given.lr, source_temperature=given.source_temperature
-    )
+    torch.set_num_threads(given.threads)
+    recipe = recipe_of(given.lr, given.source_temperature)
     start = Classifier.load(given.model)
-    made = adapt(Pool.read(given.pool), start, recipe, given.steps, given.without, given.seed)
+    state = given.out / STATE
+    made = adapt(
+        open_samples(given.store), start, recipe, given.steps, given.without, given.seed, state
+    )
     save(made, given.out)
 
 

@@ -24,8 +24,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import recall_score, roc_auc_score
 
 import audiocls
-from audiocls.classifier.answers import certainty, closed_set
-from audiocls.classifier.description import UNKNOWN
+from audiocls.classifier.answers import UNKNOWN, certainty, closed_set
 from audiocls.compare.ranking import Spread
 from audiocls.files import read_csv
 from audiocls.scores.metrics import expected_calibration_error

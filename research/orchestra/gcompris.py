@@ -2,7 +2,8 @@
 
 Debian's gcompris-qt-data holds 26 recordings of 4 to 12 s, by Sylvain Dechy, Jérome
 Blanchard, Julie Jules and Chloé Tuvuku: melodies, chords and rolls, of eight of the orchestra's
-classes and of 18 that are none of the 14. They are a test, and never train: docs/sources.md.
+classes and of 18 that are none of the 14. They are a test, and never train:
+research/notes/sources.md.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from audiocls.classifier.description import UNKNOWN
+from audiocls.classifier.answers import UNKNOWN
 
 PACKAGE = "gcompris-qt-data"
 RESOURCE = Path("/usr/share/gcompris-qt/rcc/instruments.rcc")

@@ -1,13 +1,13 @@
 """How good the model in the box is on players that it has never heard: each source left out.
 
-    python research/orchestra/leave_out.py PHILHARMONIA SOURCES PLAYERS POOL MODEL OUT \
+    python research/orchestra/leave_out.py PHILHARMONIA SOURCES PLAYERS STORE MODEL OUT \
         [--fold 1] [--seed 0] [--steps 2000] [--source-temperature 0.5]
 
-MODEL has heard no player, POOL is what `pool.py` made with it. Its later layers are trained once a
-fold (`adapt.py`), without the sources of the fold; then every recording of these is asked about,
-those of the sources that only test, the orchestra's held-out pitches, and unknown sounds of kinds
-that never train. OUT/answers-fold-K-seed-S.npz is what came; OUT/answers-start.npz what MODEL itself
-says of everything. Goes on where it was stopped. `table.py` makes tables of the answers.
+MODEL has heard no player, STORE holds the samples of everything that trains. Once a fold MODEL is
+trained further (`adapt.py`) without the sources of the fold; then it is asked about every recording
+of these and of the sources that only test, the orchestra's held-out pitches, and unknown sounds of
+kinds that never train: OUT/answers-fold-K-seed-S.npz. What MODEL itself says of everything is
+answers-start.npz beside OUT. Goes on where it was stopped. `table.py` makes tables of the answers.
 """
 
 from __future__ import annotations
@@ -23,13 +23,11 @@ import torch
 from numpy.typing import NDArray
 
 import audiocls
-from adapt import adapt
+from adapt import STATE, adapt, open_samples, recipe_of
 from audiocls.classifier.model import Classifier
 from audiocls.inference.predict import Classifier as Predictor
-from audiocls.training.recipe import Recipe
 from orchestra import Row, background, training_rows
 from players import players, sources
-from pool import Pool
 
 # Every source is asked by a model that has not heard it. Sources of one class lie in different
 # folds where there are several, so that a fold's model has heard other players of the class; flute
@@ -135,7 +133,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    for name in ("philharmonia", "sources", "players", "pool"):
+    for name in ("philharmonia", "sources", "players", "store"):
         parser.add_argument(name, type=Path)
     parser.add_argument("model")
     parser.add_argument("out", type=Path)
@@ -155,9 +153,7 @@ def main() -> None:
     start = Classifier.load(given.model)
     if not (begun := given.out.parent / "answers-start.npz").exists():
         write_arrays(ask(start, questions), begun)
-    recipe = Recipe.preset(
-        "orchestra", batch_size=128, lr=given.lr, source_temperature=given.source_temperature
-    )
+    recipe = recipe_of(given.lr, given.source_temperature)
     test_only = [name for name, row in sources().items() if row["use"] == "test"]
     with contextlib.suppress(KeyboardInterrupt):
         for number in given.fold or range(1, len(FOLDS) + 1):
@@ -165,7 +161,12 @@ def main() -> None:
             if file.exists():
                 continue
             without = FOLDS[number - 1]
-            made = adapt(Pool.read(given.pool), start, recipe, given.steps, without, given.seed)
+            folder = file.with_suffix("")
+            made = adapt(
+                open_samples(given.store), start, recipe, given.steps, without, given.seed,
+                folder / STATE,
+            )  # fmt: skip
+            made.save(folder)
             write_arrays(ask(made, questions.of([*without, *test_only, HOME, STRANGE])), file)
 
 

@@ -5,11 +5,11 @@ soundfonts' notes that may train, other players, and sounds that are no instrume
         [--use train|test|all] [--without SOURCE …]
 
 PHILHARMONIA: folders of recordings, one a class, named INSTRUMENT_PITCH_… SOURCES: what
-`render_sources.py` made. PLAYERS: what docs/sources.md says. The manifest has the columns path,
-label, group (instrument and pitch, the same in all sources but the players), source, family and
-split; background sounds have the label `unknown`. The split holds out whole groups and is the same
-with and without the players, all of whom train: whoever wants to know how the model does on one of
-them leaves the source out.
+`render_sources.py` made. PLAYERS: what research/notes/sources.md says. The manifest has the
+columns path, label, group (instrument and pitch, the same in all sources but the players), source,
+family and split; background sounds have the label `unknown`. The split holds out whole groups and
+is the same with and without the players, all of whom train: whoever wants to know how the model
+does on one of them leaves the source out.
 
 Without a source: neither its notes nor those that share samples with them, of whatever source. With
 `--use all` the soundfonts that are for tests train too: for measuring what more sources bring, not
@@ -24,7 +24,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from audiocls.classifier.description import UNKNOWN
+from audiocls.classifier.answers import UNKNOWN
 from audiocls.data.recordings import Recording
 from audiocls.training.data.splits import PARTS, make_split
 from players import players

@@ -12,11 +12,12 @@ import shutil
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from audiocls.classifier.description import DESCRIPTION, NETWORK, WEIGHTS, model_folder
 from audiocls.classifier.graph import write_graph
 from audiocls.classifier.model import Classifier
+from audiocls.classifier.weights import with_checksum
 
 # The wheel is not to grow by more.
 MOST_BYTES = 2_500_000
@@ -28,7 +29,7 @@ def pack(run: Path, out: Path) -> float:
     out.mkdir(parents=True, exist_ok=True)
     weights = load_file(source / WEIGHTS)
     half = {k: v.half() if v.dim() > 1 else v for k, v in weights.items()}
-    save_file(half, out / WEIGHTS)
+    (out / WEIGHTS).write_bytes(with_checksum(save(half)))
     shutil.copyfile(source / DESCRIPTION, out / DESCRIPTION)
     write_graph(out)
     size = sum((out / name).stat().st_size for name in (WEIGHTS, DESCRIPTION, NETWORK))

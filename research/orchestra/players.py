@@ -1,8 +1,8 @@
 """Recordings by other players: which of them may train, whose they are, and that they are those.
 
 `players.csv` is the table of sources: use (`train` if the licence permits a model that is given
-away, else `test`), licence, who is to be named, public repository and commit. docs/sources.md says
-how the recordings were cut.
+away, else `test`), licence, who is to be named, public repository and commit.
+research/notes/sources.md says how the recordings were cut.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from audiocls.classifier.description import UNKNOWN
+from audiocls.classifier.answers import UNKNOWN
 
 TABLE = Path(__file__).with_name("players.csv")
 ATTRIBUTION = "CC BY"  # licences of this name ask for it
@@ -36,10 +36,10 @@ def attributions() -> dict[str, str]:
 def players(folder: Path, use: str) -> Iterator[dict[str, str]]:
     """The rows of a manifest: path, label, group, source, family.
 
-    folder: with `metadata.csv` and `SHA256SUMS`, as docs/sources.md has it. use: train, test or
-    all. Every recording is a group of its own, for a whole source is left out to measure. Raises
-    ValueError for a source or licence that `players.csv` does not have, and for a recording that is
-    not the one of its checksum; the name of the file is in the message.
+    folder: with `metadata.csv` and `SHA256SUMS`, as research/notes/sources.md has it. use: train,
+    test or all. Every recording is a group of its own, for a whole source is left out to measure.
+    Raises ValueError for a source or licence that `players.csv` does not have, and for a recording
+    that is not the one of its checksum; the name of the file is in the message.
     """
     known, sums = sources(), checksums(folder)
     with (folder / "metadata.csv").open(newline="", encoding="utf-8") as file:

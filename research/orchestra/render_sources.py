@@ -1,6 +1,6 @@
 """Recorded notes of the orchestra's classes from soundfonts, and sounds that are none of them.
 
-    python research/orchestra/render_sources.py OUT                # everything: docs/sources.md
+    python research/orchestra/render_sources.py OUT                # everything
     python research/orchestra/render_sources.py OUT --per-class 5  # the first of the same notes
 
 writes OUT/SOURCE/CLASS/*.flac with OUT/metadata.csv, OUT/unknown/KIND/*.flac with

@@ -38,7 +38,7 @@ FAMILIES = Path(__file__).with_name("families.csv")
 LONGEST, SHORTEST = 16384, 1024  # samples that are compared: 0.74 s and 0.05 s at 22,050 Hz
 TRUSTED = 4096  # shorter ones count for less
 RATE = 22050
-COPY = 0.35  # in the gap between the two: see the figures in docs/sources.md
+COPY = 0.35  # in the gap between the two: see the figures in research/notes/sources.md
 
 Samples = NDArray[np.float32]
 

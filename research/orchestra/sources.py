@@ -2,7 +2,7 @@
 
 Programs are General MIDI's, counted from 0, as (bank, program); ranges are those of the real
 instruments as MIDI notes (60 is C4), from the players' usual ranges in Adler, The Study of
-Orchestration. docs/sources.md says why an instrument of General MIDI is not used.
+Orchestration. research/notes/sources.md says why an instrument of General MIDI is not used.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Source:
     package: str  # Debian's, or PyPI's with "pip:"
     path: str  # for "pip:" a path inside the package
     licence: str
-    use: str  # train: the licence is clear; test: it is not, see docs/sources.md
+    use: str  # train: the licence is clear; test: it is not, see research/notes/sources.md
 
 
 # fmt: off

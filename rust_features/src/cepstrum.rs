@@ -15,6 +15,8 @@ pub struct Cepstrum {
     /// Vectors of the widest kind for the even, or the odd, rows.
     blocks: usize,
     n_mels: usize,
+    /// What a constant of 1 in all bands makes of coefficient 0.
+    of_one: f32,
 }
 
 impl Cepstrum {
@@ -27,11 +29,12 @@ impl Cepstrum {
             for k in 0..spec.n_mfcc {
                 let norm = if k == 0 { 1.0 } else { 2.0 } / n_mels as f64;
                 let cosine = (PI / n_mels as f64 * (m as f64 + 0.5) * k as f64).cos();
-                let value = norm.sqrt() * cosine * lifter(spec.lifter, k);
+                let value = norm.sqrt() * cosine * lifter(spec.lifter, k + spec.lifter_first);
                 row[k % 2 * blocks + k / 2 / MAX_LANES].0[k / 2 % MAX_LANES] = value as f32;
             }
         }
-        Self { matrix, blocks, n_mels }
+        let of_one = (n_mels as f64).sqrt() * lifter(spec.lifter, spec.lifter_first);
+        Self { matrix, blocks, n_mels, of_one: of_one as f32 }
     }
 
     /// `out[k] = Σ matrix[k, m] · log_mel[m]` of one frame; a lane is a coefficient.
@@ -61,11 +64,11 @@ impl Cepstrum {
                 }
             }
         }
-        out[0] += constant * (self.n_mels as f32).sqrt();
+        out[0] += constant * self.of_one;
     }
 }
 
-/// HTK's lifter: 1 + L/2 · sin(π k / L).
+/// HTK's lifter: 1 + L/2 · sin(π k / L); librosa's begins at k = 1.
 fn lifter(l: f64, k: usize) -> f64 {
     if l == 0.0 { 1.0 } else { 1.0 + l / 2.0 * (PI * k as f64 / l).sin() }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::json;
 
-pub use cutter::{Batch, Cutter, Pace, Poll, Reason, Take};
+pub use cutter::{Batch, Cutter, Pace, Poll, Reason, Starts, Take};
 
 /// Longer than a day is a slip of the keyboard; the bound also keeps products in range.
 const LONGEST_S: f64 = 86_400.0;

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use half::slice::HalfFloatSliceExt;
 use serde::Serialize;
 
-use crate::cut::{Cut, Cutter, Pace};
+use crate::cut::{Cut, Cutter, Pace, Starts};
 use crate::decode::Decoder;
 use crate::error::{Error, Result};
 use crate::extractor::Extractor;
@@ -116,6 +116,15 @@ pub enum Source {
     Unusable(String),
 }
 
+/// A recording of the data set.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// Its samples.
+    pub source: Source,
+    /// Where its clips may start.
+    pub only: Starts,
+}
+
 /// What the caller supplies for recordings that this crate cannot reach or decode.
 pub trait Fallback: Send + Sync {
     /// The bytes of recording `id`, and a name for it.
@@ -142,6 +151,8 @@ pub struct Outcome {
     channels: Option<usize>,
     n_clips: usize,
     n_silent: usize,
+    /// Root mean square of the mono samples in dB, full scale 0; silence -200.
+    level_db: Option<f64>,
     /// XXH3 (128 bit) of the mono samples at the recording's own rate: equal for the same audio in
     /// another lossless format, or with other tags.
     audio_hash: String,
@@ -205,7 +216,7 @@ struct Job {
     extractor: Arc<Extractor>,
     cut: Cut,
     dtype: Dtype,
-    sources: Vec<Source>,
+    listed: Vec<Listed>,
     fallback: Box<dyn Fallback>,
     folder: PathBuf,
     /// The shards to write: number and recordings.
@@ -227,14 +238,14 @@ pub struct Extraction {
 }
 
 impl Extraction {
-    /// Starts to write `shards` (number, recordings: indices of `sources`) into `folder` with
+    /// Starts to write `shards` (number, recordings: indices of `listed`) into `folder` with
     /// `n_threads` workers.
     ///
     /// # Errors
     /// [`Error::Setting`] for an impossible spec or setting; [`Error::Io`] if a thread cannot start.
     pub fn start(
         content: Content,
-        sources: Vec<Source>,
+        listed: Vec<Listed>,
         fallback: Box<dyn Fallback>,
         folder: &Path,
         shards: Vec<(usize, Range<usize>)>,
@@ -245,12 +256,12 @@ impl Extraction {
             return Err(Error::setting("threads", n_threads, "must be >= 1"));
         }
         let recordings: Vec<usize> = shards.iter().flat_map(|(_, range)| range.clone()).collect();
-        assert!(recordings.iter().all(|&id| id < sources.len()), "shards name known recordings");
+        assert!(recordings.iter().all(|&id| id < listed.len()), "shards name known recordings");
         let job = Arc::new(Job {
             extractor,
             cut: content.cut,
             dtype: content.dtype,
-            sources,
+            listed,
             fallback,
             folder: folder.to_owned(),
             shards,

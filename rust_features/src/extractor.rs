@@ -12,7 +12,7 @@ use crate::log::{self, LogScale};
 use crate::mel::FilterBank;
 use crate::second_pass;
 use crate::simd::{Block, Isa, Kernel, MAX_LANES, Rows, RowsMut, Simd};
-use crate::spec::{Energy, FeatureSpec, Kind};
+use crate::spec::{DeltaFit, Energy, FeatureSpec, Kind};
 use crate::window::window;
 
 /// Frames that are padded and transformed together: a whole number of vectors of every kind, few
@@ -181,9 +181,15 @@ impl Extractor {
     /// Refuses clip lengths that the spec cannot serve.
     ///
     /// # Errors
-    /// [`Error::Setting`] for 0 samples, or too few to be mirrored.
+    /// [`Error::Setting`] for 0 samples, or too few to be mirrored or for a slope.
     pub fn check_length(&self, n_samples: usize) -> Result<()> {
-        self.framing.check(n_samples)
+        self.framing.check(n_samples)?;
+        let (frames, width) = (self.n_frames(n_samples), self.spec.delta_width);
+        if self.spec.delta_fit == DeltaFit::Polynomial && frames < width {
+            let rule = format!("gives {frames} frames; delta_fit polynomial needs {width}");
+            return Err(Error::setting("n_samples", n_samples, rule));
+        }
+        Ok(())
     }
 
     pub(crate) fn framing(&self) -> &Framing {
@@ -357,8 +363,9 @@ impl Extractor {
     /// The part of the second pass that needs all frames of a clip.
     pub(crate) fn finish_clip(&self, out: &mut [f32]) {
         let (n, width) = (self.n_static(), self.n_features());
-        for order in 0..self.spec.deltas {
-            second_pass::append_delta(out, width, order * n, n, self.spec.delta_width);
+        let FeatureSpec { deltas, delta_width, delta_fit, .. } = self.spec;
+        for order in 1..=deltas {
+            second_pass::append_deltas(out, width, n, order, delta_width, delta_fit);
         }
         second_pass::normalize(out, width, self.spec.normalize);
     }

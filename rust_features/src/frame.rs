@@ -56,7 +56,11 @@ impl Framing {
         // spectrum knows; for all else the zeros around it need not be transformed.
         let whole_fft = centred && spec.kind == Kind::Stft;
         let span = if whole_fft { spec.n_fft } else { spec.frame_length };
-        let left = if centred { spec.n_fft / 2 - (spec.n_fft - span) / 2 } else { 0 };
+        let left = match spec.padding {
+            Padding::Zero | Padding::Reflect => spec.n_fft / 2 - (spec.n_fft - span) / 2,
+            Padding::Symmetric => spec.frame_length / 2 - spec.hop_length / 2,
+            Padding::None | Padding::Tail => 0,
+        };
         let on_signal = spec.preemphasis_on == PreemphasisOn::Signal;
         Self {
             span,
@@ -81,6 +85,7 @@ impl Framing {
             Padding::None => whole(n, self.span),
             Padding::Tail => 1 + n.saturating_sub(self.span).div_ceil(self.hop),
             Padding::Zero | Padding::Reflect => whole(n + 2 * self.half_fft, self.n_fft),
+            Padding::Symmetric => (n + self.hop / 2) / self.hop,
         };
         count - usize::from(self.drop_last && count > 0)
     }
@@ -106,7 +111,11 @@ impl Framing {
 
     /// How many of the last samples may be mirrored beyond the end.
     pub fn mirrored(&self) -> usize {
-        if self.padding == Padding::Reflect { self.half_fft + 1 } else { 0 }
+        match self.padding {
+            Padding::Reflect => self.half_fft + 1,
+            Padding::Symmetric => self.span,
+            _ => 0,
+        }
     }
 
     /// Copies the padded, pre-emphasised signal from position `from` on.
@@ -117,17 +126,21 @@ impl Framing {
             i if c == 0.0 => signal.at(i),
             i => emphasised(c, 0.0, signal.at(i - 1), signal.at(i)),
         };
-        let reflect = self.padding == Padding::Reflect;
+        let beyond = |i: isize| match self.padding {
+            Padding::Reflect if i < 0 => sample(i.unsigned_abs()),
+            Padding::Reflect => sample(2 * (signal.len - 1) - i as usize),
+            Padding::Symmetric => sample(folded(i, signal.len)),
+            _ => 0.0,
+        };
         // Positions of the padded signal where the signal itself begins and ends.
         let begin = self.left.clamp(from, from + out.len()) - from;
         let end = (self.left + signal.len).clamp(from, from + out.len()) - from;
 
         for (i, x) in out[..begin].iter_mut().enumerate() {
-            *x = if reflect { sample(self.left - (from + i)) } else { 0.0 };
+            *x = beyond((from + i) as isize - self.left as isize);
         }
         for (i, x) in out[end..].iter_mut().enumerate() {
-            let beyond = from + end + i - (self.left + signal.len);
-            *x = if reflect { sample(signal.len - 2 - beyond) } else { 0.0 };
+            *x = beyond((from + end + i - self.left) as isize);
         }
         if begin == end {
             return;
@@ -144,6 +157,13 @@ impl Framing {
             *y = emphasised(c, 0.0, x[0], x[1]);
         }
     }
+}
+
+/// Where sample i of a signal of n samples is found if it is mirrored at its edges, as often as needed.
+fn folded(i: isize, n: usize) -> usize {
+    let period = 2 * n as isize;
+    let i = i.rem_euclid(period);
+    (if i < n as isize { i } else { period - 1 - i }) as usize
 }
 
 /// `next − c · last`, both without `mean`, in float64: it is small where a signal is low and loud,

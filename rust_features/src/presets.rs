@@ -1,4 +1,4 @@
-//! The named specs. Each equals the library that owns its convention; docs/parity.md holds proof.
+//! The named specs. Each equals the library that owns its convention; docs/evidence/parity.md holds proof.
 
 use crate::error::{Error, Result};
 use crate::spec::{

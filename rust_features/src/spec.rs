@@ -51,6 +51,9 @@ choices! {
         Zero,
         /// `n_fft / 2` mirrored samples on both sides (torchaudio, Whisper).
         Reflect,
+        /// Mirrored samples, the edge itself too; frame t is centred on sample (t + ½) · hop
+        /// (Kaldi without snip_edges).
+        Symmetric,
     }
 }
 choices! {
@@ -145,6 +148,17 @@ choices! {
     }
 }
 choices! {
+    /// What is appended as a slope over time.
+    DeltaFit {
+        /// The slope of a line through `delta_width` frames, edges repeated; then the slope of that
+        /// (HTK, torchaudio, python_speech_features).
+        Line,
+        /// The first derivative of a line, the second of a parabola through `delta_width` frames;
+        /// near the edges that of the first and the last such frames (librosa, mode interp).
+        Polynomial,
+    }
+}
+choices! {
     /// What each feature has subtracted and divided, over the frames of a clip.
     Normalize {
         /// Nothing.
@@ -217,14 +231,18 @@ pub struct FeatureSpec {
     pub offset: f64,
     /// Number of cepstral coefficients.
     pub n_mfcc: usize,
-    /// L in 1 + L/2 · sin(π k / L), by which coefficient k is multiplied; 0: none.
+    /// L in 1 + L/2 · sin(π (k + `lifter_first`) / L), by which coefficient k is multiplied; 0: none.
     pub lifter: f64,
+    /// What the lifter counts from: 0 (HTK, Kaldi, python_speech_features) or 1 (librosa).
+    pub lifter_first: usize,
     /// What replaces the first coefficient.
     pub energy: Energy,
     /// 1 appends the slope of every feature over time, 2 also the slope of the slope.
     pub deltas: usize,
     /// Frames over which a slope is fitted, odd.
     pub delta_width: usize,
+    /// What is fitted.
+    pub delta_fit: DeltaFit,
     /// Normalisation over the frames of a clip, as the last step.
     pub normalize: Normalize,
 }
@@ -262,9 +280,11 @@ impl Default for FeatureSpec {
             offset: 0.0,
             n_mfcc: 0,
             lifter: 0.0,
+            lifter_first: 0,
             energy: Energy::None,
             deltas: 0,
             delta_width: 9,
+            delta_fit: DeltaFit::Line,
             normalize: Normalize::None,
         }
     }
@@ -347,6 +367,10 @@ impl FeatureSpec {
             let rule = format!("must be >= frame_length {}", self.frame_length);
             return Err(Error::setting("n_fft", self.n_fft, rule));
         }
+        if self.padding == Padding::Symmetric && self.hop_length > self.frame_length {
+            let rule = format!("padding symmetric: must be <= frame_length {}", self.frame_length);
+            return Err(Error::setting("hop_length", self.hop_length, rule));
+        }
         within("power", self.power as usize, 1, 2)?;
         if self.has_filters() {
             within("n_mels", self.n_mels, 1, MAX_SIZE.min(MAX_CELLS / self.n_bins()))?;
@@ -364,6 +388,7 @@ impl FeatureSpec {
                 return Err(Error::setting("n_mfcc", self.n_mfcc, rule));
             }
             number("lifter", self.lifter, self.lifter >= 0.0, "must be >= 0")?;
+            within("lifter_first", self.lifter_first, 0, 1)?;
         }
         if self.log != Log::None {
             // Below the smallest float32 the floor would be zero, and its logarithm −∞.
@@ -420,7 +445,7 @@ impl FeatureSpec {
     }
 
     /// The steps that can be switched off.
-    fn steps(&self) -> [Step; 6] {
+    fn steps(&self) -> [Step; 7] {
         let step = |used, settings, why| Step { used, settings, why };
         [
             step(
@@ -434,6 +459,11 @@ impl FeatureSpec {
                 "only kind mfcc has cepstra",
             ),
             step(
+                self.kind == Kind::Mfcc && self.lifter > 0.0,
+                &["lifter_first"],
+                "it belongs to a lifter above 0",
+            ),
+            step(
                 self.kind != Kind::Stft,
                 &["power", "scale_by_n_fft", "log", "scale", "offset", "deltas", "normalize"],
                 "kind stft is the complex spectrum as it is",
@@ -443,7 +473,7 @@ impl FeatureSpec {
                 &["log_floor", "log_floor_rule", "top_db"],
                 "it belongs to a log other than none",
             ),
-            step(self.deltas > 0, &["delta_width"], "it belongs to deltas 1 or 2"),
+            step(self.deltas > 0, &["delta_width", "delta_fit"], "it belongs to deltas 1 or 2"),
             step(
                 self.preemphasis > 0.0,
                 &["preemphasis_on"],

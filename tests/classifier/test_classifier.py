@@ -12,8 +12,9 @@ from safetensors.torch import load, save
 
 import audiocls
 from audiocls import Cut, Extractor, FeatureSpec
-from audiocls.classifier.description import Description, count_stored_parameters, read_description
+from audiocls.classifier.description import Description, read_description
 from audiocls.classifier.model import Classifier
+from audiocls.classifier.weights import count_stored_parameters
 from audiocls.data.synth import write_dataset
 from audiocls.errors import DataError
 from audiocls.models import MODELS, count_parameters

@@ -1,6 +1,6 @@
 """The model in the box: small, loads by its name, and hears what its card says it hears.
 
-How good it is on recordings that it has not heard, docs/orchestra.md says and
+How good it is on recordings that it has not heard, docs/evidence/orchestra.md says and
 research/orchestra/elsewhere.py measures; here is only what would show that the wrong or a broken
 file was packed.
 """
@@ -17,7 +17,8 @@ from click.testing import CliRunner
 
 import audiocls
 import unknown_sounds
-from audiocls.classifier.description import ORCHESTRA, UNKNOWN, model_folder
+from audiocls.classifier.answers import UNKNOWN
+from audiocls.classifier.description import ORCHESTRA, model_folder
 from audiocls.cli import main
 
 INSTRUMENTS = [

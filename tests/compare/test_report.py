@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 from dataclasses import replace
@@ -13,19 +14,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from click.testing import CliRunner
 from scipy import stats
-from tiny_store import TinyStore, tiny_store
+from tiny_store import TinyStore, recording, tiny_store
 
-from audiocls import FeatureSpec, training
+from audiocls import Extractor, FeatureSpec, training
 from audiocls.cli import main
 from audiocls.compare.charts import scatter
 from audiocls.compare.commands import compare_command, extract_command
 from audiocls.compare.confusion import MOST_CLASSES, matrix, per_class, reliability
 from audiocls.compare.differences import Difference, answers, differences, group_differences
 from audiocls.compare.grid import compare
-from audiocls.compare.mistakes import MOST, confident_mistakes
+from audiocls.compare.mistakes import MOST, PICTURE, _mistake, confident_mistakes
 from audiocls.compare.page import write_report
 from audiocls.compare.ranking import Cell, Ranking, Spread, ranked
 from audiocls.training.fitting.predictions import Prediction, write_predictions
@@ -376,6 +378,29 @@ def test_names_in_the_picture_of_cost_do_not_overlap() -> None:
         assert 0 < y < 270
         for left, other, wide in boxes[:i]:
             assert abs(y - other) >= 12 or x >= left + wide or left >= x + width
+
+
+def test_a_store_of_a_stranger_gives_no_file_away(tmp_path: Path) -> None:
+    """Heard is only what the store was made of: size and time of the file say so."""
+    file = tmp_path / "data/a/1.wav"
+    file.parent.mkdir(parents=True)
+    soundfile.write(file, np.zeros(16_000), 16_000)
+    secret = tmp_path / "home/private.wav"
+    secret.parent.mkdir()
+    soundfile.write(secret, np.zeros(16_000), 16_000)
+    status = file.stat()
+    known = {"n_bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
+    store = tiny_store()
+    store.about["data"] = str(tmp_path / "data")
+    for path in ("a/1.wav", "../home/private.wav", str(secret)):
+        store.recordings = [recording(path, "drum", **known)]
+        row = Prediction(path, "g", "drum", 0.0, "flute", 0.9, 0.1, 0.9)
+        mistake = _mistake(row, store, Extractor(PICTURE, threads=1))
+        assert (mistake.audio is not None) == (path == "a/1.wav")
+    os.utime(file, ns=(0, 0))  # it has changed since
+    store.recordings = [recording("a/1.wav", "drum", **known)]
+    row = Prediction("a/1.wav", "g", "drum", 0.0, "flute", 0.9, 0.1, 0.9)
+    assert _mistake(row, store, Extractor(PICTURE, threads=1)).audio is None
 
 
 def test_mistakes_are_the_most_confident_one_a_recording(made: tuple[Path, list[Cell]]) -> None:

@@ -137,6 +137,39 @@ def test_links_are_followed_and_circles_are_not(tmp_path: Path) -> None:
     assert listing.notices == ["a/up leads back to a folder above it: left out"]
 
 
+def test_each_folder_is_listed_once(tmp_path: Path) -> None:
+    """24 levels of two links each: 2 ** 24 paths lead to one recording."""
+    for level in range(25):
+        folder = tmp_path / f"levels/l{level}"
+        folder.mkdir(parents=True)
+        for name in "xy" if level < 24 else "":
+            (folder / name).symlink_to(f"../l{level + 1}")
+    touch(tmp_path, "levels/l24/1.wav")
+    for i in range(7):
+        touch(tmp_path, f"clique/{i}/f.wav")
+        for j in set(range(7)) - {i}:
+            (tmp_path / f"clique/{i}/to{j}").symlink_to(f"../{j}")
+    listing = list_recordings(tmp_path)
+    assert [r.path for r in listing.recordings] == [
+        *(f"clique/{i}/f.wav" for i in range(7)),
+        "levels/l24/1.wav",
+    ]
+    (notice,) = [text for text in listing.notices if "elsewhere" in text]
+    named = "clique/0/to1, clique/0/to2, clique/0/to3, …"
+    assert notice == f"folders that are listed elsewhere are left out: {named}"
+
+
+def test_a_link_and_what_it_leads_to(tmp_path: Path) -> None:
+    """The folder is listed where it is; of two links to one elsewhere, the first by name."""
+    data, outside = tmp_path / "data", tmp_path / "outside"
+    touch(outside, "far/y.wav")
+    touch(data, "z/x.wav")
+    (data / "a").symlink_to("z")
+    (data / "c").symlink_to(outside / "far")
+    (data / "b").symlink_to(outside / "far")
+    assert paths(data) == ["b/y.wav", "z/x.wav"]
+
+
 def test_folders_nest_more_deeply_than_python_calls(tmp_path: Path) -> None:
     name = "a/" * 1500 + "x.wav"  # a path may have 4096 bytes, so about the deepest there is
     folders = [tmp_path]
@@ -339,6 +372,28 @@ def test_a_hugging_face_dataset(tmp_path: Path) -> None:
             ("dog", "train"),
             ("cat", "train"),
         ]
+
+
+@pytest.mark.parametrize("kind", ["numpy", "torch", "arrow", "pandas"])
+def test_a_hugging_face_dataset_of_any_format(kind: str) -> None:
+    import datasets
+
+    audio = {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}
+    dataset = datasets.Dataset.from_dict(
+        {"audio": [{"bytes": wav_bytes(0), "path": None}] * 2, "label": [1, 0], "take": [7, 8]},
+        features=datasets.Features(
+            audio=audio,
+            label=datasets.ClassLabel(names=["dog", "cat"]),
+            take=datasets.Value("int64"),
+        ),
+    ).cast_column("audio", datasets.Audio())
+    listing = list_recordings(dataset.with_format(kind))
+    assert [(r.label, dict(r.extra)) for r in listing.recordings] == [
+        ("cat", {"take": "7"}),
+        ("dog", {"take": "8"}),
+    ]
+    assert listing.read is not None
+    assert listing.read(0)[0] == wav_bytes(0)
 
 
 def test_parquet_rows_are_found_across_row_groups_and_files(tmp_path: Path) -> None:

@@ -185,6 +185,52 @@ def test_odd_wav_headers(bytes_: bytes) -> None:
     np.testing.assert_array_equal(samples, np.float32([0, 0.25, -0.25, 0.5]))
 
 
+def chunk(name: bytes, data: bytes, claimed: int | None = None, order: str = "<") -> bytes:
+    return name + struct.pack(order + "I", len(data) if claimed is None else claimed) + data
+
+
+FMT = chunk(b"fmt ", struct.pack("<HHIIHH", 1, 1, 8000, 16000, 2, 16))
+KILLED = {
+    "sizes 0": chunk(b"RIFF", b"WAVE" + FMT + chunk(b"data", SAMPLES, 0), 0),
+    "sizes of an empty file": chunk(b"RIFF", b"WAVE" + FMT + chunk(b"data", SAMPLES, 0), 36),
+    "AVAudioFile": chunk(
+        b"RIFF",
+        b"WAVE" + chunk(b"JUNK", bytes(4000)) + FMT + chunk(b"FLLR", bytes(4008))
+        + chunk(b"data", SAMPLES, 0),
+        4088,
+    ),
+    "RF64": chunk(
+        b"RF64",
+        b"WAVE" + chunk(b"ds64", bytes(28)) + FMT + chunk(b"data", SAMPLES, 0xFFFFFFFF),
+        0xFFFFFFFF,
+    ),
+    "AIFF": chunk(
+        b"FORM",
+        b"AIFF"
+        + chunk(b"COMM", struct.pack(">hIh", 1, 0, 16) + bytes.fromhex("400bfa00000000000000"),
+                order=">")
+        + chunk(b"SSND", bytes(8) + struct.pack(">4h", 0, 8192, -8192, 16384), 0, ">"),
+        0,
+        ">",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KILLED)
+def test_a_recorder_that_was_killed(name: str) -> None:
+    """Lengths are written last: all samples are there, and FFmpeg reads them."""
+    samples, rate = load_bytes(KILLED[name])
+    assert rate == 8000
+    np.testing.assert_array_equal(samples, np.float32([0, 0.25, -0.25, 0.5]))
+
+
+def test_a_wav_that_is_empty_stays_so() -> None:
+    """Its length says that what follows is no sound."""
+    more = chunk(b"LIST", b"INFOISFT\4\0\0\0abc\0")
+    with pytest.raises(OSError, match="holds no samples"):
+        load_bytes(chunk(b"RIFF", b"WAVE" + FMT + chunk(b"data", b"") + more))
+
+
 def test_24_bits_in_32() -> None:
     data = struct.pack("<3i", 0, 1 << 30, -(1 << 30))
     samples, _ = load_bytes(wav(data, bits=24, align=4))

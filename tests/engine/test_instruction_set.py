@@ -37,7 +37,7 @@ def test_nothing_faster_is_used(isa: str, tmp_path: Path) -> None:
     )
     assert made.returncode == 0, made.stderr
     free = audiocls.extract(tmp_path / "data", "mel", tmp_path / "free").numpy()
-    # In dB; docs/parity.md bounds what instruction sets may differ by.
+    # In dB; docs/evidence/parity.md bounds what instruction sets may differ by.
     np.testing.assert_allclose(audiocls.open_store(out).numpy(), free, atol=1e-3)
 
 

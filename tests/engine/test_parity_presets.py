@@ -1,4 +1,4 @@
-"""Every preset equals the library that owns it, and the oracle, as docs/parity.md promises."""
+"""Every preset equals the library that owns it, and the oracle: docs/evidence/parity.md."""
 
 from __future__ import annotations
 

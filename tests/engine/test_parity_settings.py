@@ -9,7 +9,10 @@ import librosa
 import numpy as np
 import oracle
 import pytest
+import python_speech_features
 import references
+import torch
+import torchaudio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -65,7 +68,11 @@ def specs(draw: st.DrawFn, **fixed: Any) -> FeatureSpec:
     whole = st.just(n_fft)
     choose("frame_length", whole | st.integers(1, n_fft))
     choose("hop_length", st.integers(max(1, n_fft // 8), n_fft + 50))
-    choose("padding", st.sampled_from(["none", "tail", "zero", "reflect"]))
+    fits = chosen["hop_length"] <= chosen["frame_length"]
+    choose(
+        "padding",
+        st.sampled_from(["none", "tail", "zero", "reflect"] + ["symmetric"] * fits),
+    )
     choose("drop_last_frame", st.booleans())
     choose("remove_dc", st.booleans())
     choose("window", st.sampled_from(WINDOWS))
@@ -89,10 +96,12 @@ def specs(draw: st.DrawFn, **fixed: Any) -> FeatureSpec:
     choose("offset", st.sampled_from([0.0, 1.0]))
     if kind == "mfcc":
         choose("n_mfcc", st.integers(1, n_mels))
-        choose("lifter", st.sampled_from([0.0, 22.0]))
+        if choose("lifter", st.sampled_from([0.0, 22.0])):
+            choose("lifter_first", st.sampled_from([0, 1]))
         choose("energy", st.sampled_from(["none", "raw"] + ["spectrum"] * (power == 2)))
     if choose("deltas", st.integers(0, 2)):
         choose("delta_width", st.sampled_from([3, 5, 9]))
+        choose("delta_fit", st.sampled_from(["line", "polynomial"]))
     choose("normalize", st.sampled_from(["none", "mean", "mean_var"]))
     return FeatureSpec(**chosen)
 
@@ -147,10 +156,14 @@ def test_slopes_and_normalisation_equal_the_oracle(spec: FeatureSpec, n: int, se
     extractor, y = _extractor(spec), _noise(n, seed)
     if spec.padding == "reflect" and n <= spec.n_fft // 2:
         return
+    if spec.delta_fit == "polynomial" and extractor.n_frames(n) < spec.delta_width:
+        with pytest.raises(SettingError, match="polynomial"):
+            extractor(y)
+        return
     got = np.float64(extractor(y))
     # Held to the second pass alone, on the engine's own first pass: a feature that hardly moves
     # has a deviation of the size of rounding errors, and dividing by it would magnify them.
-    first = _extractor(spec.replace(deltas=0, delta_width=9, normalize="none"))
+    first = _extractor(spec.replace(deltas=0, delta_width=9, delta_fit="line", normalize="none"))
     slopes = oracle.with_deltas(spec, np.float64(first(y)))
     want = oracle.normalized(spec, slopes)
     assert got.shape == want.shape == (extractor.n_frames(n), extractor.n_features)
@@ -165,17 +178,20 @@ def test_slopes_and_normalisation_equal_the_oracle(spec: FeatureSpec, n: int, se
 
 @drawn
 @given(
-    st.sampled_from(SIZES[2:]), st.sampled_from(["none", "tail", "zero", "reflect"]),
+    st.sampled_from(SIZES[2:]),
+    st.sampled_from(["none", "tail", "zero", "reflect", "symmetric"]),
     st.integers(501, 3000), st.data(),
 )  # fmt: skip
 def test_the_complex_spectrum_equals_the_oracle(
     n_fft: int, padding: str, n: int, data: st.DataObject
 ) -> None:
+    frame_length = data.draw(st.integers(1, n_fft))
+    longest = frame_length if padding == "symmetric" else n_fft
     spec = FeatureSpec(
         kind="stft",
         n_fft=n_fft,
-        frame_length=data.draw(st.integers(1, n_fft)),
-        hop_length=data.draw(st.integers(max(1, n_fft // 8), n_fft)),
+        frame_length=frame_length,
+        hop_length=data.draw(st.integers(min(longest, max(1, n_fft // 8)), longest)),
         padding=padding,
         window=data.draw(st.sampled_from(WINDOWS)),
     )
@@ -188,6 +204,58 @@ def test_the_complex_spectrum_equals_the_oracle(
 
 
 # --- libraries that can express the setting ----------------------------------------------------
+
+
+@pytest.mark.parametrize("lifter", [1, 22, 40])
+def test_lifters_equal_librosa(lifter: int) -> None:
+    y = _noise(30_000, 1)
+    spec = FeatureSpec.preset("mfcc-librosa", lifter=lifter)
+    want = librosa.feature.mfcc(y=np.float64(y), sr=spec.sample_rate, lifter=lifter).T
+    assert np.abs(Extractor(spec, threads=1)(y) - want).max() <= 1e-3 * (1 + lifter / 2)
+
+
+@pytest.mark.parametrize("width", [3, 9])
+@pytest.mark.parametrize("name", ["mel", "mfcc-librosa"])
+def test_slopes_equal_librosa(name: str, width: int) -> None:
+    """Both orders, at the edges too."""
+    y = _noise(30_000, 2)
+    spec = FeatureSpec.preset(name, deltas=2, delta_width=width)
+    got = np.split(np.float64(Extractor(spec, threads=1)(y)), 3, axis=1)
+    for order in (1, 2):
+        want = librosa.feature.delta(got[0].T, width=width, order=order).T
+        assert np.abs(got[order] - want).max() <= 3e-7 * np.abs(got[0]).max()
+    short = np.zeros(spec.hop_length * (width - 2), np.float32)
+    with pytest.raises(SettingError, match=f"gives {width - 1} frames.* polynomial needs {width}"):
+        Extractor(spec, threads=1)(short)
+
+
+@pytest.mark.parametrize("name", ["mfcc", "mel-16k", "fbank", "whisper"])
+def test_slopes_equal_the_libraries_of_other_presets(name: str) -> None:
+    """python_speech_features and torchaudio; Kaldi's own first order is the same."""
+    y = _noise(16_000, 3)
+    spec = FeatureSpec.preset(name, deltas=2, delta_width=5)
+    got = np.split(np.float64(Extractor(spec, threads=1)(y)), 3, axis=1)
+    for order in (1, 2):
+        speech = python_speech_features.delta(got[order - 1], 2)
+        torch_s = torchaudio.functional.compute_deltas(torch.from_numpy(got[order - 1].T)).T
+        for want in (speech, torch_s.numpy()):
+            assert np.abs(got[order] - want).max() <= 3e-7 * np.abs(got[0]).max() + 1e-9
+
+
+@pytest.mark.parametrize("n", [1, 79, 80, 81, 159, 240, 400, 1000, 8000, 12_345])
+@pytest.mark.parametrize("name", ["fbank", "mfcc-kaldi"])
+def test_whole_signals_equal_kaldi_without_snip_edges(name: str, n: int) -> None:
+    y = _noise(n, 4)
+    spec = FeatureSpec.preset(name, padding="symmetric")
+    extractor = Extractor(spec, threads=1)
+    got = extractor(y)
+    want = references.REFERENCES[name].features(y, snip_edges=False)
+    assert got.shape == (want.shape if want.size else (0, extractor.n_features))
+    if want.size:
+        assert np.abs(got - want).max() <= references.REFERENCES[name].tolerance
+    stream = extractor.stream()
+    pieces = [stream.push(piece) for piece in np.array_split(y, 7)]
+    assert np.array_equal(np.concatenate([*pieces, stream.finish()]), got)
 
 
 @drawn

@@ -193,7 +193,7 @@ def test_a_quarter_of_a_second_at_22050_hz_everywhere(tmp_path: Path) -> None:
         ({"clip_s": -1}, "clip_s -1 is invalid: must be from one sample to 86400, or 0 for whole"),
         ({"hop_s": 0}, "hop_s 0 is invalid: must be from one sample to 86400"),
         ({"hop_s": 1e6}, "hop_s 1000000 is invalid"),
-        ({"clip_s": float("nan")}, "clip_s 'nan' is invalid: must be a number"),
+        ({"clip_s": float("nan")}, "clip_s nan is invalid: must be finite"),
         ({"clip_s": "long"}, "clip_s 'long' is invalid: must be a number"),
         ({"min_rms": 1}, r"min_rms 1 is invalid: must be in \[0, 1\)"),
         ({"short": "dropp"}, "short 'dropp' is invalid: did you mean 'drop'"),

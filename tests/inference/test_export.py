@@ -47,6 +47,8 @@ def clip(n: int, rate: int, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float3
 # Every branch of the spec, beyond the presets.
 VARIED: dict[str, dict[str, Any]] = {
     "deltas": {"base": "mfcc-librosa", "deltas": 2, "delta_width": 5, "normalize": "mean_var"},
+    "librosa": {"base": "mfcc-librosa", "deltas": 2, "lifter": 22.0},
+    "whole": {"base": "mfcc-kaldi", "padding": "symmetric", "deltas": 1},
     "magnitude": {"base": "mel", "power": 1, "top_db": 60.0, "hop_length": 441, "scale": 0.5},
     "short frame": {"base": "mel-16k", "frame_length": 320, "n_fft": 512, "window": "hamming"},
     "prime": {"base": "fbank", "n_fft": 521, "padding": "tail", "hop_length": 167},
@@ -54,6 +56,21 @@ VARIED: dict[str, dict[str, Any]] = {
     "long hop": {"base": "mfcc", "hop_length": 500, "preemphasis_on": "frame"},
     "spectrum": {"base": "spectrogram", "log": "db", "window": "blackman", "scale_by_n_fft": True},
 }
+
+
+def test_what_may_differ_follows_the_temperature(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Logits differ by what float32 gives; a model that is sure of them divides that by little."""
+    tolerances = []
+    monkeypatch.setattr(exporting, "_check", lambda *args: tolerances.append(args[-1]))
+    for temperature in (2.0, 1.0, 0.1):
+        folder = model(tmp_path / str(temperature), "lstm", FeatureSpec.preset("mfcc"))
+        module = Module.load(folder)
+        module.temperature.fill_(temperature)
+        module.save(folder)
+        exporting.export(folder, tmp_path / "out.onnx")
+    assert tolerances == pytest.approx([1e-4, 1e-4, 1e-3])
 
 
 @pytest.mark.parametrize("name", [*PRESETS, *VARIED])

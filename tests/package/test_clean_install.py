@@ -39,8 +39,8 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
     wheels = os.environ.get("AUDIOCLS_TEST_WHEEL")
     if wheels is None:
         built = [
-            str(Path(sys.executable).with_name("maturin")), "build", "--profile", "quick", "--locked",
-            "--quiet", "--out", str(folder),
+            str(Path(sys.executable).with_name("maturin")), "build", "--profile", "quick",
+            "--locked", "--quiet", "--out", str(folder),
         ]  # fmt: skip
         subprocess.run(built, cwd=ROOT, check=True, timeout=1500)
     (wheel,) = Path(wheels or folder).glob("audiocls-*.whl")

@@ -71,7 +71,7 @@ def test_every_source_that_trains_has_a_licence_that_permits_it() -> None:
 def test_whoever_asks_to_be_named_is() -> None:
     names = players.attributions()
     assert set(names) == {"good-sounds", "kyster-nylon", "ixox-flute"}
-    for document in ("NOTICE", "docs/sources.md"):
+    for document in ("NOTICE", "research/notes/sources.md"):
         text = (ROOT / document).read_text("utf-8")
         for source, who in names.items():
             assert who in text, f"{document} does not name {who} for {source}"

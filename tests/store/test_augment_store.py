@@ -153,7 +153,7 @@ def test_clips_of_an_epoch_are_followed_by_others_of_their_class(store: Store) -
         return torch.cat([batch.x for batch in examples.drawn(order.split(4), 3, notes)])
 
     assert isinstance(computed, ComputedStore)
-    recordings = computed.recording_index(examples.clips)
+    recordings = np.searchsorted(store.clip_recording, computed.clip_recording[examples.clips])
     want = Augmenter(SPEC, recipe, seed=4).batch(
         store, recordings, 3, draws=order.numpy(), following=recordings[following]
     )

@@ -210,9 +210,25 @@ def another_first_shard(_: Path, parts: Path) -> None:
     file.write_text(json.dumps(about))
 
 
+def changed_part(**changes: object) -> Callable[[Path, Path], None]:
+    """All parts are said to be otherwise."""
+
+    def spoil(_: Path, parts: Path) -> None:
+        for file in (parts / "parts").glob("*/part.json"):
+            about = json.loads(file.read_text())
+            about["part"] |= {k: v for k, v in changes.items() if k in about["part"]}
+            about |= {k: v for k, v in changes.items() if k in about}
+            file.write_text(json.dumps(about))
+
+    return spoil
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
+        (changed_part(of=2**53), r"740987 of 9007199254740992 parts missing: 6, .*, 10, …"),
+        (changed_part(of=3), "4-of-5: is damaged, it is part 4 of 3|5-of-5: is damaged"),
+        (changed_part(files=None), "is damaged, it has no checksums of its files"),
         (other_settings, r"2-of-5: was made with other .*: clip_s 0.5 in .*1-of-5, here 0.25"),
         (other_data, "2-of-5: was made from other data than .*1-of-5"),
         (another_count, "1-of-5: is one of 5 parts, .*1-of-3 of 3"),

@@ -205,8 +205,8 @@ def test_whole_recordings(data: Path, tmp_path: Path) -> None:
 
 
 def test_numpy_alone_reads_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The ten lines of docs/store.md, run as they stand there."""
-    text = (ROOT / "docs/store.md").read_text(encoding="utf-8")
+    """The ten lines of docs/internals/store.md, run as they stand there."""
+    text = (ROOT / "docs/internals/store.md").read_text(encoding="utf-8")
     code = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0]
     assert len([line for line in code.splitlines() if line]) <= 10
     assert "audiocls" not in code

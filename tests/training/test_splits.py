@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_store import recording, tiny_store
 
+from audiocls.data import grouping
 from audiocls.data.grouping import groups_of
 from audiocls.data.recordings import Recording
 from audiocls.errors import DataError, SettingError
@@ -168,6 +169,16 @@ def test_the_documented_expression_gives_instrument_and_pitch() -> None:
 def test_groups_that_cannot_be(group_by: str, kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
         groups_of(tiny_store().recordings, group_by)
+
+
+@pytest.mark.parametrize("expression", [r"(a+)+$", r"(a|aa)+$", r"([a-z]+)*\d", r"(.*a){30}$"])
+def test_an_expression_cannot_hang(monkeypatch: pytest.MonkeyPatch, expression: str) -> None:
+    """Catastrophic backtracking over one long path ends, and is told."""
+    monkeypatch.setattr(grouping, "SEARCH_S", 0.2)
+    recordings = [recording("a" * 5000 + "!", "x")]
+    with pytest.raises(SettingError, match=r"takes too long on") as error:
+        groups_of(recordings, expression)
+    assert len(str(error.value)) < 300
 
 
 def test_a_column_with_gaps() -> None:

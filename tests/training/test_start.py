@@ -196,7 +196,7 @@ def test_a_store_of_other_features_is_refused_with_the_command(
     tmp_path: Path, start: Start
 ) -> None:
     store: TinyStore = tiny_store(OTHERS)
-    store.about["data"], store.clip_s = "my data", 1.0
+    store.about["data"], store.cut = "my data", store.cut.replace(clip_s=1.0)
     split = make_split(store.recordings)
     trial = first_trial(None, Recipe(), start, 0, None, None)
     with pytest.raises(SettingError) as refused:

@@ -49,6 +49,24 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
     return folder, run(tiny_store(), folder, epochs=12, lr=0.01)
 
 
+def test_a_run_is_written_by_one_training(tmp_path: Path) -> None:
+    with Run(tmp_path).locked(), pytest.raises(DataError, match="another training is writing"):
+        run(tiny_store(), tmp_path, epochs=1)
+    assert [file.name for file in tmp_path.iterdir()] == [".lock"]
+    Run(tmp_path).claim()  # which no lock file alone prevents
+    (tmp_path / "metrics.json").write_text("{}")
+    with pytest.raises(SettingError, match="holds a finished run"):
+        fit_again(tmp_path)
+
+
+def fit_again(folder: Path) -> None:
+    """As where another process finished a run there since `train` looked."""
+    store = tiny_store()
+    split = make_split(store.recordings, group_by="player", seed=0)
+    trial = Trial("lstm", Recipe(epochs=1), 0, "player", feature="tiny")
+    fit(trial, store, split, Run(folder), CPU, restart=False)
+
+
 @pytest.mark.parametrize("shape", [(11, 40), (40, 11)])
 @pytest.mark.parametrize("name", ["compact", "newcnn"])
 def test_the_optimiser_is_that_of_its_paper_however_weights_lie(

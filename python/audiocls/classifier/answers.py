@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from audiocls.classifier.description import UNKNOWN
+UNKNOWN = "unknown"  # the answer below a threshold
 
 
 def certainty(probabilities: ArrayLike, classes: list[str]) -> NDArray[np.float64]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from audiocls.classifier.task import TASKS
 from audiocls.engine.cut import CUT_FIELDS, Cut
 from audiocls.engine.spec import FeatureSpec
 from audiocls.errors import DataError
+from audiocls.files import read_json
 from audiocls.models import MODELS
 from audiocls.schema import Rule, at_least, one_of, optional, validate
 
@@ -26,13 +24,8 @@ EMBEDDING = "embedding"
 # The model in the box, by its name and where it lies.
 ORCHESTRA = "orchestra"
 _BOX = Path(__file__).parent / ORCHESTRA
-UNKNOWN = "unknown"  # the answer below a threshold
 # A clip larger than this is no clip: the file is damaged, or meant to take all memory.
 _MOST_CELLS = 1 << 26
-# What a network keeps beside its trained numbers.
-_BUFFERS = frozenset((
-    "mean", "deviation", "temperature", "running_mean", "running_var", "num_batches_tracked",
-))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -48,6 +41,8 @@ class Description:
     remove_level: bool = False  # whether a clip's level is taken out of its features
     quiet_db: float = 0.0  # clips this far below a recording's loudest do not count; 0: all do
     threshold: float | None = None  # below this certainty the answer is `unknown`
+    task: str = "one"  # how many labels a clip has: `one`, or `several` at once
+    thresholds: list[float] | None = None  # of several: the probability from which on each is said
     init: dict[str, str] | None = None  # the model that its training began with: model, identity
 
     @classmethod
@@ -68,12 +63,14 @@ class Description:
             cut=store.cut,
             versions=versions,
             remove_level=remove_level,
-            quiet_db=quiet_db,
+            quiet_db=TASKS[store.task].quiet_db(quiet_db),
+            task=store.task,
         )
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data."""
-        return {
+        several = {} if self.task == "one" else {"task": self.task, "thresholds": self.thresholds}
+        return several | {
             "architecture": self.architecture,
             "input_shape": list(self.input_shape),
             "classes": self.classes,
@@ -113,58 +110,9 @@ def read_description(path: str | Path) -> Description:
     return described(file, read_document(file))
 
 
-def count_stored_parameters(path: str | Path) -> int:
-    """Trained numbers of a saved model, from the header of its weights."""
-    entries = WeightsHeader.read(model_folder(path) / WEIGHTS).entries
-    return sum(
-        math.prod(entry["shape"])
-        for name, entry in entries.items()
-        if name.rpartition(".")[2] not in _BUFFERS
-    )
-
-
-@dataclass(frozen=True)
-class WeightsHeader:
-    """Which tensors a safetensors file holds, and where; as
-    https://github.com/huggingface/safetensors has it."""
-
-    entries: dict[str, dict[str, Any]]  # name → dtype, shape, data_offsets
-    start: int  # where the data begins: offset 0 of data_offsets
-    identity: str  # SHA-256 of the header
-
-    @classmethod
-    def read(cls, file: Path) -> WeightsHeader:
-        """The header of a file, whose data must all be there. DataError if it is damaged."""
-        try:
-            n_bytes = file.stat().st_size
-            with file.open("rb") as weights:
-                (size,) = struct.unpack("<Q", weights.read(8))
-                if size > n_bytes:
-                    raise ValueError("its header is cut short")
-                header = weights.read(size)
-            entries = json.loads(header)
-            entries.pop("__metadata__", None)
-            end = 8 + size
-            for name, entry in entries.items():
-                first, last = entry["data_offsets"]
-                if not 0 <= first <= last <= n_bytes - end:
-                    raise ValueError(f"{name} is cut short")
-                math.prod(entry["shape"])
-            return cls(entries, end, hashlib.sha256(header).hexdigest())
-        except FileNotFoundError:
-            raise DataError(f"{str(file)!r} is missing") from None
-        except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
-            raise DataError(f"{str(file)!r} is damaged: {error}") from None
-        except RecursionError:
-            raise DataError(f"{str(file)!r} is damaged: its header is nested too deep") from None
-
-
 def read_document(file: Path) -> dict[str, Any]:
     """The content of model.json, valid. DataError where it is damaged or of a newer format."""
-    try:
-        document: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{str(file)!r} is damaged: {error}") from None
+    document: dict[str, Any] = read_json(file)
     source = f"{str(file)!r} is damaged"
     validate(document, {"format": int}, source)
     if document["format"] not in (1, FORMAT):
@@ -177,6 +125,11 @@ def read_document(file: Path) -> dict[str, Any]:
     validate(document, _DOCUMENT, source)
     if document["format"] == 1:
         validate(document, {"mean": [float], "std": [float]}, source)
+    limits = document.get("thresholds")
+    if limits is not None and len(limits) != len(document["classes"]):
+        raise DataError(
+            f"{source}: it has {len(limits)} thresholds for {len(document['classes'])} classes"
+        )
     return document
 
 
@@ -202,6 +155,8 @@ def described(file: Path, document: dict[str, Any]) -> Description:
         remove_level=document.get("remove_level") or False,
         quiet_db=document.get("quiet_db") or 0.0,
         threshold=document.get("threshold"),
+        task=document.get("task") or "one",
+        thresholds=document.get("thresholds"),
         init=document.get("init"),
     )
 
@@ -223,5 +178,7 @@ _DOCUMENT = {
     "short": optional(one_of("pad", "repeat", "drop")),
     "min_rms": optional(float),
     "threshold": optional(float),
+    "task": optional(one_of(*TASKS)),
+    "thresholds": optional([float]),
     "init": optional({str: str}),
 }

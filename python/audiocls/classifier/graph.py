@@ -24,11 +24,13 @@ from audiocls.classifier.description import (
     NETWORK,
     WEIGHTS,
     Description,
-    WeightsHeader,
     model_folder,
     read_description,
 )
 from audiocls.classifier.model import Classifier
+from audiocls.classifier.onnx_file import read_graph
+from audiocls.classifier.operators import check_cost
+from audiocls.classifier.weights import read_header
 from audiocls.engine.cut import Cut
 from audiocls.engine.spec import FeatureSpec
 from audiocls.errors import DataError
@@ -38,8 +40,8 @@ OPSET = 20
 # What the graph's names of the weights have before those of the file.
 _OURS = "classifier."
 # Which network a graph is of: all else that a description says is not in it.
-# The last says of what kind of features the level is removed, if it is.
-_Shape = tuple[str, tuple[int | None, int], int, str | None]
+# The last two say of what kind of features the level is removed, if it is, and the task.
+_Shape = tuple[str, tuple[int | None, int], int, str | None, str]
 
 
 def write_graph(path: str | Path) -> None:
@@ -51,9 +53,10 @@ def write_graph(path: str | Path) -> None:
 
     folder = model_folder(path)
     description = read_description(folder)
-    header = WeightsHeader.read(folder / WEIGHTS)
+    header = read_header(folder / WEIGHTS)
     levelled = description.spec.kind if description.remove_level else None
-    shape = (description.architecture, description.input_shape, len(description.classes), levelled)
+    own = description.architecture, description.input_shape, len(description.classes)
+    shape = (*own, levelled, description.task)
     graph = onnx.ModelProto.FromString(_graph(shape))
     casts = []
     for tensor in graph.graph.initializer:
@@ -76,17 +79,30 @@ def write_graph(path: str | Path) -> None:
     del graph.graph.node[:]
     graph.graph.node.extend(nodes)
     graph.metadata_props.add(key="weights_header", value=header.identity)
-    replace_file(folder / NETWORK, graph.SerializeToString())
+    document = graph.SerializeToString()
+    frames, features = description.input_shape
+    try:
+        check_cost(read_graph(document), (2, 32 if frames is None else frames, features))
+    except ValueError as error:
+        raise DataError(f"the graph would not be taken back: {error}") from None
+    replace_file(folder / NETWORK, document)
 
 
 @functools.lru_cache(maxsize=16)
 def _graph(shape: _Shape) -> bytes:
     """The graph of a network with any weights: tracing takes seconds, once a shape."""
-    architecture, input_shape, n_classes, levelled = shape
+    architecture, input_shape, n_classes, levelled, task = shape
     classes = [str(i) for i in range(n_classes)]
     spec = FeatureSpec.preset("mfcc") if levelled == "mfcc" else FeatureSpec()
     description = Description(
-        architecture, input_shape, classes, spec, Cut(clip_s=0), {}, levelled is not None
+        architecture,
+        input_shape,
+        classes,
+        spec,
+        Cut(clip_s=0),
+        {},
+        levelled is not None,
+        task=task,
     )
     with torch.random.fork_rng(devices=[]):
         classifier = Classifier(description)
@@ -95,7 +111,7 @@ def _graph(shape: _Shape) -> bytes:
         _Answers(classifier),
         torch.zeros(2, 32 if frames is None else frames, features),
         names=("features", "probabilities", EMBEDDING),
-        axes=("batch", "frames") if takes_any_length(description) else ("batch",),
+        axes=("batch", "frames") if takes_any_length(classifier) else ("batch",),
     )
     for tensor in model.graph.initializer:
         if tensor.name.startswith(_OURS):
@@ -103,17 +119,16 @@ def _graph(shape: _Shape) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def takes_any_length(description: Description) -> bool:
+@torch.no_grad()
+def takes_any_length(classifier: Classifier) -> bool:
     """Whether the network is not bound to clips of one length."""
-    frames, features = description.input_shape
+    frames, features = classifier.description.input_shape
     if frames is None:
         return True
-    with torch.device("meta"):  # without memory, and without computing
-        classifier = Classifier(description).to("meta").eval()
-        try:
-            classifier(torch.zeros(1, 2 * frames, features))
-        except RuntimeError:
-            return False
+    try:
+        classifier.eval()(torch.zeros(1, 2 * frames, features))
+    except RuntimeError:
+        return False
     return True
 
 

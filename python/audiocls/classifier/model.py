@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load as load_weights
 from safetensors.torch import save as save_weights
@@ -28,6 +28,8 @@ from audiocls.classifier.description import (
     model_folder,
     read_document,
 )
+from audiocls.classifier.task import TASKS
+from audiocls.classifier.weights import read_weights, with_checksum
 from audiocls.engine.spec import FeatureSpec
 from audiocls.errors import DataError
 from audiocls.files import replace_file, write_json
@@ -46,6 +48,7 @@ class Classifier(nn.Module):
     mean: Tensor
     deviation: Tensor
     temperature: Tensor
+    offset: Tensor | None
 
     def __init__(
         self, description: Description, mean: ArrayLike = 0.0, deviation: ArrayLike = 1.0
@@ -59,7 +62,11 @@ class Classifier(nn.Module):
         for name, values in (("mean", mean), ("deviation", deviation)):
             row = np.broadcast_to(np.asarray(values, np.float32), n_features)
             self.register_buffer(name, torch.from_numpy(row.copy()))
-        self.register_buffer("temperature", torch.ones(()))
+        self.task = TASKS[description.task]
+        # Of one label a temperature for all; of several one a class, and what is added to it.
+        own = len(description.classes) if description.task == "several" else None
+        self.register_buffer("temperature", torch.ones(() if own is None else own))
+        self.register_buffer("offset", None if own is None else torch.zeros(own))
 
     @property
     def classes_(self) -> list[str]:
@@ -89,13 +96,18 @@ class Classifier(nn.Module):
         return self.network.embed(self.normalise(x, lengths), lengths).float()
 
     def probabilities(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Probabilities, float64 [batch, n_classes]: the softmax of logits / temperature (Guo et
-        al. 2017, arXiv:1706.04599, section 4.2)."""
+        """Probabilities, float64 [batch, n_classes]."""
         return self.calibrated(self(x, lengths))
+
+    def calibrated_array(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The probabilities of logits [n, n_classes] that are an array."""
+        offset = 0.0 if self.offset is None else self.offset.double().cpu().numpy()
+        temperature = self.temperature.double().cpu().numpy()
+        return self.task.probabilities(logits, temperature, offset)
 
     def calibrated(self, logits: Tensor) -> Tensor:
         """The probabilities of logits."""
-        return (logits.double() / self.temperature).softmax(dim=-1)
+        return self.task.calibrated(logits, self.temperature, self.offset)
 
     def save(self, folder: str | Path) -> None:
         """Writes the model into a folder; each of its two files is complete or absent. A graph of
@@ -106,7 +118,7 @@ class Classifier(nn.Module):
         weights = {
             name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()
         }
-        replace_file(folder / WEIGHTS, save_weights(weights))
+        replace_file(folder / WEIGHTS, with_checksum(save_weights(weights)))
         write_json(folder / DESCRIPTION, {"format": FORMAT} | self.description.to_dict())
 
     @classmethod
@@ -121,12 +133,12 @@ class Classifier(nn.Module):
         with torch.device("meta"):  # No memory is taken for what the file only claims.
             classifier = cls(description)
         try:
-            weights = load_weights((folder / WEIGHTS).read_bytes())
+            weights = load_weights(read_weights(folder / WEIGHTS)[1])
             if document["format"] == 1:
                 weights = _of_format_1(document, weights)
             classifier._take(weights)
-        except FileNotFoundError:
-            raise DataError(f"{str(folder / WEIGHTS)!r} is missing") from None
+        except DataError:
+            raise
         except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise DataError(

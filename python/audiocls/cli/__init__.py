@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import errno
 import importlib
+import logging
 import re
 import sys
 import warnings
@@ -17,6 +18,7 @@ import click
 
 from audiocls.__main__ import INTERRUPTED
 from audiocls.errors import AudioclsError, SettingError
+from audiocls.files import printable
 
 # In the order of a first session; `audiocls --help` lists them so.
 COMMANDS = (
@@ -67,7 +69,7 @@ class Command(click.Command):
                 is_flag=True,
                 expose_value=False,
                 callback=lambda ctx, _param, value: ctx.meta.update({"debug": value}),
-                help="Show the traceback of an error.",
+                help="Show the traceback of an error, and what is chosen on the way.",
             )
         )
 
@@ -83,7 +85,10 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             with warnings.catch_warnings():
-                if not ctx.meta.get("debug"):
+                if ctx.meta.get("debug"):
+                    logging.basicConfig(format="%(name)s: %(message)s")
+                    logging.getLogger("audiocls").setLevel(logging.DEBUG)
+                else:
                     warnings.showwarning = warn  # type: ignore[assignment]
                 return super().invoke(ctx)
         except ModuleNotFoundError as error:
@@ -91,7 +96,7 @@ class Command(click.Command):
             if package not in EXTRAS or ctx.meta.get("debug"):
                 raise
             need = f"needs {package}: pip install 'audiocls[{EXTRAS[package]}]'"
-            click.echo(f"audiocls {ctx.info_name} {need}", err=True)
+            say(f"audiocls {ctx.info_name} {need}", err=True)
             sys.exit(2)
         except (AudioclsError, OSError) as error:
             broken_pipe = isinstance(error, OSError) and error.errno == errno.EPIPE
@@ -102,7 +107,7 @@ class Command(click.Command):
                 text = f"{error.filename}: {error.strerror}"
             if isinstance(error, SettingError):
                 text = str(SettingError(self._as_option(error.name), error.value, error.rule))
-            click.echo(f"audiocls {ctx.info_name}: {self.in_options(text)}", err=True)
+            say(f"audiocls {ctx.info_name}: {self.in_options(text)}", err=True)
             sys.exit(2 if isinstance(error, SettingError) else 1)
 
     def in_options(self, text: str) -> str:
@@ -123,7 +128,7 @@ def _interruptible() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        click.echo(INTERRUPTED, err=True)
+        say(INTERRUPTED, err=True)
         sys.exit(130)
 
 
@@ -167,19 +172,26 @@ def in_options(text: str) -> str:
     return command.in_options(text) if isinstance(command, Command) else text
 
 
+def say(text: str = "", err: bool = False) -> None:
+    """Writes one line for people. What stands in it may come from a stranger, a name or a label: it
+    is shown, and moves no cursor and sets no title. All that is not JSON is written here, or shown
+    by rich from `printable` text."""
+    click.echo(printable(text), err=err)
+
+
 def note(text: str) -> None:
     """What the user should know of the data, as one line."""
-    click.echo(f"note: {in_options(text)}", err=True)
+    say(f"note: {in_options(text)}", err=True)
 
 
 def warn(message: Warning | str, *_: Any) -> None:
     """A warning as one line, without that of the code that gave it."""
-    click.echo(f"warning: {message}", err=True)
+    say(f"warning: {message}", err=True)
 
 
 def next_step(command: str) -> None:
     """The last line of a command for people: what one does next. On stderr, as it is no result."""
-    click.echo(f"next: audiocls {command}", err=True)
+    say(f"next: audiocls {command}", err=True)
 
 
 @click.group(

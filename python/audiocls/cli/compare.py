@@ -8,9 +8,10 @@ from typing import Any
 
 import click
 
-from audiocls.cli import Command, next_step
+from audiocls.cli import Command, next_step, say
 from audiocls.cli.options import recipe_of, recipe_options
 from audiocls.errors import DataError, SettingError
+from audiocls.files import printable
 
 
 @click.command("compare", cls=Command)
@@ -75,7 +76,9 @@ def command(
     preset: str | None,
     **options: Any,
 ) -> None:
-    """Train every model on every feature store, on identical splits, and write one report.
+    """Train all models on all stores and write one report.
+
+    Every model sees the same splits.
 
     Interrupted, it goes on where it stopped when it is called again.
 
@@ -89,11 +92,11 @@ def command(
     """
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from audiocls.cli.progress import CellLines
     from audiocls.compare.differences import answers
     from audiocls.compare.grid import compare
-    from audiocls.compare.ranking import SCORES
     from audiocls.models import MODELS
     from audiocls.store.store import stores_under
     from audiocls.training.start import Start
@@ -138,13 +141,14 @@ def command(
     table = Table(box=None, pad_edge=False)
     for title in ("feature", "model"):
         table.add_column(title)
-    for title in (*SCORES.values(), "parameters", "multiply-adds", "CPU ms", "training"):
+    scores = done.rankings[0].yardstick.scores
+    for title in (*scores.values(), "parameters", "multiply-adds", "CPU ms", "training"):
         table.add_column(title, justify="right")
     for r in done.rankings:
         table.add_row(
-            r.feature,
-            r.model,
-            *(str(r.scores[name]) for name in SCORES),
+            Text(printable(r.feature)),
+            Text(printable(r.model)),
+            *(str(r.scores[name]) for name in scores),
             f"{r.parameters:,}",
             f"{r.multiply_adds:,}" if r.multiply_adds else "–",
             f"{r.cpu_ms:.3g}" if r.cpu_ms else "–",
@@ -154,11 +158,11 @@ def command(
     console = Console(highlight=False)
     Console(highlight=False, width=max(console.width, 140)).print(table)
     for _, sentence in answers(done.rankings[0], done.differences):
-        click.echo(f"{sentence}.")
+        say(f"{sentence}.")
     for curve in done.learning:
-        click.echo(f"{curve.sentence()}.")
-    click.echo(f"results: {done.results}")
-    click.echo(f"report:  {done.report}")
+        say(f"{curve.sentence()}.")
+    say(f"results: {done.results}")
+    say(f"report:  {done.report}")
     next_step(f"predict {out / 'cells' / 'RUN'} RECORDING   (RUN: one of {out / 'cells'})")
 
 

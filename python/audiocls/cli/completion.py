@@ -10,7 +10,7 @@ from audiocls.cli import Command, main
 @click.command("completion", cls=Command)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def command(shell: str) -> None:
-    """Print what a shell needs to complete commands, options and paths with the Tab key.
+    """Print what a shell needs to complete commands.
 
     \b
     Example, for the shells bash, zsh and fish; put the line where the shell starts:

@@ -6,10 +6,12 @@ import json
 import os
 import signal
 import sys
+from typing import Any
 
 import click
 
-from audiocls.cli import Command
+from audiocls.cli import Command, say
+from audiocls.cli.options import PER_CLASS
 
 
 @click.command("demo", cls=Command)
@@ -25,8 +27,9 @@ from audiocls.cli import Command
 @click.option("--hop-s", type=float, help="From clip to clip.  [default: as in training]")
 @click.option(
     "--threshold",
-    type=float,
-    help="Below this certainty the label is `unknown`; 0: never.  [default: the model's own]",
+    type=PER_CLASS,
+    help="Below this certainty the label is `unknown`; 0: never. Of several labels: from which "
+    "probability on each is said.  [default: the model's own]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the page's address as JSON.")
 def command(
@@ -34,10 +37,12 @@ def command(
     port: int,
     browser: bool,
     hop_s: float | None,
-    threshold: float | None,
+    threshold: Any,
     as_json: bool,
 ) -> None:
-    """Drop a recording on a page, or make one: see and hear what a model says of it.
+    """Open a page to drop recordings on.
+
+    See and hear what a model says of each.
 
     MODEL is a run folder, its `model/` folder, or `orchestra`, the model in the box, which is the
     default. The page is for this machine alone, and asks no other for anything. Ctrl-C ends it, and
@@ -56,11 +61,12 @@ def command(
     # What is wrong with them is said before seconds go into the page.
     classifier = Classifier.load(model)
     classifier.cut(hop_s)
+    classifier.limits(threshold)
 
     def began(url: str) -> None:
         click.echo(json.dumps({"model": model, "url": url}) if as_json else f"{model}: {url}")
         sys.stdout.flush()
-        click.echo("Ctrl-C ends it", err=True)
+        say("Ctrl-C ends it", err=True)
         if browser:
             webbrowser.open(url)
 

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import click
 
-from audiocls.cli import Command, next_step
+from audiocls.cli import Command, next_step, say
 from audiocls.cli.predict import find
 from audiocls.errors import DataError, reason
-from audiocls.files import escape
 
 
 @click.command("embed", cls=Command)
@@ -37,7 +36,9 @@ def command(
     strict: bool,
     as_json: bool,
 ) -> None:
-    """Write recordings as rows of numbers, alike where sounds are alike.
+    """Write recordings as rows of numbers.
+
+    Sounds that are alike have rows that are alike.
 
     A row is what the last layer of the model's network is given: the mean over a recording's clips,
     or with `--clips` each of them. To search, to cluster, or to train another program with. PATH is
@@ -71,7 +72,7 @@ def command(
                 starts += found.starts_s.tolist() if clips else [0.0]
             progress(len(failed))
     for failure in failed:
-        click.echo(escape("{path}: {error}".format(**failure)), err=True)
+        say("{path}: {error}".format(**failure), err=True)
     if not rows:
         raise DataError(f"none of {len(files)} recordings could be used: nothing is written")
     embeddings = np.concatenate(rows)
@@ -86,12 +87,12 @@ def command(
         click.echo(json.dumps(document, ensure_ascii=True))
     else:
         what = "clips" if clips else "recordings"
-        click.echo(
+        say(
             f"{', '.join(map(str, written))}: {len(embeddings)} {what}, "
             f"{embeddings.shape[1]} numbers each"
         )
         next_step(f"similar {model} RECORDING FOLDER   (the recordings that are most alike)")
     if failed:
-        click.echo(f"{len(failed)} of {len(files)} recordings failed", err=True)
+        say(f"{len(failed)} of {len(files)} recordings failed", err=True)
         if strict:
             sys.exit(1)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from audiocls.cli import Command, next_step
+from audiocls.cli import Command, next_step, say
 
 
 @click.command("export", cls=Command)
@@ -24,7 +24,9 @@ from audiocls.cli import Command, next_step
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the file's metadata as JSON.")
 def command(model: str, out: Path, weights: str, as_json: bool) -> None:
-    """Write a model as one ONNX file: samples in, probabilities out, features inside.
+    """Write a model as one ONNX file for other programs.
+
+    Samples go in, probabilities come out; the features are inside.
 
     Classes, rate and threshold are in its metadata. The file is compared with the model before it
     is written. Needs the extra `train`.
@@ -41,7 +43,7 @@ def command(model: str, out: Path, weights: str, as_json: bool) -> None:
         click.echo(json.dumps({"file": str(out), **metadata}, ensure_ascii=True))
         return
     size = out.stat().st_size / 1e6
-    click.echo(
+    say(
         f"{out}: {size:.1f} MB, samples at {metadata['sample_rate']} Hz → "
         f"{len(metadata['classes'])} probabilities"
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiocls.cli import Command, StorePath, next_step, note
+from audiocls.cli import Command, StorePath, next_step, note, say
 from audiocls.cli.labels import labelling_options
 from audiocls.errors import SettingError, unknown
 
@@ -169,7 +169,7 @@ def command(
     if about["counts"]["failed"]:
         total = about["counts"]["recordings"]
         text = f"{about['counts']['failed']} of {total} recordings failed: {failures}"
-        click.echo(text, err=as_json)
+        say(text, err=as_json)
         if strict:
             sys.exit(1)
     if not as_json:
@@ -180,11 +180,11 @@ def command(
 def _tell(path: str | Path, about: dict[str, Any]) -> None:
     """What a store or a part of one holds, for people."""
     shape, counts = " × ".join(map(str, about["shape"])), about["counts"]
-    click.echo(f"{path}: {shape} {about['dtype']}, {len(about['classes'])} classes")
+    say(f"{path}: {shape} {about['dtype']}, {len(about['classes'])} classes")
     if counts["silent_clips"]:
-        click.echo(f"{counts['silent_clips']} clips quieter than --min-rms left out")
+        say(f"{counts['silent_clips']} clips quieter than --min-rms left out")
     if counts["skipped"]:
-        click.echo(f"{counts['skipped']} recordings without a clip: see recordings.csv")
+        say(f"{counts['skipped']} recordings without a clip: see recordings.csv")
 
 
 def _shard(text: str) -> tuple[int, int]:

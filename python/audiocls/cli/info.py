@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiocls.cli import Command, StorePath, in_options, next_step
+from audiocls.cli import Command, StorePath, in_options, next_step, say
 from audiocls.cli.labels import arguments, labelling_options, refuse
 from audiocls.errors import SettingError
+from audiocls.files import printable
+from audiocls.scores.measures import MEASURES, number
 
 if TYPE_CHECKING:
     from audiocls.data.labelling import Labelling
@@ -45,7 +47,9 @@ def command(
     whole: bool,
     labelling: Labelling,
 ) -> None:
-    """Show what PATH contains: classes and their balance, failures, rates, groups, leaks.
+    """Show what a data set, a store or a model contains.
+
+    Classes and their balance, failures, rates, groups, leaks.
 
     PATH is a data set, of which only the headers are read; a feature store, of which everything is
     known, also behind a URL; or a run folder or its model, or `orchestra`, the model in the box.
@@ -98,11 +102,8 @@ def command(
 def _describe(path: Path) -> dict[str, Any]:
     """What a run folder or its model contains; metrics None where the run was interrupted or only
     the model was kept."""
-    from audiocls.classifier.description import (
-        count_stored_parameters,
-        model_folder,
-        read_description,
-    )
+    from audiocls.classifier.description import model_folder, read_description
+    from audiocls.classifier.weights import count_stored_parameters
     from audiocls.training.run import Result
 
     folder = model_folder(path)
@@ -127,15 +128,15 @@ def _verify(path: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"store": str(path), "damaged": damaged}, ensure_ascii=True))
     for name, wrong in damaged.items():
-        click.echo(f"{path / name} {wrong}", err=True)
+        say(f"{path / name} {wrong}", err=True)
     if damaged:
-        click.echo("the same `audiocls extract` makes again what is damaged", err=True)
+        say("the same `audiocls extract` makes again what is damaged", err=True)
         sys.exit(1)
     store = open_store(path)
     if store.about["version"] == 1:
-        click.echo(f"{path}: is of version 1, without checksums: only looked at", err=True)
+        say(f"{path}: is of version 1, without checksums: only looked at", err=True)
     elif not as_json:
-        click.echo(f"{path}: every byte is as it was written")
+        say(f"{path}: every byte is as it was written")
 
 
 def _print_model(model: dict[str, Any]) -> None:
@@ -149,36 +150,40 @@ def _print_model(model: dict[str, Any]) -> None:
         f"{model['architecture']}: {model['parameters']:,} parameters",
         f"takes {frames} frames × {features} features ({spec['kind']} at {spec['sample_rate']} Hz) "
         f"of {model['clip_s']:g} s, every {model['hop_s']:g} s",
-        *(["began with " + _printable(model["init"]["model"])] if model["init"] else []),
+        *(["began with " + model["init"]["model"]] if model["init"] else []),
         "made by " + ", ".join(f"{name} {version}" for name, version in model["versions"].items()),
-        f"{len(model['classes'])} classes: {', '.join(map(_printable, model['classes']))}",
+        f"{len(model['classes'])} classes: {', '.join(model['classes'])}",
     ]
     for line in lines:
-        console.print(Text(line))
+        console.print(Text(printable(line)))
+    if model.get("task") == "several":
+        said = zip(model["classes"], model["thresholds"] or (), strict=False)
+        text = ", ".join(f"{printable(name)} {threshold:.2f}" for name, threshold in said)
+        console.print(Text(f"several labels a clip, each from its probability on: {text}"))
     metrics = model["metrics"]
     if metrics is None:
         console.print("no metrics.json: the run was not finished, or only its model was kept")
         return
     console.print()
     parts = Table(box=None, header_style="bold")
-    for name in ("part", "accuracy", "balanced", "macro F1", "ece", "examples"):
+    measures = MEASURES[metrics["task"]]
+    for name in ("part", *measures.part.values(), "examples"):
         parts.add_column(name, justify="left" if name == "part" else "right")
     for part in ("train", "val", "test", "test_recording"):
         m = metrics[part]
-        scores = [f"{m[key]:.3f}" for key in ("accuracy", "balanced_accuracy", "macro_f1", "ece")]
+        scores = [number(m[key]) for key in measures.part]
         parts.add_row(part.replace("_", ", by "), *scores, f"{m['n']:,}")
     console.print(parts)
     console.print()
     classes = Table(box=None, header_style="bold")
-    for name in ("class, test part", "clips", "precision", "recall", "F1"):
+    for name in ("class, test part", "clips", *measures.per_class.values()):
         classes.add_column(name, justify="left" if name.startswith("class") else "right")
     for label, m in metrics["test"]["per_class"].items():
-        found = (m[key] for key in ("precision", "recall", "f1"))
-        scores = ["–" if score is None else f"{score:.3f}" for score in found]
-        classes.add_row(Text(_printable(label)), f"{m['n']:,}", *scores)
+        scores = [number(m[key]) for key in measures.per_class]
+        classes.add_row(Text(printable(label)), f"{m['n']:,}", *scores)
     console.print(classes)
     for warning in metrics["warnings"]:
-        console.print(Text(f"note: {_printable(warning)}"))
+        console.print(Text(printable(f"note: {warning}")))
 
 
 def _print(summary: Summary) -> None:
@@ -191,20 +196,24 @@ def _print(summary: Summary) -> None:
     table = Table(box=None, header_style="bold")
     table.add_column("class")
     known = ("clips", "seconds") if summary.decoded else ("seconds",)
+    annotated = any(c.events for c in summary.classes)
+    known = ("stretches", *known) if annotated else known
     for name in ("recordings", "failed", "groups", *known):
         table.add_column(name, justify="right")
     for c in summary.classes:
         cells = [c.recordings, c.failed or "", c.groups]
+        cells += [c.events] if annotated else []
         cells += [c.clips] if summary.decoded else []
         cells += [f"{c.seconds:.1f}"]
-        table.add_row(Text(_printable(c.label) or "(no label)"), *map(str, cells))
+        table.add_row(Text(printable(c.label) or "(no label)"), *map(str, cells))
     console.print(table)
 
-    def line(text: str) -> None:
-        console.print(Text(text))
+    def line(text: str = "") -> None:
+        console.print(Text(printable(text)))
 
     what = "clips" if summary.decoded else "recordings"
-    line(f"\n{len(summary.classes)} classes; the largest has {summary.imbalance:.1f} × the {what}")
+    line()
+    line(f"{len(summary.classes)} classes; the largest has {summary.imbalance:.1f} × the {what}")
     line(f"{summary.recordings} recordings, {summary.failed} failed, {summary.skipped} skipped")
     if summary.decoded:
         line(f"{summary.feature}: {' × '.join(map(str, summary.shape))}")
@@ -220,7 +229,7 @@ def _print(summary: Summary) -> None:
         spread = f"{sizes['min']:g} to {sizes['max']:g} (median {sizes['median']:g})"
         line(f"{sizes['groups']:g} groups of {spread} recordings")
     for notice in summary.notices:
-        line(f"note: {_printable(notice)}")
+        line(f"note: {notice}")
     _print_list(
         "recordings failed",
         [f"{path}: {reason}" for path, reason in summary.failures],
@@ -244,17 +253,13 @@ def _print(summary: Summary) -> None:
 
 def _print_list(title: str, items: list[str], line: Callable[[str], None]) -> None:
     if items:
-        line(f"\n{len(items)} {title}:")
+        line("")
+        line(f"{len(items)} {title}:")
         for item in items[:_SHOWN]:
-            line(f"  {_printable(item)}")
+            line(f"  {printable(item)}")
         if len(items) > _SHOWN:
             line(f"  … {len(items) - _SHOWN} more: --json lists them all")
 
 
 def _listed(counts: dict[str, int], unit: str = "") -> str:
     return ", ".join(f"{key} {unit}".rstrip() + f" ({n})" for key, n in counts.items())
-
-
-def _printable(text: str) -> str:
-    """A name may hold line ends and terminal commands: shown, not obeyed."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

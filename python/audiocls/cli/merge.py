@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from audiocls.cli import Command, StorePath
+from audiocls.cli import Command, StorePath, say
 
 
 @click.command("merge", cls=Command)
@@ -22,7 +22,7 @@ from audiocls.cli import Command, StorePath
 def command(
     out: str | Path, parts: tuple[str | Path, ...], accept_failures: bool, as_json: bool
 ) -> None:
-    """Join the parts that `audiocls extract --shard I/N` made into the store OUT.
+    """Join the parts that `extract --shard I/N` made into a store.
 
     All parts under OUT/parts are joined, or the folders given. The store is byte for byte that of
     one run. Everything is checked first: a part that is missing, unfinished, damaged or made
@@ -44,7 +44,7 @@ def command(
             parts,
             accept_failures=accept_failures,
             progress=progress,
-            notice=lambda text: click.echo(f"note: {text}", err=True),
+            notice=lambda text: say(f"note: {text}", err=True),
         )
     counts, failures = store.counts, store.path / "failures.csv"
     if as_json:
@@ -59,6 +59,6 @@ def command(
         click.echo(json.dumps(summary, ensure_ascii=True))
         return
     shape = " × ".join(map(str, store.about["shape"]))
-    click.echo(f"{out}: {shape} {store.about['dtype']}, {len(store.classes)} classes")
+    say(f"{out}: {shape} {store.about['dtype']}, {len(store.classes)} classes")
     if counts["failed"]:
-        click.echo(f"{counts['failed']} of {counts['recordings']} recordings failed: {failures}")
+        say(f"{counts['failed']} of {counts['recordings']} recordings failed: {failures}")

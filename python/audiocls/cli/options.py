@@ -26,6 +26,29 @@ _OF_FEATURES = (
 )  # fmt: skip
 
 
+class PerClass(click.ParamType[Any]):
+    """A number for all classes, or one for each of some: dog=0.4,bird=0.6."""
+
+    name = "number"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return "X|CLASS=X,…"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            if "=" not in value:
+                return float(value)
+            pairs = (part.rpartition("=") for part in value.split(","))
+            return {label.strip(): float(number) for label, _, number in pairs}
+        except ValueError:
+            self.fail(f"{value!r} must be a number, or such as dog=0.4,bird=0.6", param, ctx)
+
+
+PER_CLASS = PerClass()
+
+
 def recipe_options(recipe: type[Recipe] = Recipe) -> Callable[[F], F]:
     """Adds `--recipe` and an option for every field of `recipe`. None stands for not given."""
 

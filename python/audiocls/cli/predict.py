@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import csv
 import glob
-import json
+import hashlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiocls.cli import Command, next_step
+from audiocls.cli import Command, next_step, say
+from audiocls.cli.formats import CLIP_FORMATS, FORMATS, ClipsParquet, Format, parquet
+from audiocls.cli.options import PER_CLASS
 from audiocls.errors import DataError, SettingError, reason, unknown
+from audiocls.files import read_json, replace_file, write_json
 
 if TYPE_CHECKING:
-    from audiocls.inference.predict import Prediction
+    from audiocls.inference.predict import Classifier
+    from audiocls.inference.prediction import Limits, Prediction
 
-FORMATS = ("table", "json", "csv", "audacity")
-CSV_HEADER = ("path", "row", "start_s", "end_s", "label", "probability", "error")
-
-# A path, and its prediction or why there is none.
-Show = Callable[[str, "Prediction | str"], None]
+# What a folder of predictions was made with: a second call goes on only if it says the same.
+SETTINGS = "predictions.json"
 
 
 @click.command("predict", cls=Command)
@@ -33,18 +33,34 @@ Show = Callable[[str, "Prediction | str"], None]
 @click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="Labels shown.")
 @click.option(
     "--threshold",
+    type=PER_CLASS,
+    help="Below this certainty the label is `unknown`; 0: never. Of several labels: from which "
+    "probability on each is said.  [default: the model's own]",
+)
+@click.option(
+    "--smooth-s",
     type=float,
-    help="Below this certainty the label is `unknown`; 0: never.  [default: the model's own]",
+    default=0.0,
+    help="Of several labels: smooth the clips by a median over so many seconds.",
+)
+@click.option(
+    "--least-s", type=PER_CLASS, help="Of several labels: leave out segments that are shorter."
 )
 @click.option(
     "--format",
     "form",
-    default="table",
-    show_default=True,
-    metavar="|".join(FORMATS),
-    help="Output.",
+    metavar="|".join((*FORMATS, "parquet")),
+    help="Output.  [default: table, with --clips csv]",
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option("--clips", is_flag=True, help="All probabilities of every clip: csv or parquet.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write a file for each recording. A second call goes on, and skips what is there. With "
+    "--clips also one FILE.csv or FILE.parquet for all.",
+)
 @click.option("--threads", type=click.IntRange(1), help="Default: all cores.")
 @click.option("--strict", is_flag=True, help="Exit with 1 if any recording failed.")
 def command(
@@ -52,58 +68,245 @@ def command(
     paths: tuple[str, ...],
     hop_s: float | None,
     top: int,
-    threshold: float | None,
-    form: str,
+    threshold: Any,
+    smooth_s: float,
+    least_s: Any,
+    form: str | None,
     as_json: bool,
+    clips: bool,
+    out: Path | None,
     threads: int | None,
     strict: bool,
 ) -> None:
-    """Say what is heard in recordings: one answer for each, and a timeline.
+    """Name what is heard in recordings, when, and how surely.
 
     MODEL is a run folder, its `model/` folder, or `orchestra`, the model in the box. PATH is a
     recording of any format and length, a folder of them, or a pattern such as 'takes/*.mp3'. A
-    recording that cannot be used is a row with its reason. `--format audacity` writes a label
-    track, for one recording.
+    recording that cannot be used is a row with its reason. A model of several labels gives all that
+    reach their threshold, and a segment for each time that one is heard. `--format audacity`
+    writes a label track, `raven` a selection table: of one recording, or with --out of any number.
+    Where a value may differ by class, write dog=0.4,bird=0.6.
 
     \b
     Example:
       audiocls predict runs/mel-resnet-0 song.mp3
-      audiocls predict runs/mel-resnet-0 takes/ --format csv > takes.csv
+      audiocls predict runs/mel-resnet-0 takes/ --format jsonl > takes.jsonl
       audiocls predict orchestra song.mp3 --hop-s 0.1 --format audacity > labels.txt
+      audiocls predict runs/birds marsh/ --format raven --out tables/ --least-s 0.5
+      audiocls predict runs/birds marsh/ --clips --out clips.parquet
     """
-    from audiocls.cli.progress import prediction_progress
     from audiocls.inference.predict import Classifier
 
-    form = "json" if as_json else form
-    if form not in FORMATS:
-        raise unknown("--format", form, FORMATS)
-    files = find(paths)
-    if form == "audacity" and len(files) != 1:
-        raise SettingError("--format", form, f"a label track is of one recording, not {len(files)}")
+    one_file = clips and out is not None and not out.is_dir() and out.suffix in (".csv", ".parquet")
+    kind = _format(form, as_json, clips, out, one_file)
+    recordings = _found_by(paths)
+    files = [path for path, _ in recordings]
+    if kind.alone and out is None and len(files) != 1:
+        rule = f"a label track or table is of one recording, not {len(files)}: give --out DIR"
+        raise SettingError("--format", str(form), rule)
     classifier = Classifier.load(model, threads)
-    limit = classifier.threshold if threshold is None else threshold
-    show, end = _printer(form, top, limit)
+    limits = classifier.limits(threshold, smooth_s, least_s)
+    format_ = kind(top, limits, classifier.sample_rate / 2, classifier.classes_)
+    if out is not None and one_file:
+        failed = _one_file(classifier, files, hop_s, threads, format_, out)
+    elif out is not None:
+        settings = _settings(classifier, kind, limits, hop_s, top)
+        targets = _targets(recordings, kind.suffix)
+        failed = _folder(classifier, targets, hop_s, threads, format_, out, settings)
+    else:
+        failed = _stdout(classifier, files, hop_s, threads, format_)
+    if failed:
+        say(f"{failed} of {len(files)} recordings failed", err=True)
+    if failed == len(files) or (failed and strict):
+        sys.exit(1)
+    if kind is FORMATS["table"]:
+        next_step(f"evaluate {model} LABELLED_RECORDINGS/   (how good it is on new ones)")
+
+
+def _format(
+    form: str | None, as_json: bool, clips: bool, out: Path | None, one_file: bool
+) -> type[Format]:
+    """What is asked for. Raises SettingError for what does not go together."""
+    if as_json and form not in (None, "json"):
+        raise SettingError("--format", str(form), "is not --json")
+    form = "json" if as_json else form
+    if clips:
+        if out is not None and one_file:
+            if form is not None and form != out.suffix[1:]:
+                raise SettingError("--out", str(out), f"must end with .{form}")
+            form = out.suffix[1:]
+        form = form or "csv"
+        if form not in CLIP_FORMATS:
+            raise SettingError("--format", form, f"is not for --clips: {', '.join(CLIP_FORMATS)}")
+        kind = CLIP_FORMATS[form]
+    else:
+        form = form or "table"
+        if form == "parquet":
+            raise SettingError("--format", form, "is for --clips")
+        if form not in FORMATS:
+            raise unknown("--format", form, FORMATS)
+        kind = FORMATS[form]
+    if out is None and not kind.on_stdout:
+        raise SettingError("--format", form, "needs --out")
+    if out is not None and not kind.suffix:
+        rule = f"{form} is for the screen; choose --format {', '.join([*FORMATS][1:])}, or --clips"
+        raise SettingError("--out", str(out), rule)
+    if kind is ClipsParquet:
+        import pyarrow  # noqa: F401  # missing, it is said before the work
+    return kind
+
+
+def _found(
+    classifier: Classifier, files: list[str], hop_s: float | None, threads: int | None
+) -> Iterator[tuple[str, Prediction | str]]:
+    """Each recording with its prediction, or why there is none; with a bar."""
+    from audiocls.cli.progress import prediction_progress
+
     failed = 0
     with prediction_progress(len(files)) as progress:
         for path, found in zip(files, classifier.recordings(files, hop_s, threads), strict=True):
             failed += isinstance(found, Exception)
-            show(path, reason(path, found) if isinstance(found, Exception) else found)
-            sys.stdout.flush()
+            yield path, reason(path, found) if isinstance(found, Exception) else found
             progress(failed)
-    end()
-    if failed:
-        click.echo(f"{failed} of {len(files)} recordings failed", err=True)
-    if failed == len(files) or (failed and strict):
-        sys.exit(1)
-    if form == "table":
-        next_step(f"evaluate {model} LABELLED_RECORDINGS/   (how good it is on new ones)")
+
+
+def _stdout(
+    classifier: Classifier,
+    files: list[str],
+    hop_s: float | None,
+    threads: int | None,
+    format_: Format,
+) -> int:
+    """Writes everything on stdout as it comes; how many failed."""
+    failed = 0
+    found = _found(classifier, files, hop_s, threads)
+    try:
+        for n, (path, answer) in enumerate(found):
+            if n == 0:
+                click.echo(format_.begin, nl=False)
+            failed += isinstance(answer, str)
+            format_.show(path, answer)
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        if not format_.written:
+            click.echo(format_.begin, nl=False)
+        click.echo(format_.end, nl=False)  # what is there is whole
+        raise
+    click.echo(format_.end, nl=False)
+    return failed
+
+
+def _one_file(
+    classifier: Classifier,
+    files: list[str],
+    hop_s: float | None,
+    threads: int | None,
+    format_: Format,
+    out: Path,
+) -> int:
+    """Writes the clips of all recordings into one file; how many failed."""
+    failed, texts, kept = 0, [format_.begin], []
+    for path, found in _found(classifier, files, hop_s, threads):
+        if isinstance(found, str):
+            failed += 1
+            format_.failure(path, found)
+        elif isinstance(format_, ClipsParquet):
+            kept.append((path, found))
+        else:
+            texts.append(format_.text(path, found))
+    if failed == len(files):
+        return failed
+    out.parent.mkdir(parents=True, exist_ok=True)
+    made = parquet(kept, classifier.classes_) if kept else "".join(texts).encode()
+    replace_file(out, made)
+    return failed
+
+
+def _folder(
+    classifier: Classifier,
+    targets: dict[str, str],
+    hop_s: float | None,
+    threads: int | None,
+    format_: Format,
+    out: Path,
+    settings: dict[str, Any],
+) -> int:
+    """Writes a file for each recording that has none yet; how many failed."""
+    if out.exists() and not out.is_dir():
+        raise SettingError("--out", str(out), "is a file; a folder is needed")
+    known = out / SETTINGS
+    before = read_json(known) if known.is_file() else settings
+    for name, value in settings.items():
+        if not isinstance(before, dict) or before.get(name) != value:
+            raise SettingError("--out", str(out), f"was made with another {name}: choose another")
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(known, settings)
+    todo = [path for path, file in targets.items() if not (out / file).exists()]
+    failed = 0
+    for path, found in _found(classifier, todo, hop_s, threads) if todo else ():
+        if isinstance(found, str):
+            failed += 1
+            format_.failure(path, found)
+            continue
+        file = out / targets[path]
+        file.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(file, format_.file(path, found))
+    n_there = len(targets) - len(todo)
+    there = f", {n_there} were there already" if n_there else ""
+    say(f"{out}: {len(todo) - failed} recordings written{there}", err=True)
+    return failed
+
+
+def _targets(recordings: Sequence[tuple[str, str]], suffix: str) -> dict[str, str]:
+    """Recording → its file below the folder, with its own name first, so that the annotations of
+    a recording are found by it. SettingError where two recordings have the same."""
+    first: dict[str, str] = {}
+    for path, name in recordings:
+        if (other := first.setdefault(name + suffix, path)) != path:
+            raise SettingError("--out", name + suffix, f"would hold both {other} and {path}")
+    return {path: file for file, path in first.items()}
+
+
+def _settings(
+    classifier: Classifier,
+    kind: type[Format],
+    limits: Limits,
+    hop_s: float | None,
+    top: int,
+) -> dict[str, Any]:
+    """What decides the contents of a folder of predictions."""
+    import numpy as np
+
+    from audiocls.classifier.description import WEIGHTS
+
+    weights = (classifier.path / WEIGHTS).read_bytes()
+    numbers = {
+        name: None if value is None else np.asarray(value, np.float64).tolist()
+        for name, value in (
+            ("threshold", limits.threshold),
+            ("smooth_s", limits.smooth_s),
+            ("least_s", limits.least_s),
+        )
+    }
+    return {
+        "model": hashlib.sha256(weights).hexdigest(),
+        "format": kind.__name__,
+        "hop_s": hop_s,
+        "top": top,
+        **numbers,
+    }
 
 
 def find(paths: tuple[str, ...]) -> list[str]:
     """The recordings that paths, folders and patterns stand for, in order."""
+    return [path for path, _ in _found_by(paths)]
+
+
+def _found_by(paths: tuple[str, ...]) -> list[tuple[str, str]]:
+    """The same, each with its name: below the folder that was given, or its last part."""
     from audiocls.data.listing.folder import list_folder
 
-    files: list[str] = []
+    files: list[tuple[str, str]] = []
     for given in paths:
         found = [given]
         if glob.has_magic(given) and not Path(given).exists():
@@ -112,93 +315,10 @@ def find(paths: tuple[str, ...]) -> list[str]:
         for path in found:
             if Path(path).is_dir():
                 listing = list_folder(Path(path))
-                files += sorted((str(file) for file in listing.files), key=os.fsencode)
+                own = sorted((str(file) for file in listing.files), key=os.fsencode)
+                files += [(file, os.path.relpath(file, path)) for file in own]
             else:
-                files.append(path)
+                files.append((path, Path(path).name))
     if not files:
         raise DataError(f"{', '.join(paths)}: no recordings there")
     return files
-
-
-def _printer(form: str, top: int, threshold: float | None) -> tuple[Show, Callable[[], None]]:
-    """What shows a recording, and what is to be called at the end."""
-    if form == "table":
-        return lambda path, found: _show_lines(path, found, top, threshold), lambda: None
-    if form == "audacity":
-        return lambda path, found: _show_labels(path, found, threshold), lambda: None
-    if form == "csv":
-        writer = csv.writer(sys.stdout, lineterminator="\n", quoting=csv.QUOTE_MINIMAL)
-        writer.writerow(CSV_HEADER)
-        return lambda path, found: writer.writerows(_rows(path, found, threshold)), lambda: None
-    begun = False
-
-    def show(path: str, found: Prediction | str) -> None:
-        # One document, yet every recording is there as soon as it is known.
-        nonlocal begun
-        text = json.dumps(as_dict(path, found, top, threshold), ensure_ascii=True)
-        click.echo(f"{',' if begun else '['}\n{text}", nl=False)
-        begun = True
-
-    return show, lambda: click.echo("\n]")
-
-
-def as_dict(
-    path: str, found: Prediction | str, top: int, threshold: float | None
-) -> dict[str, Any]:
-    """A recording's prediction as plain data."""
-    from dataclasses import asdict
-
-    if isinstance(found, str):
-        return {"path": path, "label": None, "error": found}
-    best = found.top(top, threshold)
-    return {
-        "path": path,
-        "duration_s": round(found.duration_s, 6),
-        "label": best[0][0],
-        "probability": best[0][1],
-        "top": [{"label": label, "probability": p} for label, p in best],
-        "segments": [asdict(segment) for segment in found.segments(threshold)],
-        "error": None,
-    }
-
-
-def _show_lines(path: str, found: Prediction | str, top: int, threshold: float | None) -> None:
-    if isinstance(found, str):
-        click.echo(f"{_printable(path)}: failed: {found}")
-        return
-    best = ", ".join(f"{_printable(label)} {p:.3f}" for label, p in found.top(top, threshold))
-    click.echo(f"{_printable(path)}: {best}")
-    segments = found.segments(threshold)
-    if len(segments) > 1:
-        for s in segments:
-            click.echo(f"  {s.start_s:8.2f} – {s.end_s:8.2f} s  {s.probability:.3f}  {s.label}")
-
-
-def _show_labels(path: str, found: Prediction | str, threshold: float | None) -> None:
-    """Start, end, label, with tabs between: https://manual.audacityteam.org/man/importing_and_
-    exporting_labels.html."""
-    if isinstance(found, str):
-        click.echo(f"{_printable(path)}: failed: {found}", err=True)
-        return
-    for s in found.segments(threshold):
-        click.echo(f"{s.start_s:.6f}\t{s.end_s:.6f}\t{_printable(s.label)}")
-
-
-def _rows(path: str, found: Prediction | str, threshold: float | None) -> list[tuple[Any, ...]]:
-    """A row for the recording, then one for each segment."""
-    if isinstance(found, str):
-        return [(_printable(path), "recording", "", "", "", "", found)]
-    ((label, p),) = found.top(1, threshold)
-    rows = [("recording", 0.0, found.duration_s, label, p)]
-    for s in found.segments(threshold):
-        rows.append(("segment", s.start_s, s.end_s, s.label, s.probability))
-    return [
-        (_printable(path), kind, f"{start:.3f}", f"{end:.3f}", _printable(label), f"{p:.6f}", "")
-        for kind, start, end, label, p in rows
-    ]
-
-
-def _printable(text: str) -> str:
-    """A name may hold line ends and terminal commands, or bytes that are no text: shown, not
-    obeyed."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import click
 
-from audiocls.cli import Command, next_step
+from audiocls.cli import Command, next_step, say
 
 
 @click.command(cls=Command)
 @click.option("--json", "as_json", is_flag=True, help="Every field of every preset, as JSON.")
 def command(as_json: bool) -> None:
-    """The feature presets, each equal to the library that owns its convention.
+    """List the feature presets and what each one equals.
 
     \b
     audiocls presets
@@ -25,13 +25,11 @@ def command(as_json: bool) -> None:
         click.echo(json.dumps({name: spec.to_dict() for name, spec in presets().items()}, indent=2))
         return
     row = "{:13} {:12} {:>8} {:>13} {:>6} {:>8} {:>12}"
-    click.echo(
-        row.format("preset", "kind", "rate Hz", "frame / hop", "n_fft", "padding", "0.5 s gives")
-    )
+    say(row.format("preset", "kind", "rate Hz", "frame / hop", "n_fft", "padding", "0.5 s gives"))
     for name, spec in presets().items():
         extractor = Extractor(spec, threads=1)
         shape = f"{extractor.n_frames(spec.sample_rate // 2)} × {extractor.n_features}"
         frame = f"{spec.frame_length} / {spec.hop_length}"
         cells = (name, spec.kind, spec.sample_rate, frame, spec.n_fft, spec.padding, shape)
-        click.echo(row.format(*cells))
+        say(row.format(*cells))
     next_step("extract RECORDINGS/ --feature NAME")

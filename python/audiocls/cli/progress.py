@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-import click
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,6 +18,9 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+
+from audiocls.cli import say
+from audiocls.files import printable
 
 if TYPE_CHECKING:
     from audiocls.store.extraction import Progress as ExtractionProgress
@@ -63,7 +66,7 @@ class EpochLines:
         silent = not self.bar.console.is_terminal and time.monotonic() - self.told
         if row is None and silent > TRAINING_LINE_S:
             self.told = time.monotonic()
-            click.echo(f"{self.title}{done} of {total} batches", err=True)
+            say(f"{self.title}{done} of {total} batches", err=True)
         if row is not None:
             self.told = time.monotonic()
             self.bar.console.print(
@@ -80,8 +83,10 @@ class CellLines(EpochLines):
 
     def announce(self, name: str, number: int, of: int) -> CellLines:
         """The next model."""
-        self.title = f"[{number}/{of}] {name}  "
-        self.bar.reset(self.task, description=f"{number}/{of} {name}", total=None)
+        self.title = f"[{number}/{of}] {printable(name)}  "
+        self.bar.reset(
+            self.task, description=escape(f"{number}/{of} {printable(name)}"), total=None
+        )
         return self
 
     def tell(self, name: str, number: int, of: int, result: Result, left_s: float) -> None:
@@ -90,7 +95,7 @@ class CellLines(EpochLines):
         scores = result.test_recording
         rest = f"  about {_time(left_s)} left" if left_s else ""
         self.bar.console.print(
-            f"[{number}/{of}] {name}  by recording: accuracy {scores['accuracy']:.3f}, "
+            f"[{number}/{of}] {printable(name)}  by recording: accuracy {scores['accuracy']:.3f}, "
             f"balanced {scores['balanced_accuracy']:.3f}  {_time(result.training_s)}{rest}",
             markup=False,
         )
@@ -149,7 +154,7 @@ def _lines() -> Callable[[ExtractionProgress], None]:
         last = now
         todo = progress.total - progress.recordings
         left_s = todo * (now - started) / max(progress.recordings - before, 1)
-        click.echo(
+        say(
             f"{progress.recordings} of {progress.total} recordings, "
             f"{_rate(progress, now - started)}, {left_s:.0f} s left, {progress.failed} failed",
             err=True,
@@ -190,7 +195,7 @@ def prediction_progress(total: int) -> Iterator[Callable[[int], None]]:
             left_s = (total - done) * (now - started) / done
             rate = done / (now - started)
             text = f"{rate:.1f} recordings/s, {left_s:.0f} s left, {failed} failed"
-            click.echo(f"{done} of {total} recordings, {text}", err=True)
+            say(f"{done} of {total} recordings, {text}", err=True)
 
     yield tell
 

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import click
 
-from audiocls.cli import Command, next_step
+from audiocls.cli import Command, next_step, say
 from audiocls.cli.predict import find
 from audiocls.errors import DataError, reason
-from audiocls.files import escape
 
 
 @click.command("similar", cls=Command)
@@ -23,7 +22,7 @@ from audiocls.files import escape
 def command(
     model: str, query: str, folder: str, top: int, threads: int | None, as_json: bool
 ) -> None:
-    """Find the recordings of a folder that are most alike to one, as a model hears them.
+    """Find the recordings in a folder that are most like one.
 
     So that one finds more of a sound, and labels it. 1 is the same; the numbers compare
     recordings with one query, and say nothing alone. The query itself is left out.
@@ -58,7 +57,7 @@ def command(
                 paths.append(path)
             progress(len(failed))
     for failure in failed:
-        click.echo(escape("{path}: {error}".format(**failure)), err=True)
+        say("{path}: {error}".format(**failure), err=True)
     if not rows:
         raise DataError(f"none of {len(others)} recordings could be used")
     order, cosines = nearest(heard.whole, np.array(rows), top)
@@ -71,10 +70,10 @@ def command(
         click.echo(json.dumps(document, ensure_ascii=True))
     else:
         for i, c in zip(order, cosines, strict=True):
-            click.echo(f"{c:.3f}  {escape(paths[i])}")
+            say(f"{c:.3f}  {paths[i]}")
         next_step(f"predict {model} RECORDING   (what is heard in one)")
     if failed:
-        click.echo(f"{len(failed)} of {len(others)} recordings failed", err=True)
+        say(f"{len(failed)} of {len(others)} recordings failed", err=True)
 
 
 def _same(path: str, other: str) -> bool:

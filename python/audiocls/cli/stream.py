@@ -6,10 +6,12 @@ import json
 import sys
 import time
 from dataclasses import asdict
+from typing import Any
 
 import click
 
-from audiocls.cli import Command
+from audiocls.cli import Command, say
+from audiocls.cli.options import PER_CLASS
 
 
 @click.command("stream", cls=Command)
@@ -27,12 +29,13 @@ from audiocls.cli import Command
 @click.option("--hop-s", type=float, help="From clip to clip.  [default: as in training]")
 @click.option(
     "--threshold",
-    type=float,
-    help="Below this certainty the label is `unknown`; 0: never.  [default: the model's own]",
+    type=PER_CLASS,
+    help="Below this certainty the label is `unknown`; 0: never. Of several labels: from which "
+    "probability on each is said.  [default: the model's own]",
 )
 @click.option("--latency", is_flag=True, help="At the end, say how long the clips took.")
 @click.option("--threads", type=click.IntRange(1), help="Default: all cores.")
-@click.option("--json", "as_json", is_flag=True, help="A line of JSON a clip.")
+@click.option("--json", "as_json", is_flag=True, help="Lines of JSON.")
 def command(
     model: str,
     source: str,
@@ -40,12 +43,15 @@ def command(
     channels: int,
     sample_type: str,
     hop_s: float | None,
-    threshold: float | None,
+    threshold: Any,
     latency: bool,
     threads: int | None,
     as_json: bool,
 ) -> None:
-    """Say what is heard in a stream, a line for each clip as soon as its last sample has come.
+    """Name what is heard in a stream, as it comes.
+
+    A line for each clip as soon as its last sample has come; of several labels a line for each, or
+    none.
 
     The samples come from a pipe, without a header, or with `mic` from the microphone. The answers
     are those that `audiocls predict` has of the same samples.
@@ -70,7 +76,7 @@ def command(
         line = (
             f"{heard.start_s:9.2f} – {heard.end_s:9.2f} s  {heard.probability:.3f}  {heard.label}"
         )
-        click.echo(json.dumps(asdict(heard)) if as_json else line)
+        say(json.dumps(asdict(heard)) if as_json else line)
         sys.stdout.flush()
 
     try:
@@ -89,4 +95,4 @@ def command(
             took_ms.sort()
             p50, p99 = (took_ms[int(q * (len(took_ms) - 1))] for q in (0.5, 0.99))
             text = f"{len(took_ms)} times clips came: {p50:.2f} ms a clip, 99 % below {p99:.2f} ms"
-            click.echo(text, err=True)
+            say(text, err=True)

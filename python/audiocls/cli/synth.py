@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from audiocls.cli import Command, next_step
+from audiocls.cli import Command, next_step, say
 
 
 @click.command(cls=Command)
@@ -36,6 +36,6 @@ def command(folder: Path, clips_per_class: int, classes: int, seed: int, as_json
         click.echo(json.dumps({"folder": str(folder), "synthetic": True, "recordings": counts}))
         return
     for name, count in counts.items():
-        click.echo(f"{count:6}  {name}")
-    click.echo(f"{sum(counts.values()):6}  synthetic recordings, and 4 broken files, in {folder}")
+        say(f"{count:6}  {name}")
+    say(f"{sum(counts.values()):6}  synthetic recordings, and 4 broken files, in {folder}")
     next_step(f"extract {folder} --feature mel")

@@ -5,21 +5,28 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiocls.cli import Command, StorePath, next_step, warn
+from audiocls.cli import Command, StorePath, next_step, note, say, warn
+from audiocls.cli.labels import labelling_options, refuse
 from audiocls.cli.options import recipe_of, recipe_options
+from audiocls.errors import SettingError
 from audiocls.models import ALIASES, MODELS
+from audiocls.scores.measures import MEASURES
+
+if TYPE_CHECKING:
+    from audiocls.data.labelling import Labelling
 
 
 @click.command("train", cls=Command)
+@click.argument("data", metavar="[DATA]", required=False, type=click.Path())
 @click.option(
     "--model",
     metavar="NAME",
     help=f"One of {', '.join(MODELS)}; best stands for {ALIASES['best']}. With --init: linear, a "
-    "linear head alone, in seconds.  [default: with --init its architecture]",
+    "linear head alone, in seconds.  [default: with --init its architecture; with DATA best]",
 )
 @click.option(
     "--init",
@@ -30,7 +37,16 @@ from audiocls.models import ALIASES, MODELS
     "--features",
     type=StorePath(),
     metavar="DIR|URL",
-    help="The feature store.  [default: the newest under features/]",
+    help="A feature store, instead of DATA.  [default: the newest under features/]",
+)
+@click.option(
+    "--store",
+    "kind",
+    default="samples",
+    show_default=True,
+    metavar="samples|features",
+    help="What is made of DATA: samples, of which every epoch draws new, augmented windows, or "
+    "features, the same in every epoch and faster.",
 )
 @click.option(
     "--out",
@@ -41,18 +57,19 @@ from audiocls.models import ALIASES, MODELS
 @click.option(
     "--feature",
     metavar="NAME",
-    help="Of a store of samples: the preset that is computed from it.  "
+    help="Of DATA or a store of samples: the preset that is computed from it.  "
     "[default: mel, or mel-16k of samples at 16 kHz]",
 )
 @click.option(
     "--clip-s",
     type=float,
-    help="Clip length, for a store of samples.  [default: 0.5, or that of --init]",
+    help="Clip length, for DATA or a store of samples.  [default: 0.5, or that of --init]",
 )
 @click.option(
     "--hop-s",
     type=float,
-    help="From one clip's start to the next in validation and test, for a store of samples.  "
+    help="From one clip's start to the next in validation and test, for DATA or a store of "
+    "samples.  "
     "[default: 0.5, or that of --init]",
 )
 @click.option(
@@ -79,13 +96,20 @@ from audiocls.models import ALIASES, MODELS
     is_flag=True,
     help="Go on from the last finished epoch of the run; from a finished run with more --epochs.",
 )
-@click.option("--restart", is_flag=True, help="Replace a run that is already in the run folder.")
+@click.option(
+    "--restart",
+    is_flag=True,
+    help="Replace a run that is already in the run folder, and a store that was made otherwise.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print metrics.json on stdout.")
+@labelling_options
 @recipe_options()
 def command(
+    data: str | None,
     model: str | None,
     init: str | None,
     features: str | Path | None,
+    kind: str,
     out: Path | None,
     feature: str | None,
     clip_s: float | None,
@@ -99,9 +123,13 @@ def command(
     restart: bool,
     as_json: bool,
     preset: str | None,
+    labelling: Labelling,
     **options: Any,
 ) -> None:
-    """Train a model on a feature store.
+    """Train a model on the recordings in DATA, or on a feature store.
+
+    DATA is as for `audiocls extract`; its store is made under features/, or gone on with if it is
+    there. To look in between, use `audiocls extract` and --features.
 
     Recordings are split into train, validation and test by group; the model is chosen on
     validation, and the test part is looked at once.
@@ -111,6 +139,8 @@ def command(
 
     \b
     Example:
+      audiocls train recordings/
+      audiocls train digits/ --label-by '^([0-9])_' --group-by '^[0-9]_([a-z]+)_'
       audiocls train --model resnet
       audiocls train --model lstm --features features/mfcc --epochs 10 --seed 1
       audiocls train --model cnn --group-by '([^/]+)/[^/]+?_([A-G]s?[0-9])_'
@@ -119,16 +149,39 @@ def command(
       audiocls train --init orchestra --model linear --features features/own-mel-16k
     """
     from audiocls import training
-    from audiocls.cli.progress import EpochLines
+    from audiocls.cli.progress import EpochLines, extraction_progress
     from audiocls.store.place import name_of
     from audiocls.store.store import newest_store
     from audiocls.training.loop import first_trial, run_name
+    from audiocls.training.prepare import prepare_store
 
+    if data is None:
+        refuse(labelling, "a store has its labels")
+    elif features is not None:
+        raise SettingError("features", str(features), "give DATA or a store, one of the two")
+    elif model is None and init is None:
+        model = "best"
     start = None if init is None else training.Start.load(init)
     recipe = recipe_of(preset, options, begun=start is not None)
     # Before the search for a store: wrong usage is said first.
     trial = first_trial(model, recipe, start, seed, group_by, fold)
     leads = training.Device.pick(device).leads
+    if data is not None:
+        with extraction_progress() as told:
+            features = prepare_store(
+                data,
+                kind,
+                feature,
+                start=start,
+                clip_s=clip_s,
+                hop_s=hop_s,
+                restart=restart,
+                labelling=labelling,
+                progress=told,
+                notice=note,
+            )
+        if kind == "features":
+            feature = clip_s = hop_s = None
     features = features or newest_store()
     trial = replace(trial, feature=run_name(features, feature))
     folder = out or Path("runs") / trial.name
@@ -159,7 +212,8 @@ def command(
         click.echo(json.dumps(result, indent=1))
         return
     test, whole = result["test"], result["test_recording"]
-    click.echo(
+    measures = MEASURES[result["task"]]
+    say(
         f"{trial.model} on {name_of(features)}: {result['parameters']:,} parameters, "
         f"{result['clips_per_s']:,.0f} clips/s in training, "
         f"best epoch {result['chosen']['epoch']}"
@@ -169,15 +223,8 @@ def command(
         known = f"knows {len(kept)} of {len(result['classes'])} classes" if kept else (
             "knows none of these classes: its head is new"
         )  # fmt: skip
-        click.echo(f"began with {start.name}, which {known}")
-    click.echo(f"test, {test['n']} clips:        {_line(test)}")
-    click.echo(f"test, {whole['n']} recordings:  {_line(whole)}")
-    click.echo(f"run folder: {folder}")
+        say(f"began with {start.name}, which {known}")
+    say(f"test, {test['n']} clips:        {measures.line(test)}")
+    say(f"test, {whole['n']} recordings:  {measures.line(whole)}")
+    say(f"run folder: {folder}")
     next_step(f"predict {folder} RECORDING")
-
-
-def _line(part: dict[str, float]) -> str:
-    return (
-        f"accuracy {part['accuracy']:.3f}, balanced {part['balanced_accuracy']:.3f}, "
-        f"macro-F1 {part['macro_f1']:.3f}"
-    )

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from audiocls.compare.learning import LearningCurve
 from audiocls.compare.ranking import Ranking
-from audiocls.training.fitting.state import Row
+from audiocls.training.fitting.objective import Row
 
 SERIES = 7  # colours of the page for models
 
@@ -113,7 +113,8 @@ def scatter(rankings: Sequence[Ranking]) -> Markup | None:
         '<text class="axis" x="228" y="297" text-anchor="middle">ms a clip, one thread of a CPU '
         "(logarithmic)</text>"
     )
-    return frame.svg(parts, "balanced accuracy by recording over the time of a clip")
+    by = rankings[0].yardstick
+    return frame.svg(parts, f"{by.scores[by.main]} over the time of a clip")
 
 
 def learning(many: Sequence[LearningCurve]) -> Markup:
@@ -153,7 +154,8 @@ def learning(many: Sequence[LearningCurve]) -> Markup:
         '<text class="axis" x="228" y="297" text-anchor="middle">recordings a class in training '
         "(logarithmic)</text>"
     )
-    return frame.svg(parts, "balanced accuracy by recording over recordings a class")
+    by = many[0].points[0].yardstick
+    return frame.svg(parts, f"{by.scores[by.main]} over recordings a class")
 
 
 class _Frame:

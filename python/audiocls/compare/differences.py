@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-import numpy as np
-from numpy.typing import NDArray
-
-from audiocls.compare.ranking import MAIN, SCORES, Ranking
-from audiocls.scores.significance import PERMUTATIONS, holm, permutation_test
+from audiocls.compare.ranking import Cell, Ranking
+from audiocls.scores.significance import holm
 
 LEVEL = 0.05
 FEW = 4  # differences that have a sentence each
@@ -33,13 +29,14 @@ class Difference:
     def sentence(self) -> str:
         """What was found, in words."""
         a, b = self.better, self.other
-        scores = f"{a.main.mean:.3f} against {b.main.mean:.3f} {SCORES[MAIN]}"
+        by = a.yardstick
+        scores = f"{a.main.mean:.3f} against {b.main.mean:.3f} {by.scores[by.main]}"
         if self.p is None:
             return (
                 f"{a.name} and {b.name} cannot be tested: {scores}, but a run of an earlier "
                 "version stored no predictions; `--restart` does it again"
             )
-        test = f"p {_p(self.p)} (Holm, {PERMUTATIONS:,} group-wise permutations)"
+        test = f"p {_p(self.p)} (Holm, {by.exchanges:,} group-wise permutations)"
         if self.shown:
             return f"{a.name} is better than {b.name}: {scores}, {test}"
         return f"no difference can be shown between {a.name} and {b.name}: {scores}, {test}"
@@ -48,14 +45,13 @@ class Difference:
 def differences(rankings: Sequence[Ranking]) -> list[Difference]:
     """Every pair, in the order of the rankings.
 
-    Tested is the difference in mean balanced accuracy by recording: a group's share of it is fixed
-    by its labels, so exchanging the two models on whole groups, in all splits at once, gives its
-    distribution where they are equally good.
+    Tested is the difference in the mean main score: exchanging the two models on whole groups, in
+    all splits at once, gives its distribution where they are equally good.
     """
     pairs = list(combinations(rankings, 2))
-    shares = [group_differences(a, b) for a, b in pairs]
-    tested = [i for i, share in enumerate(shares) if share is not None]
-    corrected = holm([permutation_test(s) for s in shares if s is not None])
+    found = [a.yardstick.p_value(_on_common_splits(a, b)) for a, b in pairs]
+    tested = [i for i, p in enumerate(found) if p is not None]
+    corrected = holm([p for p in found if p is not None])
     p_of = dict(zip(tested, corrected, strict=True))
     return [
         Difference(*((a, b) if a.main.mean >= b.main.mean else (b, a)), p_of.get(i))
@@ -72,26 +68,16 @@ def answers(best: Ranking, tested: Sequence[Difference]) -> list[tuple[bool, str
         return [(d in beaten, d.sentence()) for d in own]
     names = ", ".join(d.other.name for d in beaten)
     highest = max(d.p for d in beaten if d.p is not None)
-    test = f"each p ≤ {max(highest, 0.001):.3f} (Holm, {PERMUTATIONS:,} group-wise permutations)"
+    exchanges = best.yardstick.exchanges
+    test = f"each p ≤ {max(highest, 0.001):.3f} (Holm, {exchanges:,} group-wise permutations)"
     sentence = f"{best.name} is better than {len(beaten)} of {len(own)} others: {names}; {test}"
     return [(True, sentence), *((False, d.sentence()) for d in own if d not in beaten)]
 
 
-def group_differences(a: Ranking, b: Ranking) -> NDArray[np.float64] | None:
-    """How much each group adds to the balanced accuracy of `a` minus that of `b`, the mean over
-    the splits that both have; None where predictions are missing."""
+def _on_common_splits(a: Ranking, b: Ranking) -> list[tuple[Cell, Cell]]:
+    """The cells of the splits that both have, in pairs."""
     others = {cell.split: cell for cell in b.cells}
-    pairs = [(cell, others[cell.split]) for cell in a.cells if cell.split in others]
-    total: defaultdict[str, float] = defaultdict(float)
-    for cell, other in pairs:
-        if cell.recordings is None or other.recordings is None:
-            return None
-        right = {row.path: row.right for row in other.recordings}
-        n = Counter(row.label for row in cell.recordings)
-        for row in cell.recordings:
-            weight = 1 / (n[row.label] * len(n) * len(pairs))
-            total[row.group] += weight * (row.right - right[row.path])
-    return np.array(list(total.values()))
+    return [(cell, others[cell.split]) for cell in a.cells if cell.split in others]
 
 
 def _p(p: float) -> str:

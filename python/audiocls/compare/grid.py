@@ -13,7 +13,8 @@ from audiocls.compare.commands import compare_command
 from audiocls.compare.differences import Difference, differences
 from audiocls.compare.learning import LearningCurve, learning_curves
 from audiocls.compare.page import write_report
-from audiocls.compare.ranking import MAIN, Cell, Ranking, ranked
+from audiocls.compare.ranking import Cell, Ranking, ranked
+from audiocls.compare.yardstick import YARDSTICKS
 from audiocls.data.grouping import groups_of
 from audiocls.errors import DataError, SettingError
 from audiocls.files import write_csv
@@ -41,35 +42,6 @@ SplitKey = tuple[int, str | None, int | None]
 Announce = Callable[[str, int, int], Progress]
 # Called after it: the same, its result, and how long the rest will take, in seconds.
 Tell = Callable[[str, int, int, Result, float], None]
-COLUMNS = (
-    "feature",
-    "model",
-    "seed",
-    "fold",
-    "recordings_per_class",
-    "accuracy",
-    "balanced_accuracy",
-    "macro_f1",
-    "ece",
-    "ece_uncalibrated",
-    "nll",
-    "nll_uncalibrated",
-    "recording_accuracy",
-    "recording_balanced_accuracy",
-    "recording_macro_f1",
-    "recording_balanced_accuracy_low",
-    "recording_balanced_accuracy_high",
-    "val_balanced_accuracy",
-    "parameters",
-    "multiply_adds",
-    "cpu_ms",
-    "training_s",
-    "samples_per_s",
-    "best_epoch",
-    "device",
-    "run",
-)
-
 _CALIBRATION = ("ece", "ece_uncalibrated", "nll", "nll_uncalibrated")
 
 
@@ -140,6 +112,7 @@ def compare(
             else:
                 start.check(store)
     recordings, left_out = common_recordings(stores)
+    labels = next(iter(stores.values())).recording_labels  # by the ids of these recordings
     trials = list(
         _trials(
             list(stores),
@@ -152,7 +125,7 @@ def compare(
             start,
         )
     )
-    splits = _splits(trials, recordings, left_out)
+    splits = _splits(trials, recordings, labels, left_out)
 
     # Checked for the whole grid before the first cell is trained.
     cells: list[tuple[Trial, Run, Result | None]] = []
@@ -290,14 +263,17 @@ def _key(trial: Trial) -> SplitKey:
 
 
 def _splits(
-    trials: Sequence[Trial], recordings: list[Recording], warnings: list[str]
+    trials: Sequence[Trial],
+    recordings: list[Recording],
+    labels: Sequence[Sequence[str]],
+    warnings: list[str],
 ) -> dict[SplitKey, Split]:
     """The split of each seed, fold and size, with further warnings."""
     whole: dict[tuple[int, str | None], Split] = {}
     splits: dict[SplitKey, Split] = {}
     for t in trials:
         if (t.seed, t.fold) not in whole:
-            split = make_split(recordings, group_by=t.group_by, fold=t.fold, seed=t.seed)
+            split = make_split(recordings, labels, group_by=t.group_by, fold=t.fold, seed=t.seed)
             whole[t.seed, t.fold] = replace(split, warnings=warnings + split.warnings)
         if _key(t) not in splits:
             split, n = whole[t.seed, t.fold], t.recordings_per_class
@@ -319,6 +295,8 @@ def common_recordings(stores: dict[str, Store]) -> tuple[list[Recording], list[s
                 f"stores {first!r} and {name!r} share {len(shared)} of {len(own)} and "
                 f"{len(other)} recordings: they are not of one data set"
             )
+        if stores[first].task != stores[name].task:
+            raise DataError(f"stores {first!r} and {name!r}: one has several labels a clip")
         if sorted(stores[first].classes) != sorted(stores[name].classes):
             raise DataError(f"stores {first!r} and {name!r} have different classes")
         for path in sorted(shared):
@@ -339,22 +317,20 @@ def row_of(cell: Cell) -> dict[str, Any]:
     """The row of a cell in results.csv; all scores are of the test part unless they say val, and
     None where a run of an earlier version did not store them."""
     trial, result = cell.trial, cell.result
-    test, whole = result.test, result.test_recording
-    low, high = whole.get("interval_95", {}).get("balanced_accuracy", (None, None))
+    test, whole, by = result.test, result.test_recording, YARDSTICKS[result.task]
+    low, high = whole.get("interval_95", {}).get(by.key, (None, None))
     return {
         "feature": trial.feature,
         "model": trial.model,
         "seed": trial.seed,
         "fold": trial.fold or "",
         "recordings_per_class": trial.recordings_per_class or "all",
-        **{key: test[key] for key in ("accuracy", "balanced_accuracy", "macro_f1")},
+        **{key: test[key] for key in by.columns},
         **{key: test.get(key) for key in _CALIBRATION},
-        "recording_accuracy": whole["accuracy"],
-        "recording_balanced_accuracy": whole["balanced_accuracy"],
-        "recording_macro_f1": whole["macro_f1"],
-        "recording_balanced_accuracy_low": low,
-        "recording_balanced_accuracy_high": high,
-        "val_balanced_accuracy": result.val["balanced_accuracy"],
+        **{f"recording_{key}": whole[key] for key in by.columns},
+        f"{by.main}_low": low,
+        f"{by.main}_high": high,
+        f"val_{by.key}": result.val[by.key],
         "parameters": result.parameters,
         "multiply_adds": result.cost.get("multiply_adds"),
         "cpu_ms": result.cost.get("cpu_ms"),
@@ -369,15 +345,14 @@ def row_of(cell: Cell) -> dict[str, Any]:
 def write_results(path: Path, rows: list[dict[str, Any]]) -> None:
     """Writes results.csv as a whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    cells = ([row[name] for name in COLUMNS] for row in rows)
-    write_csv(
-        path, COLUMNS, ([f"{v:.6g}" if isinstance(v, float) else v for v in row] for row in cells)
-    )
+    cells = ([f"{v:.6g}" if isinstance(v, float) else v for v in row.values()] for row in rows)
+    write_csv(path, list(rows[0]), cells)
 
 
 def write_differences(path: Path, tested: Sequence[Difference]) -> None:
     """Writes differences.csv, a row a pair: the better one, the other, their scores, and p."""
-    header = ("feature", "model", "other_feature", "other_model", MAIN, f"other_{MAIN}", "p")
+    main = tested[0].better.yardstick.main if tested else YARDSTICKS["one"].main
+    header = ("feature", "model", "other_feature", "other_model", main, f"other_{main}", "p")
     rows = []
     for d in tested:
         a, b, p = d.better, d.other, "" if d.p is None else f"{d.p:.6g}"

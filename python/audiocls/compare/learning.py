@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import log2, sqrt
 from statistics import fmean
 
-from audiocls.compare.ranking import MAIN, SCORES, Cell, Ranking, Spread
+from audiocls.compare.ranking import Cell, Ranking, Spread
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,18 +37,21 @@ class LearningCurve:
         """How much twice as many recordings add to the main score, from the last size but one to
         the last: over the splits."""
         few, many = self.points[-2:]
+        by = many.yardstick
         before = {cell.split: cell for cell in few.cells}
         pairs = [(before[cell.split], cell) for cell in many.cells if cell.split in before]
-        return Spread.of(
-            [(_score(b) - _score(a)) / log2(_size([b]) / _size([a])) for a, b in pairs]
-        )
+
+        def slope(a: Cell, b: Cell) -> float:
+            return (by.of(b, by.main) - by.of(a, by.main)) / log2(_size([b]) / _size([a]))
+
+        return Spread.of([slope(a, b) for a, b in pairs])
 
     def sentence(self) -> str:
         """What more recordings would bring, in words."""
         (*_, a, b), (*_, first, last) = self.sizes, self.scores
-        gain, n = self.gain, len(self.points[-1].cells)
+        gain, n, by = self.gain, len(self.points[-1].cells), self.points[-1].yardstick
         found = (
-            f"from {a:.3g} to {b:.3g} recordings a class {SCORES[MAIN]} goes from "
+            f"from {a:.3g} to {b:.3g} recordings a class {by.scores[by.main]} goes from "
             f"{first.mean:.3f} to {last.mean:.3f}"
         )
         error = 0.0 if gain.deviation is None else gain.deviation / sqrt(n)
@@ -85,8 +88,3 @@ def _size(cells: Sequence[Cell]) -> float:
     """Recordings a class in the training part, the mean."""
     sizes = [c.result.split["parts"]["train"]["recordings"] / len(c.result.classes) for c in cells]
     return fmean(sizes)
-
-
-def _score(cell: Cell) -> float:
-    score: float = cell.result.test_recording["balanced_accuracy"]
-    return score

@@ -5,14 +5,13 @@ from __future__ import annotations
 import base64
 import io
 import wave
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocls.compare.ranking import Ranking
 from audiocls.engine.audio import excerpt
 from audiocls.engine.features import Extractor
 from audiocls.engine.spec import FeatureSpec
@@ -37,12 +36,9 @@ class Mistake:
     clip_s: float  # what the model heard, from the start
 
 
-def confident_mistakes(ranking: Ranking, store: Store | None) -> list[Mistake] | None:
-    """The mistakes with the highest probability, one a recording; None where no predictions were
-    stored. Without audio and picture where the recording is not where the store found it."""
-    rows = [row for cell in ranking.cells for row in cell.clips or () if not row.right]
-    if all(cell.clips is None for cell in ranking.cells):
-        return None
+def confident_mistakes(rows: Iterable[Prediction], store: Store | None) -> list[Mistake]:
+    """Of wrong answers those with the highest probability, one a recording. Without audio and
+    picture where the recording is not as the store found it."""
     chosen: dict[str, Prediction] = {}
     for row in sorted(rows, key=lambda row: (-row.probability, row.path, row.start_s or 0)):
         if len(chosen) < MOST:
@@ -74,22 +70,37 @@ def _mistake(row: Prediction, store: Store | None, extractor: Extractor) -> Mist
 
 def _samples(row: Prediction, store: Store | None) -> NDArray[np.float32] | None:
     """The recording from the start of the clip, two seconds at most; None where it is gone."""
-    data = store.about.get("data") if store is not None else None
-    if not isinstance(data, str):
+    file = None if store is None else _found(row.path, store)
+    if file is None:
         return None
-    root = Path(data)
     start = int((row.start_s or 0.0) * RATE)
-    root = root if root.is_dir() else root.parent
-    file = root / row.path
     try:
-        # A store may name any file: a page holds none that lies elsewhere.
-        if not file.resolve().is_relative_to(root.resolve()):
-            return None
         samples = excerpt(file, RATE, start, start + int(HEARD_S * RATE))
     except (OSError, ValueError):
         return None
     # Shorter than the picture's frame, there is nothing to see or hear.
     return samples if len(samples) >= PICTURE.n_fft else None
+
+
+def _found(path: str, store: Store) -> Path | None:
+    """The file of a recording, if it is the one that the store was made of.
+
+    A store of a stranger can name any file of this machine, and what is heard of it would be in a
+    page that is passed on. Its size and the nanosecond of its last change only they know who have
+    read it here.
+    """
+    data = store.about.get("data")
+    recording = next((r for r in store.recordings if r.path == path), None)
+    if not isinstance(data, str) or recording is None:
+        return None
+    root = Path(data)
+    try:
+        root = root if root.is_dir() else root.parent
+        status = (root / path).stat()
+    except (OSError, ValueError):
+        return None
+    same = (status.st_size, status.st_mtime_ns) == (recording.n_bytes, recording.mtime_ns)
+    return root / path if same else None
 
 
 def _wav(samples: NDArray[np.float32]) -> bytes:

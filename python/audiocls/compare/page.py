@@ -22,7 +22,8 @@ from audiocls.compare.confusion import (
 from audiocls.compare.differences import Difference, answers
 from audiocls.compare.learning import LearningCurve
 from audiocls.compare.mistakes import confident_mistakes
-from audiocls.compare.ranking import MAIN, SCORES, Ranking
+from audiocls.compare.ranking import Ranking
+from audiocls.compare.several import label_reliability, per_label, wrong_labels
 from audiocls.data.recordings import reach
 from audiocls.files import replace_file
 from audiocls.store.store import Store
@@ -57,14 +58,17 @@ def write_report(
     environment.filters["si"] = _si
     environment.filters["duration"] = _duration
     environment.filters["unbroken"] = _unbroken
-    said = [row for cell in best.cells for row in cell.clips or ()]
-    units = [matrix(best, "recordings"), matrix(best, "clips")]
+    contents = _CONTENTS[first.task](best, stores.get(best.feature))
     results = [c.result for c in best.cells]
     page = environment.get_template("page.html.jinja").render(
         rankings=rankings,
         best=best,
-        scores=SCORES,
-        main=MAIN,
+        several=first.task == "several",
+        chance=best.yardstick.chance(best.cells),
+        scores=best.yardstick.scores,
+        main=best.yardstick.main,
+        main_key=best.yardstick.key,
+        on_validation=best.yardstick.validation,
         seeds=sorted({c.trial.seed for c in cells}),
         folds=sorted({c.trial.fold for c in cells if c.trial.fold}),
         differences=tested,
@@ -72,18 +76,10 @@ def write_report(
         n_recordings=sum(r.test_recording["n"] for r in results),
         n_groups=len({group for c in best.cells for _, group in c.run.test_groups()}),
         calibration=_calibration(best),
-        classes=per_class(
-            _summed([r.test_recording["confusion"] for r in results]),
-            first.classes,
-            groups_by_class(best),
-        ),
-        matrices=units,
-        matrix_data=_embedded(units),
+        **contents,
         features=sorted({c.trial.feature for c in cells}),
         curves=_curves(rankings),
-        reliability=charts.reliability(bins) if (bins := reliability(said) if said else []) else "",
-        bins=bins,
-        mistakes=confident_mistakes(best, stores.get(best.feature)),
+        reliability=charts.reliability(contents["bins"]) if contents["bins"] else "",
         scatter=charts.scatter(rankings),
         learning=learning,
         series=charts.SERIES,
@@ -103,6 +99,43 @@ def write_report(
         left_out=_left_out(best),
     )
     replace_file(path, page.encode("utf-8", "replace"))
+
+
+def _of_one_label(best: Ranking, store: Store | None) -> dict[str, Any]:
+    """Who was taken for whom."""
+    said = [row for cell in best.cells for row in cell.clips or ()]
+    stored = any(cell.clips is not None for cell in best.cells)
+    results = [c.result for c in best.cells]
+    units = [matrix(best, "recordings"), matrix(best, "clips")]
+    return {
+        "classes": per_class(
+            _summed([r.test_recording["confusion"] for r in results]),
+            results[0].classes,
+            groups_by_class(best),
+        ),
+        "matrices": units,
+        "matrix_data": _embedded(units),
+        "bins": reliability(said) if said else [],
+        "mistakes": (
+            confident_mistakes((row for row in said if not row.right), store) if stored else None
+        ),
+    }
+
+
+def _of_several_labels(best: Ranking, store: Store | None) -> dict[str, Any]:
+    """How well each label is found."""
+    said = [row for cell in best.cells for row in cell.clips or ()]
+    stored = any(cell.clips is not None for cell in best.cells)
+    return {
+        "classes": per_label(best),
+        "matrices": [],
+        "matrix_data": "{}",
+        "bins": label_reliability(said) if said else [],
+        "mistakes": confident_mistakes(wrong_labels(best.cells), store) if stored else None,
+    }
+
+
+_CONTENTS = {"one": _of_one_label, "several": _of_several_labels}
 
 
 def _left_out(best: Ranking) -> dict[str, str]:

@@ -6,23 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import fmean, median, stdev
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from audiocls.scores.significance import bootstrap_intervals, counts_by_group
-from audiocls.training.fitting.predictions import Prediction
+from audiocls.compare.yardstick import YARDSTICKS, Yardstick
 from audiocls.training.run import Result, Run
 from audiocls.training.trial import Trial
-
-# Scores of the test part; the first is what models are compared by.
-SCORES = {
-    "recording_balanced_accuracy": "balanced accuracy by recording",
-    "recording_accuracy": "accuracy by recording",
-    "balanced_accuracy": "balanced accuracy by clip",
-    "macro_f1": "macro-F1 by clip",
-}
-MAIN = "recording_balanced_accuracy"
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,13 +22,14 @@ class Cell:
     result: Result
 
     @cached_property
-    def clips(self) -> list[Prediction] | None:
-        """What it said of the clips of the test part; None in runs of earlier versions."""
+    def clips(self) -> list[Any] | None:
+        """What it said of the clips of the test part, `Prediction` or, of several labels, `Scored`;
+        None in runs of earlier versions."""
         return self.run.predictions()
 
     @cached_property
-    def recordings(self) -> list[Prediction] | None:
-        """What it said of the recordings of the test part; None in runs of earlier versions."""
+    def recordings(self) -> list[Any] | None:
+        """The same of its recordings."""
         return self.run.recording_predictions()
 
     @property
@@ -77,14 +66,20 @@ class Ranking:
     feature: str
     model: str
     cells: list[Cell]
-    scores: dict[str, Spread] = field(init=False)  # of the test part, by the keys of SCORES
-    validation: Spread = field(init=False)  # balanced accuracy
+    scores: dict[str, Spread] = field(init=False)  # of the test part, by those of the yardstick
+    validation: Spread = field(init=False)  # the main score
 
     def __post_init__(self) -> None:
-        scores = {name: Spread.of([_score(c, name) for c in self.cells]) for name in SCORES}
+        by = self.yardstick
+        scores = {name: Spread.of([by.of(c, name) for c in self.cells]) for name in by.scores}
         object.__setattr__(self, "scores", scores)
-        validation = Spread.of([c.result.val["balanced_accuracy"] for c in self.cells])
+        validation = Spread.of([c.result.val[by.key] or 0.0 for c in self.cells])
         object.__setattr__(self, "validation", validation)
+
+    @property
+    def yardstick(self) -> Yardstick:
+        """What its models are compared by."""
+        return YARDSTICKS[self.cells[0].result.task]
 
     @property
     def name(self) -> str:
@@ -94,7 +89,7 @@ class Ranking:
     @property
     def main(self) -> Spread:
         """The score that models are compared by."""
-        return self.scores[MAIN]
+        return self.scores[self.yardstick.main]
 
     @property
     def parameters(self) -> int:
@@ -125,29 +120,7 @@ class Ranking:
     def interval(self) -> tuple[float, float] | None:
         """95 % bootstrap interval over groups of the main score, all cells together; None where a
         run has no predictions."""
-        if not (parts := self._counts()):
-            return None
-        return bootstrap_intervals(parts)["balanced_accuracy"]
-
-    def _counts(self) -> list[NDArray[np.float64]]:
-        known = [c.recordings for c in self.cells if c.recordings is not None]
-        if len(known) < len(self.cells):
-            return []
-        class_of = {name: i for i, name in enumerate(self.cells[0].result.classes)}
-        group_of: dict[str, int] = {}
-        for rows in known:
-            for row in rows:
-                group_of.setdefault(row.group, len(group_of))
-        return [
-            counts_by_group(
-                [class_of[r.label] for r in rows],
-                [class_of[r.predicted] for r in rows],
-                [group_of[r.group] for r in rows],
-                len(group_of),
-                len(class_of),
-            )
-            for rows in known
-        ]
+        return self.yardstick.interval(self.cells)
 
 
 def ranked(cells: Sequence[Cell]) -> list[Ranking]:
@@ -158,10 +131,3 @@ def ranked(cells: Sequence[Cell]) -> list[Ranking]:
         together.setdefault((cell.trial.feature, cell.trial.model), []).append(cell)
     rankings = [Ranking(feature, model, own) for (feature, model), own in together.items()]
     return sorted(rankings, key=lambda r: -r.validation.mean)
-
-
-def _score(cell: Cell, name: str) -> float:
-    key = name.removeprefix("recording_")
-    part = cell.result.test if key == name else cell.result.test_recording
-    score: float = part[key]
-    return score

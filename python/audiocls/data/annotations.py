@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from audiocls.data.tables import columns_of, legible, normal, open_text, read_rows, seconds
 from audiocls.errors import DataError, SettingError
+from audiocls.files import escape
 
 # How a selection table of Raven begins, and what every row of one needs.
 RAVEN_COLUMNS = (
@@ -37,6 +38,19 @@ class Event:
     start_s: float  # seconds from the recording's start
     end_s: float
     label: str
+
+
+class Labelled(Protocol):
+    """An event that a model found, as tables have it."""
+
+    @property
+    def start_s(self) -> float: ...
+    @property
+    def end_s(self) -> float: ...
+    @property
+    def label(self) -> str: ...
+    @property
+    def probability(self) -> float: ...
 
 
 @dataclass
@@ -213,3 +227,19 @@ def _by_crowsetta(file: Path, form: str) -> Annotations:
         if label.strip():  # a TextGrid covers its silence with intervals, too
             found.add(str(start), str(end), label, f"{file}: interval {number}")
     return found
+
+
+def raven_table(events: Iterable[Labelled], high_hz: float) -> str:
+    """Events as a selection table of Raven, with their probability as its score; `high_hz` is the
+    top of its boxes."""
+    rows = ["\t".join((*RAVEN_COLUMNS, "Annotation", "Score"))]
+    for number, e in enumerate(events, 1):
+        span = f"{e.start_s:.6f}\t{e.end_s:.6f}\t0\t{high_hz:g}"
+        rows.append(f"{number}\tSpectrogram 1\t1\t{span}\t{escape(e.label)}\t{e.probability:.6f}")
+    return "".join(f"{row}\n" for row in rows)
+
+
+def audacity_track(events: Iterable[Labelled]) -> str:
+    """Events as a label track of Audacity: start, end, label, with tabs between
+    (https://manual.audacityteam.org/man/importing_and_exporting_labels.html)."""
+    return "".join(f"{e.start_s:.6f}\t{e.end_s:.6f}\t{escape(e.label)}\n" for e in events)

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Sequence
+
+import regex
 
 from audiocls.data.recordings import Recording
 from audiocls.errors import DataError, SettingError, unknown
+
+# Seconds that an expression may take on all paths: many times what any sound one needs.
+SEARCH_S, SEARCH_S_A_PATH = 5.0, 1e-3
 
 
 def columns_of(recordings: Sequence[Recording]) -> list[str]:
@@ -31,13 +37,27 @@ def values_of(
         return [str(value) if value else None for value in values], f"has no value in column {by!r}"
     if re.fullmatch(r"\w+", by):
         raise unknown(name, by, [*others, *columns, "a regular expression"])
-    try:
-        pattern = re.compile(by)
-    except re.error as error:
-        raise SettingError(name, by, f"no valid expression: {error}") from None
-    matches = [pattern.search(r.path) for r in recordings]
+    matches = _searched(by, name, [r.path for r in recordings])
     values = [m and ("/".join(g or "" for g in m.groups()) or m[0]) for m in matches]
     return [value or None for value in values], f"does not match `{name}` {by!r}"
+
+
+def _searched(by: str, name: str, paths: Sequence[str]) -> list[regex.Match[str] | None]:
+    """What the expression `by` finds in each path. Some expressions take for ever on a long path
+    (catastrophic backtracking): the package `regex` takes those of `re`, and a time."""
+    try:
+        pattern = regex.compile(by)
+    except regex.error as error:
+        raise SettingError(name, by, f"no valid expression: {error}") from None
+    matches, end = [], time.monotonic() + SEARCH_S + SEARCH_S_A_PATH * len(paths)
+    for path in paths:
+        try:
+            matches.append(pattern.search(path, timeout=max(end - time.monotonic(), 0.01)))
+        except TimeoutError:
+            shown = path if len(path) <= 80 else f"{path[:80]}…"
+            rule = f"takes too long on {shown!r}: one repetition within another, as in (a+)+?"
+            raise SettingError(name, by, rule) from None
+    return matches
 
 
 def groups_of(

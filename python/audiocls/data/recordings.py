@@ -38,6 +38,7 @@ class Recording:
     audio_hash: str = ""  # of the decoded samples: equal for the same audio
     n_bytes: int = 0  # of the file
     mtime_ns: int = 0  # of the file, nanoseconds since 1970
+    level_db: float | None = None  # root mean square, full scale 0; silence -200
     # Further metadata columns; one object for all recordings without any.
     extra: Mapping[str, str] = field(default_factory=lambda: NO_COLUMNS)
     # Its labelled stretches, if it is known by them and not by a label for all of it.
@@ -114,7 +115,10 @@ RESULT_COLUMNS = (
     "audio_hash",
     "n_bytes",
     "mtime_ns",
+    "level_db",
 )
+# A store of an earlier version lacks the last column.
+_EARLIER = -1
 
 
 def recording_of_row(path: str, row: dict[str, str]) -> Recording:
@@ -207,13 +211,14 @@ def iterate_recordings(file: Path) -> Iterator[Recording]:
     """The same one by one, for where a million at once would take too much memory."""
     rows = read_csv(file)
     header = next(rows, [])
-    if tuple(header[: len(_COLUMNS)]) != _COLUMNS:
+    known = next((c for c in (_COLUMNS, _COLUMNS[:_EARLIER]) if tuple(header[: len(c)]) == c), ())
+    if not known:
         raise DataError(f"{file}: is not a recordings.csv of this version (unknown columns)")
-    extra = header[len(_COLUMNS) :]
+    n_known, extra = len(known), header[len(known) :]
     events = _read_events(file.with_name(EVENTS))
     for cells in rows:
         try:
-            recording = _recording(cells, extra)
+            recording = _recording(cells[:n_known], dict(zip(extra, cells[n_known:], strict=True)))
             if events is not None:
                 recording.events = tuple(events.get(recording.id, ()))
             yield recording
@@ -241,9 +246,9 @@ def _read_events(file: Path) -> dict[int, list[Event]] | None:
     return events
 
 
-def _recording(cells: list[str], extra: list[str]) -> Recording:
+def _recording(cells: list[str], extra: dict[str, str]) -> Recording:
     (i, path, label, group, split, duration, rate, channels, clips, silent, *rest) = cells
-    status, error, audio_hash, n_bytes, mtime = rest[:5]
+    status, error, audio_hash, n_bytes, mtime, *level = rest
     return Recording(
         id=int(i),
         path=path,
@@ -260,5 +265,6 @@ def _recording(cells: list[str], extra: list[str]) -> Recording:
         audio_hash=audio_hash,
         n_bytes=int(n_bytes),
         mtime_ns=int(mtime),
-        extra=dict(zip(extra, rest[5:], strict=True)) or NO_COLUMNS,
+        level_db=float(level[0]) if level and level[0] else None,
+        extra=extra or NO_COLUMNS,
     )

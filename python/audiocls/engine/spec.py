@@ -12,7 +12,14 @@ from typing import Any, Literal
 import numpy as np
 
 from audiocls import _native
-from audiocls.errors import unknown
+from audiocls.errors import SettingError, unknown
+
+# Of steps that a preset leaves off: what they mean in its library once they are on.
+_LIBROSA_SLOPES = {"deltas": {"delta_fit": "polynomial"}}
+_CONVENTIONS: dict[str, dict[str, dict[str, Any]]] = {
+    "mel": _LIBROSA_SLOPES,
+    "mfcc-librosa": _LIBROSA_SLOPES | {"lifter": {"lifter_first": 1}},
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,10 +48,12 @@ class FeatureSpec:
     n_fft: int = 2048
     """Points of the Fourier transform; a shorter frame is padded with zeros: on both sides if
     frames are centred (`padding` zero or reflect), else at its end."""
-    padding: Literal["none", "tail", "zero", "reflect"] = "zero"
+    padding: Literal["none", "tail", "zero", "reflect", "symmetric"] = "zero"
     """What stands around the signal. none: only whole frames (Kaldi). tail: zeros after the end
     until the last frame is whole (python_speech_features). zero, reflect: n_fft / 2 zeros or
-    mirrored samples on both sides, so that frames are centred (librosa; torchaudio)."""
+    mirrored samples on both sides, so that frames are centred (librosa; torchaudio). symmetric:
+    mirrored with the edge itself, frame t centred on sample (t + ½) · hop (Kaldi without
+    snip_edges)."""
     drop_last_frame: bool = False
     """Leaves the last frame out (Whisper)."""
     remove_dc: bool = False
@@ -91,7 +100,9 @@ class FeatureSpec:
     n_mfcc: int = 0
     """Number of cepstral coefficients."""
     lifter: float = 0.0
-    """L in 1 + L/2·sin(πk/L), by which coefficient k is multiplied; 0: none."""
+    """L in 1 + L/2·sin(π(k + lifter_first)/L), by which coefficient k is multiplied; 0: none."""
+    lifter_first: int = 0
+    """What the lifter counts from: 0 (HTK, Kaldi, python_speech_features) or 1 (librosa)."""
     energy: Literal["none", "spectrum", "raw"] = "none"
     """What replaces the first coefficient: nothing, the log of the sum of the power spectrum
     (python_speech_features), or of the sum of squares before pre-emphasis and window (Kaldi)."""
@@ -99,6 +110,10 @@ class FeatureSpec:
     """1 appends the slope of every feature over time, 2 also the slope of the slope."""
     delta_width: int = 9
     """Frames over which a slope is fitted, odd."""
+    delta_fit: Literal["line", "polynomial"] = "line"
+    """What is fitted. line: its slope, edges repeated, then the slope of that (HTK, torchaudio,
+    python_speech_features). polynomial: the first derivative of a line, the second of a parabola,
+    near the edges those of the first and the last whole window (librosa)."""
     normalize: Literal["none", "mean", "mean_var"] = "none"
     """What each feature has subtracted (and is divided by) over the frames of a clip, at last."""
 
@@ -109,7 +124,8 @@ class FeatureSpec:
 
     @classmethod
     def preset(cls, name: str, **overrides: Any) -> FeatureSpec:
-        """The preset of that name, with some fields replaced.
+        """The preset of that name, with some fields replaced. A lifter or slopes are then those of
+        the library that owns the preset.
 
         Raises:
             SettingError: no such preset or field, or an invalid value.
@@ -117,6 +133,9 @@ class FeatureSpec:
         named = _presets()
         if name not in named:
             raise unknown("feature", name, named)
+        for switch, fields in _CONVENTIONS.get(name, {}).items():
+            if overrides.get(switch):
+                overrides = fields | overrides
         return named[name].replace(**overrides)
 
     def replace(self, **overrides: Any) -> FeatureSpec:
@@ -179,12 +198,16 @@ def _presets() -> dict[str, FeatureSpec]:
 
 
 def dump_fields(fields: dict[str, Any]) -> str:
-    """Fields as JSON, as the engine reads them: it names the one that is not valid."""
-    plain = {name: _plain(value) for name, value in fields.items()}
+    """Fields as JSON, as the engine reads them; numpy scalars are taken as Python's.
+
+    Raises:
+        SettingError: NaN or infinity, which JSON does not have; names the field.
+    """
+    plain = {
+        name: value.item() if isinstance(value, np.generic) else value
+        for name, value in fields.items()
+    }
+    for name, value in plain.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise SettingError(name, value, "must be finite")
     return json.dumps(plain)
-
-
-def _plain(value: object) -> object:
-    """numpy scalars as Python's; NaN and infinity, which JSON does not have, as text."""
-    value = value.item() if isinstance(value, np.generic) else value
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -13,20 +13,21 @@ import html
 import io
 import socket
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocls.classifier.description import UNKNOWN
+from audiocls.classifier.answers import UNKNOWN
 from audiocls.engine.audio import blocks, excerpt
 from audiocls.engine.features import Extractor
 from audiocls.engine.spec import FeatureSpec
 from audiocls.errors import AudioclsError, reason
 from audiocls.inference.own_pages import HOST, LARGEST_UPLOAD, OwnPages
-from audiocls.inference.predict import Classifier, Prediction, Segment
+from audiocls.inference.predict import Classifier
+from audiocls.inference.prediction import Limits, Prediction, Segment, Setting
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # pydub warns where there is no ffmpeg; the page needs none
@@ -120,16 +121,16 @@ def cut_out(path: str, start_s: float, end_s: float) -> tuple[int, NDArray[np.in
 
 
 def build(
-    classifier: Classifier, name: str, hop_s: float | None = None, threshold: float | None = None
+    classifier: Classifier, name: str, hop_s: float | None = None, threshold: Setting = None
 ) -> gr.Blocks:
     """The page of a model.
 
     Args:
         name: of the model, for its title.
-        hop_s, threshold: as for `Classifier.recordings` and `Prediction.segments`; None: the
-            model's own.
+        hop_s, threshold: as for `Classifier.recordings` and `Classifier.limits`; None: the model's
+            own.
     """
-    limit = classifier.threshold if threshold is None else threshold
+    limits = classifier.limits(threshold)
     colours = {label: _colour(i) for i, label in enumerate(classifier.classes_)}
 
     def hear(path: str | None) -> tuple[dict[str, float] | None, str, None]:
@@ -143,7 +144,7 @@ def build(
         except (AudioclsError, OSError) as error:
             why = html.escape(reason(path, error))
             return None, f"<p role='alert'>This cannot be used: {why}</p>", None
-        return dict(found.top(3, limit)), _shown(found, limit, overview, colours), None
+        return dict(found.top(3, limits)), _shown(found, limits, overview, colours), None
 
     def play(path: str, segment: gr.EventData) -> tuple[int, NDArray[np.int16]]:
         try:
@@ -216,12 +217,9 @@ def listen(port: int) -> socket.socket:
     raise OSError(f"port {port} is in use or not allowed: give another, or 0 for any free one")
 
 
-def _shown(
-    found: Prediction, threshold: float | None, overview: Overview, colours: dict[str, str]
-) -> str:
+def _shown(found: Prediction, limits: Limits, overview: Overview, colours: dict[str, str]) -> str:
     """Waveform, spectrogram, timeline and the list of segments, as HTML over one time axis."""
-    segments = found.segments(threshold)
-    bars = "".join(_bar(s, found.duration_s, colours) for s in segments)
+    segments = found.segments(limits)
     rows = "".join(
         f"<tr><td><button {_data(s)} aria-label='hear {s.start_s:.2f} to {s.end_s:.2f} s'>"
         f"▶ {s.start_s:.2f} – {s.end_s:.2f} s</button></td>"
@@ -233,10 +231,23 @@ def _shown(
     )
     return (
         f"<div class='audiocls-rows'>{_waveform(overview)}{_spectrogram(overview)}"
-        f"<div class='audiocls-timeline'>{bars}</div><div class='audiocls-axis'>{ticks}</div></div>"
+        f"{_timelines(segments, found.duration_s, colours)}"
+        f"<div class='audiocls-axis'>{ticks}</div></div>"
         "<div class='audiocls-list'><table><thead><tr><th>hear</th><th>label</th>"
         f"<th>probability</th></tr></thead><tbody>{rows}</tbody></table></div>"
     )
+
+
+def _timelines(segments: Sequence[Segment], duration_s: float, colours: dict[str, str]) -> str:
+    """Lines of segments, as few as have room for those that overlap."""
+    lanes: list[list[Segment]] = [[]]
+    for segment in segments:
+        free = (lane for lane in lanes if not lane or lane[-1].end_s <= segment.start_s + 1e-6)
+        if (lane := next(free, None)) is None:
+            lanes.append(lane := [])
+        lane.append(segment)
+    bars = ("".join(_bar(s, duration_s, colours) for s in lane) for lane in lanes)
+    return "".join(f"<div class='audiocls-timeline'>{lane}</div>" for lane in bars)
 
 
 def _bar(segment: Segment, duration_s: float, colours: dict[str, str]) -> str:

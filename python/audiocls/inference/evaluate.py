@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocls.classifier.answers import answers, closed_set
-from audiocls.classifier.description import UNKNOWN
+from audiocls.classifier.answers import UNKNOWN, answers, closed_set
 from audiocls.errors import AudioclsError, DataError, SettingError
 from audiocls.inference.predict import BATCH, Classifier
+from audiocls.inference.prediction import Prediction
 from audiocls.scores import metrics
+from audiocls.store.labels import ONE, SEVERAL, Coverage
 
 if TYPE_CHECKING:
     from audiocls.data.labelling import Labelling
@@ -29,6 +30,9 @@ class Clips(NamedTuple):
 
     probabilities: NDArray[np.float64]  # [n_clips, n_classes]
     counts: NDArray[np.bool_]  # [n_clips], which of them count in its answer
+    # Of several labels: bool [n_clips, n_classes], which each has of those that the model knows.
+    labels: NDArray[np.bool_] | None = None
+    prediction: Prediction | None = None  # of a recording; None of what a store holds
 
 
 # A recording with what is said of its clips, or why there are none.
@@ -48,6 +52,10 @@ def of_store(classifier: Classifier, store: Store) -> Iterator[Judged]:
         if has != takes:
             rule = f"its {name} is not that of the model's training data: give the recordings"
             raise SettingError("DATA", str(store.path), rule)
+    _check_task(classifier, store.task, str(store.path))
+    labels = None
+    if store.task == SEVERAL:
+        labels = _columns(store.label_matrix, store.classes, classifier.classes_)
     order = np.argsort(store.clip_recording, kind="stable")
     ends = np.cumsum([0, *np.bincount(store.clip_recording, minlength=len(store.recordings))])
     for i, recording in enumerate(store.recordings):
@@ -62,11 +70,22 @@ def of_store(classifier: Classifier, store: Store) -> Iterator[Judged]:
             rows.append(classifier.network(np.asarray(x, np.float32)))
             levels.append(classifier.levels(x))
         counts = classifier.counts(np.concatenate(levels))
-        yield recording, Clips(np.concatenate(rows).astype(np.float64), counts)
+        own = None if labels is None else labels[clips]
+        yield recording, Clips(np.concatenate(rows).astype(np.float64), counts, own)
 
 
-def of_recordings(classifier: Classifier, listing: Listing) -> Iterator[Judged]:
-    """What a model says of the recordings of a data set."""
+def of_recordings(
+    classifier: Classifier, listing: Listing, min_overlap: float = 0.5
+) -> Iterator[Judged]:
+    """What a model says of the recordings of a data set. min_overlap: as in training, of clips that
+    have the labels of events.
+
+    Raises SettingError where the recordings have several labels, and the model gives one, or the
+    reverse.
+    """
+    with_events = any(r.events is not None for r in listing.recordings)
+    task = SEVERAL if with_events or listing.label_separator is not None else ONE
+    _check_task(classifier, task, listing.root)
     good = [r for r in listing.recordings if r.status != "failed"]
     on_disk = [r for r in good if listing.files[r.id] is not None]
     found = classifier.recordings([str(listing.files[r.id]) for r in on_disk])
@@ -87,7 +106,54 @@ def of_recordings(classifier: Classifier, listing: Listing) -> Iterator[Judged]:
             yield recording, str(answer)
         else:
             assert answer.counts is not None
-            yield recording, Clips(answer.probabilities, answer.counts)
+            labels = None
+            if task == SEVERAL:
+                labels = _labels(classifier, recording, answer, listing, min_overlap)
+            yield recording, Clips(answer.probabilities, answer.counts, labels, answer)
+
+
+def _check_task(classifier: Classifier, task: str, data: str) -> None:
+    own = classifier.description.task
+    if own == ONE != task:
+        rule = "has several labels a clip, and this model gives one: train on a store of several"
+        raise SettingError("DATA", data, rule)
+    if task == ONE != own:
+        rule = (
+            "has one label a recording, and this model gives several: say what stands between "
+            "labels, `label_separator`, or give `annotations`"
+        )
+        raise SettingError("DATA", data, rule)
+
+
+def _columns(
+    matrix: NDArray[np.bool_], names: Sequence[str], classes: Sequence[str]
+) -> NDArray[np.bool_]:
+    """The columns of `classes` of a matrix with those of `names`; of a class that is not there,
+    nothing."""
+    out = np.zeros((len(matrix), len(classes)), np.bool_)
+    for i, name in enumerate(classes):
+        if name in names:
+            out[:, i] = matrix[:, names.index(name)]
+    return out
+
+
+def _labels(
+    classifier: Classifier,
+    recording: Recording,
+    found: Prediction,
+    listing: Listing,
+    min_overlap: float,
+) -> NDArray[np.bool_]:
+    """Which labels each clip of a recording has, of those that the model knows."""
+    n, classes, rate = len(found.starts_s), classifier.classes_, classifier.sample_rate
+    if recording.events is None:
+        names = list(recording.labels(listing.label_separator))
+        return _columns(np.ones((n, len(names)), np.bool_), names, classes)
+    cut = classifier.description.cut
+    coverage = Coverage(cut.clip_len(rate), cut.hop_len(rate), rate, min_overlap)
+    starts = np.round(found.starts_s * rate).astype(np.int64)
+    clips = np.stack([np.zeros_like(starts), starts], axis=1)
+    return coverage.matrix([recording], clips, classes)
 
 
 def evaluate(
@@ -112,7 +178,7 @@ def evaluate(
 
     Raises SettingError where `unknown` has no threshold, DataError where nothing can be judged.
     """
-    limit = classifier.threshold if threshold is None else threshold
+    limit = classifier.description.threshold if threshold is None else threshold
     if unknown and limit is None:
         rule = "needs a certainty below which an answer counts as unknown: give `threshold`"
         raise SettingError("unknown", True, rule)

@@ -14,13 +14,15 @@ from torch import Tensor, nn
 
 from audiocls import __version__
 from audiocls.classifier import model as trained
+from audiocls.classifier.description import NETWORK
 from audiocls.classifier.graph import exportable, exported, takes_any_length
 from audiocls.errors import DataError, SettingError, unknown
 from audiocls.files import replace_file
 from audiocls.inference.predict import Classifier
 from audiocls.inference.waveform import Features
 
-# How weights may lie in the file, and how far any probability may then be from that of `predict`.
+# How weights may lie in the file, and how far any probability may then be from that of `predict`
+# at temperature 1. The softmax of logits / temperature changes with its inverse.
 TOLERANCE = {"float32": 1e-4, "float16": 1e-2}
 
 
@@ -57,13 +59,15 @@ def export(model: str | Path, out: str | Path, weights: str = "float32") -> dict
     about = classifier.description
     # Any length will do for a network that takes any.
     n_samples = about.cut.clip_len(classifier.sample_rate) or classifier.sample_rate
-    module = _Waveform(trained.Classifier.load(classifier.path))
-    free = takes_any_length(about)
+    network = trained.Classifier.load(classifier.path)
+    module, free = _Waveform(network), takes_any_length(network)
     axes = ("batch", "samples") if free else ("batch",)
     graph = exported(module, torch.zeros(2, n_samples), ("samples", "probabilities"), axes)
     metadata = {
         "classes": classifier.classes_,
         "threshold": about.threshold,
+        "task": about.task,
+        "thresholds": about.thresholds,
         "sample_rate": classifier.sample_rate,
         "clip_s": about.cut.clip_s,
         "clip_samples": about.cut.clip_len(classifier.sample_rate),
@@ -79,7 +83,8 @@ def export(model: str | Path, out: str | Path, weights: str = "float32") -> dict
     if weights == "float16":
         _halve(graph)
     document = graph.SerializeToString()
-    _check(document, classifier, n_samples, free, TOLERANCE[weights])
+    sharpness = max(1.0, 1.0 / float(module.classifier.temperature))
+    _check(document, classifier, n_samples, free, TOLERANCE[weights] * sharpness)
     replace_file(out, document)
     return metadata
 
@@ -125,7 +130,8 @@ def _check(
             if not worst <= tolerance:
                 raise DataError(
                     f"the exported file differs from the model by {worst:.2g} on {name} of {n} "
-                    f"samples, more than {tolerance:g}: not written"
+                    f"samples, more than {tolerance:g}: not written; the model itself predicts as "
+                    f"before, and {NETWORK} beside it takes features"
                 )
 
 

@@ -4,26 +4,31 @@ has none."""
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocls.classifier.description import (
-    EMBEDDING,
-    NETWORK,
-    WEIGHTS,
-    Description,
-    WeightsHeader,
-)
+from audiocls.classifier.description import EMBEDDING, NETWORK, WEIGHTS, Description
+from audiocls.classifier.onnx_file import Graph, read_graph
+from audiocls.classifier.operators import check_cost
+from audiocls.classifier.weights import read_weights
 from audiocls.errors import DataError
+from audiocls.files import read_regular
 from audiocls.parallel import usable_cores
 
 # float32 [n, frames, n_features] → a row a clip; any number of threads may call it at once.
 Compute = Callable[[NDArray[np.float32]], NDArray[np.floating]]
+
+# A graph without its weights is some tens of kB.
+_LARGEST_GRAPH = 4 << 20
+# Any number will do for the first look at a graph that takes clips of every length.
+_SOME_FRAMES = 100
 
 
 @dataclass(frozen=True)
@@ -40,48 +45,116 @@ class Network:
 
 def load_network(folder: Path, description: Description, threads: int | None = None) -> Network:
     """The network of a model folder. Raises DataError where it is missing or damaged."""
-    if (folder / NETWORK).is_file():
+    if (folder / NETWORK).exists():
         return _by_onnxruntime(folder, description, threads or usable_cores())
     return _by_torch(folder, f"has no {NETWORK}, and without it a model needs torch")
 
 
 def _by_onnxruntime(folder: Path, description: Description, threads: int) -> Network:
+    file = folder / NETWORK
+    header, weights = read_weights(folder / WEIGHTS)
+    document = read_regular(file, _LARGEST_GRAPH)
+    try:
+        graph = read_graph(document)
+        _check_constants(graph, len(weights))
+        (features,), (probabilities, *further) = graph.inputs, graph.outputs
+    except ValueError as error:
+        raise DataError(f"{str(file)!r} is damaged or of another program: {error}") from None
+    if graph.metadata.get("weights_header") != header.identity:
+        raise DataError(f"{str(file)!r} belongs to other weights than those beside it")
+    n_classes = len(description.classes)
+    checked: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
+
+    def check(shape: tuple[int, ...]) -> None:
+        """What a graph computes may depend on the shape that it is given: each is looked at."""
+        if shape in checked:
+            return
+        try:
+            gives = check_cost(graph, shape)
+            if gives[0] != (shape[0], n_classes) or any(len(g) != 2 for g in gives):
+                raise ValueError(f"it gives {gives} for {shape[0]} clips and {n_classes} classes")
+        except ValueError as error:
+            raise DataError(f"{str(file)!r} is not the network of this model: {error}") from None
+        checked[shape] = gives
+
+    frames, size = description.input_shape
+    check((1, frames or _SOME_FRAMES, size))
+    constants = _constants(graph, weights)
+    session = _session(file, document, constants, threads)
+
+    def compute(
+        output: str, x: NDArray[np.float32], _held: dict[str, Any] = constants
+    ) -> NDArray[np.floating]:
+        check(x.shape)
+        try:
+            rows: NDArray[np.floating] = session.run([output], {features: x})[0]
+        except Exception as error:
+            raise DataError(f"{str(file)!r} cannot be computed: {_first_line(error)}") from None
+        return _finite(rows, x, folder)
+
+    def embedder() -> Compute:
+        if EMBEDDING in further:
+            return partial(compute, EMBEDDING)
+        older = f"has a {NETWORK} of an earlier version: to embed with it needs torch"
+        return _by_torch(folder, older).embedder()
+
+    return Network(partial(compute, probabilities), embedder)
+
+
+def _constants(graph: Graph, weights: bytes) -> dict[str, Any]:
+    """The graph's constants that lie in the weights, as onnxruntime takes them. A session refers to
+    them as long as it lives."""
+    from onnxruntime import OrtValue
+
+    arrays = {
+        name: np.frombuffer(weights, t.dtype, math.prod(t.shape), int(t.external["offset"]))
+        .reshape(t.shape)
+        .copy()
+        for name, t in graph.constants.items()
+        if t.value is None
+    }
+    return {name: OrtValue.ortvalue_from_numpy(array) for name, array in arrays.items()}
+
+
+def _session(file: Path, document: bytes, constants: dict[str, Any], threads: int) -> Any:
+    """onnxruntime's, of what has been checked: nothing is read from the disk again."""
     import onnxruntime
 
-    file = folder / NETWORK
-    header = WeightsHeader.read(folder / WEIGHTS)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = threads
     # Idle threads would take the cores from those that decode and extract.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_external_initializers([*constants], [*constants.values()])
     try:
-        session = onnxruntime.InferenceSession(
-            str(file), options, providers=["CPUExecutionProvider"]
-        )
+        return onnxruntime.InferenceSession(document, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own classes have no common base
         raise DataError(f"{str(file)!r} is damaged: {_first_line(error)}") from None
-    if session.get_modelmeta().custom_metadata_map.get("weights_header") != header.identity:
-        raise DataError(f"{str(file)!r} belongs to other weights than those beside it")
-    (given,), (result, *further) = session.get_inputs(), session.get_outputs()
-    takes, gives = given.shape[-1], result.shape[-1]
-    if (takes, gives) != (description.input_shape[1], len(description.classes)):
-        raise DataError(
-            f"{str(file)!r} takes {takes} features and gives {gives} classes; "
-            f"the model has {description.input_shape[1]} and {len(description.classes)}"
-        )
 
-    def compute(output: str, x: NDArray[np.float32]) -> NDArray[np.floating]:
-        rows: NDArray[np.floating] = session.run([output], {given.name: x})[0]
+
+def _check_constants(graph: Graph, n_bytes: int) -> None:
+    """Raises ValueError for a constant that does not lie in the weights, whole."""
+    for name, tensor in graph.constants.items():
+        if tensor.value is not None:
+            continue
+        place = tensor.external
+        first, length = int(place.get("offset", -1)), int(place.get("length", -1))
+        whole = math.prod(tensor.shape) * tensor.dtype.itemsize
+        if place.get("location") != WEIGHTS or first < 0 or length != whole:
+            raise ValueError(f"{name!r} is not in {WEIGHTS}")
+        if first + length > n_bytes:
+            raise ValueError(f"{name!r} lies behind the end of {WEIGHTS}")
+
+
+def _finite(
+    rows: NDArray[np.floating], x: NDArray[np.float32], folder: Path
+) -> NDArray[np.floating]:
+    """Rows that are numbers: NaN has no place in an answer."""
+    if np.isfinite(rows).all():
         return rows
-
-    def embedder() -> Compute:
-        if any(output.name == EMBEDDING for output in further):
-            return partial(compute, EMBEDDING)
-        older = f"has a {NETWORK} of an earlier version: to embed with it needs torch"
-        return _by_torch(folder, older).embedder()
-
-    return Network(partial(compute, result.name), embedder)
+    if not np.isfinite(x).all():
+        raise DataError("gives features that are not finite: it is too loud for them")
+    raise DataError(f"{str(folder / WEIGHTS)!r} is damaged: it gives values that are not finite")
 
 
 def _by_torch(folder: Path, why: str) -> Network:
@@ -98,7 +171,7 @@ def _by_torch(folder: Path, why: str) -> Network:
     ) -> NDArray[np.floating]:
         with torch.inference_mode():
             rows: NDArray[np.floating] = function(torch.from_numpy(x)).numpy()
-        return rows
+        return _finite(rows, x, folder)
 
     embed = partial(compute, classifier.embed)
     return Network(partial(compute, classifier.probabilities), lambda: embed)

@@ -2,102 +2,36 @@
 
 from __future__ import annotations
 
-import collections
 import os
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from audiocls.classifier.answers import answers
 from audiocls.classifier.description import Description, model_folder, read_description
+from audiocls.classifier.task import TASKS, Limit
 from audiocls.engine.audio import blocks, resample
 from audiocls.engine.cut import Cut
 from audiocls.engine.dataset import Cutter, clip_shape
 from audiocls.engine.features import Extractor
 from audiocls.engine.level import clip_levels
-from audiocls.errors import AudioclsError, DataError, SettingError
+from audiocls.errors import DataError, SettingError
+from audiocls.inference.hearing import Answer, Batch, Clips, Heard, Listener
 from audiocls.inference.network import Compute, Network, load_network
+from audiocls.inference.prediction import PREDICTIONS, Limits, Prediction, Setting
+from audiocls.inference.prediction import Segment as Segment
 from audiocls.parallel import usable_cores
 from audiocls.scores import metrics
 
-# A path, the bytes of a file, or float or int16 samples [n] at the model's rate.
-Source = str | os.PathLike[str] | bytes | NDArray[Any]
-# Where clips start, in samples, int64 [n]; and their features, float32 [n, frames, n_features].
-Batch = tuple[NDArray[np.int64], NDArray[np.float32]]
+# A path, the bytes of a file, an open file, or float or int16 samples [n] at the model's rate.
+Source = str | os.PathLike[str] | bytes | BinaryIO | NDArray[Any]
 # Clips whose features are computed, and given to the network, at once.
 BATCH = 64
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A stretch of a recording with one label."""
-
-    start_s: float
-    end_s: float
-    label: str
-    probability: float  # mean over its clips
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a model says of one recording."""
-
-    classes: list[str]
-    probabilities: NDArray[np.float64]  # of its clips, [n_clips, n_classes]
-    starts_s: NDArray[np.float64]  # where they start, [n_clips]
-    duration_s: float
-    clip_s: float  # 0: the one clip is the recording
-    hop_s: float
-    counts: NDArray[np.bool_] | None = None  # which clips count in the answer; None: all
-
-    @cached_property
-    def answer(self) -> NDArray[np.float64]:
-        """[n_classes]: of the whole recording, as training judges recordings."""
-        ids = np.zeros(len(self.probabilities), np.int64)
-        whole, _ = metrics.mean_by_recording(self.probabilities, ids, self.counts)
-        answer: NDArray[np.float64] = whole[0]
-        return answer
-
-    def top(self, k: int = 1, threshold: float | None = None) -> list[tuple[str, float]]:
-        """The label of the recording, then the most probable others, k in all."""
-        (label,), (best,) = answers(self.answer[np.newaxis], self.classes, threshold)
-        others = [i for i in np.argsort(-self.answer, kind="stable") if i != best]
-        rows = [(label, best), *((self.classes[i], i) for i in others)]
-        return [(name, float(self.answer[i])) for name, i in rows[:k]]
-
-    def segments(self, threshold: float | None = None) -> list[Segment]:
-        """The recording from start to end, clips with the same label merged.
-
-        Where clips overlap, a clip speaks for the hop around its own middle; the first and the last
-        for what is before and after it, too.
-        """
-        names, best = answers(self.probabilities, self.classes, threshold)
-        sure = self.probabilities[np.arange(len(best)), best]
-        clip_s = self.clip_s or self.duration_s
-        margin = max(clip_s - self.hop_s, 0.0) / 2 if self.clip_s else 0.0
-        starts = self.starts_s + margin
-        ends = self.starts_s + clip_s - margin
-        starts[0] -= margin
-        ends[-1] += margin
-        ends = np.minimum(ends, self.duration_s)
-        segments = []
-        first = 0
-        for i in range(1, len(names) + 1):
-            # Clips that are further apart, or left out as silent, leave a gap.
-            if i < len(names) and names[i] == names[first] and starts[i] - ends[i - 1] < 1e-6:
-                continue
-            mean = float(sure[first:i].mean())
-            segments.append(Segment(float(starts[first]), float(ends[i - 1]), names[first], mean))
-            first = i
-        return segments
 
 
 @dataclass(frozen=True)
@@ -113,18 +47,6 @@ class Embedding:
         """[size]: the mean over the clips that count."""
         mean: NDArray[np.float32] = self.clips[self.counts].mean(axis=0)
         return mean
-
-
-class _Heard(NamedTuple):
-    """What was computed of the clips of one recording."""
-
-    rows: NDArray[np.float64]  # [n_clips, …]
-    starts_s: NDArray[np.float64]
-    counts: NDArray[np.bool_]
-    duration_s: float
-
-
-Answer = TypeVar("Answer")
 
 
 class Classifier:
@@ -170,33 +92,46 @@ class Classifier:
         return self.description.spec.sample_rate
 
     @property
-    def threshold(self) -> float | None:
+    def threshold(self) -> Limit:
         """The certainty below which its answer is `unknown`, as calibrated; None: there is no
         such. Certain is the probability of the best class, or that of all known classes where a
-        class `unknown` trained."""
-        return self.description.threshold
+        class `unknown` trained. Of several labels: [n_classes], the probability from which on each
+        is said."""
+        return TASKS[self.description.task].limit(self.description)
+
+    def limits(
+        self, threshold: Setting = None, smooth_s: float = 0.0, least_s: Setting = None
+    ) -> Limits:
+        """From where on something is said: `threshold` for all classes, or {class: threshold},
+        None: the model's own. Of several labels also how segments are made: of probabilities
+        smoothed by a median over `smooth_s` seconds, and no shorter than `least_s` seconds, for
+        all classes or {class: seconds}.
+
+        Raises SettingError for a value that cannot be, or a class that the model does not know.
+        """
+        return Limits.of(self.description, threshold, smooth_s, least_s)
 
     def predict_proba(self, sources: Iterable[Source]) -> NDArray[np.float64]:
         """Probabilities of recordings, [n, n_classes], a row a recording.
 
-        sources: paths, bytes of files, and arrays [samples] at `sample_rate`: float, or int16.
+        sources: paths, bytes of files, files open for reading bytes, and arrays [samples] at
+        `sample_rate`: float, or int16.
 
         Raises OSError for a file that cannot be decoded; DataError, naming it, for a recording that
         gives no clip; SettingError for an array of another shape or type, or with a NaN.
         """
-        rows = []
-        for prediction in self.recordings(_sources(sources)):
-            if isinstance(prediction, Exception):
-                raise prediction
-            rows.append(prediction.answer)
+        rows = [prediction.answer for prediction in self._all(sources)]
         return np.array(rows).reshape(-1, len(self.classes_))
 
-    def predict(self, sources: Iterable[Source]) -> list[str]:
-        """The label of each recording, `unknown` below `threshold`; raises as `predict_proba`."""
-        return answers(self.predict_proba(sources), self.classes_, self.threshold)[0]
+    def predict(self, sources: Iterable[Source]) -> list[Any]:
+        """The label of each recording, `unknown` below `threshold`; of a model of several labels a
+        list of them. Raises as `predict_proba`."""
+        limits = self.limits()
+        labels = [[name for name, _ in found.labels(limits)] for found in self._all(sources)]
+        return labels if self.description.task == "several" else [own[0] for own in labels]
 
-    def predict_array(self, y: ArrayLike, sample_rate: int) -> str:
-        """The label of samples [n] at any rate in Hz; raises as `predict_proba`."""
+    def predict_array(self, y: ArrayLike, sample_rate: int) -> Any:
+        """The label, or labels, of samples [n] at any rate in Hz; raises as `predict_proba`."""
         samples = np.asarray(y)
         if sample_rate != self.sample_rate:
             if samples.dtype == np.int16:
@@ -206,11 +141,17 @@ class Classifier:
 
     def timeline(self, source: Source, hop_s: float | None = None) -> list[Segment]:
         """What is heard when: clips that start every `hop_s` seconds (by default as in training),
-        those with the same label merged; `unknown` below `threshold`. Raises as `predict_proba`."""
-        (prediction,) = self.recordings([source], hop_s)
-        if isinstance(prediction, Exception):
-            raise prediction
-        return prediction.segments(self.threshold)
+        those with the same label merged; `unknown` below `threshold`. Of several labels, segments
+        may overlap. Raises as `predict_proba`."""
+        (prediction,) = self._all([source], hop_s)
+        return prediction.segments(self.limits())
+
+    def _all(self, sources: Iterable[Source], hop_s: float | None = None) -> Iterator[Prediction]:
+        """The prediction of each recording; raises what is wrong with one."""
+        for prediction in self.recordings(_sources(sources), hop_s):
+            if isinstance(prediction, Exception):
+                raise prediction
+            yield prediction
 
     def recordings(
         self, sources: Sequence[Source], hop_s: float | None = None, threads: int | None = None
@@ -221,7 +162,19 @@ class Classifier:
         Raises SettingError for an impossible `hop_s`.
         """
         cut = self._cut if hop_s is None else self.cut(hop_s)
-        return self._each(sources, cut, threads, self._predict)
+
+        def predict(heard: Heard) -> Prediction:
+            return PREDICTIONS[self.description.task](
+                classes=self.classes_,
+                probabilities=heard.rows,
+                starts_s=heard.starts / self.sample_rate,
+                duration_s=heard.n_samples / self.sample_rate,
+                clip_s=cut.clip_len(self.sample_rate) / self.sample_rate,
+                hop_s=cut.hop_len(self.sample_rate) / self.sample_rate,
+                counts=self.counts(heard.levels),
+            )
+
+        return self._each(sources, cut, threads, self.network, predict)
 
     def embed(self, sources: Iterable[Source], clips: bool = False) -> NDArray[np.float32]:
         """Recordings as numbers, [n, size]: what the last layer of the network is given; alike
@@ -244,47 +197,36 @@ class Classifier:
         self, sources: Sequence[Source], threads: int | None = None
     ) -> Iterator[Embedding | Exception]:
         """The embedding of each recording, in order; or why there is none, as `recordings`."""
-        compute = self.network.embedder()
 
-        def embed(*given: Any) -> Embedding:
-            heard = self._hear(compute, *given)
-            return Embedding(heard.rows.astype(np.float32), heard.starts_s, heard.counts)
+        def embed(heard: Heard) -> Embedding:
+            counts = self.counts(heard.levels)
+            return Embedding(heard.rows.astype(np.float32), heard.starts / self.sample_rate, counts)
 
-        return self._each(sources, self._cut, threads, embed)
+        return self._each(sources, self._cut, threads, self.network.embedder(), embed)
 
     def _each(
         self,
         sources: Sequence[Source],
         cut: Cut,
         threads: int | None,
-        answer: Callable[[Source, Cut, Extractor, threading.Event], Answer],
+        compute: Compute,
+        answer: Callable[[Heard], Answer],
     ) -> Iterator[Answer | Exception]:
-        """What `answer` says of each recording, or why it cannot; a few recordings at a time."""
+        """What `answer` says of what is computed of each recording, or why it cannot."""
         threads = threads or usable_cores()
         # One recording alone has the cores for its features.
         extractor = self.extractor(max(1, threads // max(len(sources), 1)))
-        stop = threading.Event()
+        rate, stop = self.sample_rate, threading.Event()
+        clip_len, hop_len = cut.clip_len(rate), cut.hop_len(rate)
+        # Samples worth pushing at once.
+        block_len = max(clip_len, BATCH * hop_len) if clip_len else 1 << 18
 
-        def one(source: Source) -> Answer | Exception:
-            try:
-                return answer(source, cut, extractor, stop)
-            except (AudioclsError, OSError) as error:
-                return error
+        def clips(source: Source) -> Clips:
+            cutter = extractor.cutter(cut, BATCH)
+            batches = _batches(cutter, _pieces(source, rate, block_len, stop), hop_len)
+            return Clips(batches, lambda: cutter.n_samples)
 
-        waiting: collections.deque[Future[Answer | Exception]] = collections.deque()
-        with ThreadPoolExecutor(threads) as pool:
-            try:
-                for source in sources:
-                    waiting.append(pool.submit(one, source))
-                    # A few ahead, so that nobody waits; not all, so that memory stays bounded.
-                    if len(waiting) > 2 * threads:
-                        yield waiting.popleft().result()
-                while waiting:
-                    yield waiting.popleft().result()
-            finally:
-                stop.set()
-                for future in waiting:
-                    future.cancel()
+        return Listener(clips, compute, self.levels, answer).answers(sources, threads, stop)
 
     def cut(self, hop_s: float | None = None) -> Cut:
         """How it cuts recordings: as the training data were, with another hop if one is given.
@@ -314,51 +256,6 @@ class Classifier:
             warnings.simplefilter("ignore")  # of empty filters: said when it was trained
             return Extractor(self.description.spec, threads=threads)
 
-    def _predict(
-        self, source: Source, cut: Cut, extractor: Extractor, stop: threading.Event
-    ) -> Prediction:
-        heard = self._hear(self.network, source, cut, extractor, stop)
-        return Prediction(
-            classes=self.classes_,
-            probabilities=heard.rows,
-            starts_s=heard.starts_s,
-            duration_s=heard.duration_s,
-            clip_s=cut.clip_len(self.sample_rate) / self.sample_rate,
-            hop_s=cut.hop_len(self.sample_rate) / self.sample_rate,
-            counts=heard.counts,
-        )
-
-    def _hear(
-        self,
-        compute: Compute,
-        source: Source,
-        cut: Cut,
-        extractor: Extractor,
-        stop: threading.Event,
-    ) -> _Heard:
-        """What is computed of the clips of one recording."""
-        rate = self.sample_rate
-        clip_len, hop_len = cut.clip_len(rate), cut.hop_len(rate)
-        # Samples worth pushing at once.
-        block_len = max(clip_len, BATCH * hop_len) if clip_len else 1 << 18
-        cutter = extractor.cutter(cut, BATCH)
-        starts, rows, levels = [], [], []
-        path = os.fspath(source) if isinstance(source, (str, os.PathLike)) else None
-        name = "the recording" if path is None else repr(path)
-        try:
-            for at, features in _batches(cutter, _pieces(source, rate, block_len, stop)):
-                starts.append(at)
-                rows.append(np.asarray(compute(features), np.float64))
-                levels.append(self.levels(features))
-        except DataError as error:
-            raise DataError(f"{name} {error}") from None
-        return _Heard(
-            np.concatenate(rows),
-            np.concatenate(starts) / rate,
-            self.counts(np.concatenate(levels)),
-            cutter.n_samples / rate,
-        )
-
     def levels(self, features: NDArray[Any]) -> NDArray[np.float64]:
         """The levels of clips in dB, [n], from their features; 0 where none is left out for its."""
         description = self.description
@@ -380,10 +277,19 @@ def _sources(sources: Iterable[Source]) -> list[Source]:
     return list(sources)
 
 
-def _batches(cutter: Cutter, pieces: Iterator[NDArray[np.float32]]) -> Iterator[Batch]:
-    """The clips of a recording that comes in pieces."""
+def push(cutter: Cutter, samples: NDArray[np.float32], hop_len: int) -> Iterator[Batch]:
+    """The clips that are complete with these samples, a batch at a time: where clips overlap, their
+    features take many times the memory of the samples."""
+    step = BATCH * hop_len
+    for start in range(0, len(samples), step):
+        yield from cutter.push(samples[start : start + step])
+
+
+def _batches(
+    cutter: Cutter, pieces: Iterator[NDArray[np.float32]], hop_len: int
+) -> Iterator[Batch]:
     for piece in pieces:
-        yield from cutter.push(piece)
+        yield from push(cutter, piece, hop_len)
     yield from cutter.finish()
 
 
@@ -400,6 +306,10 @@ def _pieces(
 def _samples(
     source: Source, rate: int, n_samples: int, stop: threading.Event
 ) -> Iterator[NDArray[np.float32]]:
+    if not isinstance(source, (str, bytes, os.PathLike)) and hasattr(source, "read"):
+        source = source.read()
+        if not isinstance(source, bytes):
+            raise SettingError("sources", type(source).__name__, "a file must be open as bytes: rb")
     if isinstance(source, (str, bytes, os.PathLike)):
         yield from blocks(source, rate, n_samples, stop)
         return

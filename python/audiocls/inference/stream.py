@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocls.classifier.answers import answers
+from audiocls.classifier.task import TASKS
 from audiocls.engine.dataset import Resampler
 from audiocls.errors import DataError, SettingError, unknown
-from audiocls.inference.predict import BATCH, Batch, Classifier
+from audiocls.inference.hearing import Batch
+from audiocls.inference.predict import BATCH, Classifier, push
+from audiocls.inference.prediction import Setting
 
 # How samples lie in a pipe, little-endian, and what full scale is.
 SAMPLE_TYPES = {
@@ -26,7 +28,8 @@ _READ_BYTES = 1 << 16
 
 @dataclass(frozen=True)
 class Heard:
-    """What a model says of one clip of a stream."""
+    """One label that a model gives a clip of a stream; of several labels a clip may have more, or
+    none."""
 
     start_s: float
     end_s: float
@@ -41,7 +44,9 @@ class Stream:
     Args:
         sample_rate: of the samples, in Hz; None: the model's own.
         hop_s: from clip to clip; None: as in training.
-        threshold: of certainty, below which the label is `unknown`; None: the model's own.
+        threshold: of certainty, below which the label is `unknown`; of several labels the
+            probability from which on each is said, for all classes or {class: threshold}; None:
+            the model's own.
 
     Raises:
         SettingError: an impossible rate or hop, or a model that takes whole recordings.
@@ -52,19 +57,20 @@ class Stream:
         classifier: Classifier,
         sample_rate: int | None = None,
         hop_s: float | None = None,
-        threshold: float | None = None,
+        threshold: Setting = None,
     ) -> None:
         if classifier.description.cut.clip_s == 0:
             rule = "takes whole recordings, and a stream has no end: train on clips"
             raise SettingError("model", str(classifier.path), rule)
         self._classifier = classifier
-        self._threshold = classifier.threshold if threshold is None else threshold
+        self._threshold = classifier.limits(threshold).threshold
         rate = classifier.sample_rate if sample_rate is None else sample_rate
         self._resampler = None
         if rate != classifier.sample_rate:
             self._resampler = Resampler(rate, classifier.sample_rate)
         cut = classifier.cut(hop_s)
         self._clip_s = cut.clip_len(classifier.sample_rate) / classifier.sample_rate
+        self._hop_len = cut.hop_len(classifier.sample_rate)
         self._cutter = classifier.extractor(threads=1).cutter(cut, BATCH)
         self._n_samples = 0
 
@@ -75,7 +81,7 @@ class Stream:
         """
         finite = np.isfinite(samples)
         n = len(samples) if finite.all() else int(np.argmin(finite))
-        yield from self._heard(self._cutter.push(self._resampled(samples[:n])))
+        yield from self._heard(self._push(self._resampled(samples[:n])))
         self._n_samples += n
         if n < len(samples):
             bad = f"sample {self._n_samples} of the stream is {samples[n]}"
@@ -84,22 +90,27 @@ class Stream:
     def finish(self) -> Iterator[Heard]:
         """What remains at the end; DataError where the stream gave no clip."""
         if self._resampler is not None:
-            yield from self._heard(self._cutter.push(self._resampler.finish()))
+            yield from self._heard(self._push(self._resampler.finish()))
         try:
             yield from self._heard(self._cutter.finish())
         except DataError as error:
             raise DataError(f"the stream {error}") from None
 
+    def _push(self, samples: NDArray[np.float32]) -> Iterator[Batch]:
+        return push(self._cutter, samples, self._hop_len)
+
     def _resampled(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         return samples if self._resampler is None else self._resampler.push(samples)
 
-    def _heard(self, batches: list[Batch]) -> Iterator[Heard]:
+    def _heard(self, batches: Iterable[Batch]) -> Iterator[Heard]:
         for starts, features in batches:
             p = self._classifier.network(features)
-            labels, best = answers(p, self._classifier.classes_, self._threshold)
-            for start, label, row, column in zip(starts, labels, p, best, strict=True):
+            task = TASKS[self._classifier.description.task]
+            said = task.said(np.asarray(p, np.float64), self._classifier.classes_, self._threshold)
+            for start, labels in zip(starts, said, strict=True):
                 start_s = float(start) / self._classifier.sample_rate
-                yield Heard(start_s, start_s + self._clip_s, label, float(row[column]))
+                for label, probability in labels:
+                    yield Heard(start_s, start_s + self._clip_s, label, probability)
 
 
 def read_pcm(pipe: BinaryIO, sample_type: str, channels: int) -> Iterator[NDArray[np.float32]]:

@@ -34,6 +34,8 @@ class Features(nn.Module):
         self.spec = spec
         self.dtype = torch.float64 if spec.precision == "double" else torch.float32
         self.centred = spec.padding in ("zero", "reflect")
+        # Samples that stand around the signal.
+        self.mirrored = spec.frame_length if spec.padding == "symmetric" else 0
         self.block = math.gcd(spec.frame_length, spec.hop_length)
         self.fourier = _Fourier(spec.n_fft, self.dtype)
         before = (spec.n_fft - spec.frame_length) // 2 if self.centred else 0
@@ -71,8 +73,11 @@ class Features(nn.Module):
                 unit = {"natural": 1.0, "log10": 1 / math.log(10), "db": 10 / math.log(10)}
                 values = torch.cat([nats[..., None] * unit[spec.log], values[..., 1:]], dim=-1)
         columns = [values]
-        for _ in range(spec.deltas):
-            columns.append(self._slope(columns[-1]))
+        for order in range(1, spec.deltas + 1):
+            if spec.delta_fit == "polynomial":
+                columns.append(self._derivative(values, order))
+            else:
+                columns.append(self._slope(columns[-1]))
         return self._normalised(torch.cat(columns, dim=-1))
 
     # --- frames ---
@@ -92,6 +97,10 @@ class Features(nn.Module):
                 y = functional.pad(y[:, None], (half, half), mode="reflect")[:, 0]
             else:
                 y = functional.pad(y, (half, half))
+        if spec.padding == "symmetric":
+            before = spec.frame_length // 2 - spec.hop_length // 2
+            after = spec.frame_length - before
+            y = torch.cat([y[:, :before].flip(1), y, y[:, -after:].flip(1)], dim=1)
         return y
 
     def _frames(self, y: Tensor) -> Tensor:
@@ -100,6 +109,8 @@ class Features(nn.Module):
         if self.centred:
             n_frames = 1 + (y.shape[1] - spec.n_fft) // spec.hop_length
             y = y[:, self.around[0] :]
+        elif spec.padding == "symmetric":
+            n_frames = (y.shape[1] - self.mirrored + spec.hop_length // 2) // spec.hop_length
         elif spec.padding == "tail":
             # Zeros for a whole frame more: then the last one, whole or not, is a whole one.
             over = y.shape[1] + spec.hop_length - 1 - spec.frame_length
@@ -142,6 +153,18 @@ class Features(nn.Module):
         for i in range(1, half + 1):
             slope = slope + i * (padded[:, half + i :][:, :n] - padded[:, half - i :][:, :n])
         return slope / (2 * sum(i * i for i in range(1, half + 1)))
+
+    def _derivative(self, x: Tensor, order: int) -> Tensor:
+        """Of the polynomial through `delta_width` frames of degree `order`; near the edges that of
+        the first and the last whole window."""
+        half, n = self.spec.delta_width // 2, x.shape[1] - self.spec.delta_width + 1
+        places = np.arange(-half, half + 1.0) ** order
+        places -= places.mean() if order == 2 else 0
+        whole = torch.zeros_like(x[:, :n])
+        for i, place in enumerate(places / ((places**2).sum() / order)):
+            whole = whole + float(place) * x[:, i : i + n]
+        first, last = whole[:, :1].expand(-1, half, -1), whole[:, -1:].expand(-1, half, -1)
+        return torch.cat([first, whole, last], dim=1)
 
     def _normalised(self, x: Tensor) -> Tensor:
         if self.spec.normalize == "none":
@@ -265,5 +288,7 @@ def _cepstrum(spec: FeatureSpec) -> NDArray[np.float64]:
     basis = np.sqrt(2 / spec.n_mels) * np.cos(np.pi * k * (2 * n + 1) / (2 * spec.n_mels))
     basis[0] = np.sqrt(1 / spec.n_mels)
     if spec.lifter:
-        basis = basis * (1 + spec.lifter / 2 * np.sin(np.pi * k / spec.lifter))
+        basis = basis * (
+            1 + spec.lifter / 2 * np.sin(np.pi * (k + spec.lifter_first) / spec.lifter)
+        )
     return np.asarray(basis)

@@ -26,19 +26,15 @@ def evaluate(probabilities: ArrayLike, labels: ArrayLike, classes: list[str]) ->
             f"probabilities {p.shape} must be [n, n_classes] with n = {len(y)} labels >= 1 "
             f"and n_classes = {len(classes)}"
         )
-    # Imported where it is needed: prediction uses this module without scikit-learn.
-    from sklearn.metrics import (
-        accuracy_score,
-        confusion_matrix,
-        precision_recall_fscore_support,
-    )
-
-    predicted, all_classes = p.argmax(axis=1), np.arange(len(classes))
-    precision, recall, f1, n = precision_recall_fscore_support(
-        y, predicted, labels=all_classes, zero_division=np.nan
-    )
+    # Without scikit-learn, whose import takes longer than all else here; the tests compare with it.
+    n_classes = len(classes)
+    confusion = np.bincount(y * n_classes + p.argmax(axis=1), minlength=n_classes**2)
+    confusion = confusion.reshape(n_classes, n_classes)
+    hits, n, n_predicted = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
+    precision, recall = _ratio(hits, n_predicted), _ratio(hits, n)
+    f1 = _ratio(2 * hits, n + n_predicted)
     return {
-        "accuracy": float(accuracy_score(y, predicted)),
+        "accuracy": float(hits.sum() / len(y)),
         # scikit-learn's balanced_accuracy_score is the same mean, but warns where a class is only
         # predicted; its macro F1 would count a class that nobody saw or named as 0.
         "balanced_accuracy": float(np.nanmean(recall)),
@@ -46,7 +42,7 @@ def evaluate(probabilities: ArrayLike, labels: ArrayLike, classes: list[str]) ->
         "ece": expected_calibration_error(p, y),
         "nll": negative_log_likelihood(p, y),
         "n": len(y),
-        "confusion": confusion_matrix(y, predicted, labels=all_classes).tolist(),
+        "confusion": confusion.tolist(),
         "per_class": {
             name: {
                 "precision": _number(precision[i]),
@@ -80,6 +76,13 @@ def softmax(logits: NDArray[np.float64], temperature: float = 1.0) -> NDArray[np
     z = logits / temperature
     p = np.exp(z - z.max(axis=1, keepdims=True))
     probabilities: NDArray[np.float64] = p / p.sum(axis=1, keepdims=True)
+    return probabilities
+
+
+def sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probabilities of logits, each by itself; no logit overflows."""
+    small = np.exp(-np.abs(logits))
+    probabilities: NDArray[np.float64] = np.where(logits >= 0, 1.0, small) / (1 + small)
     return probabilities
 
 
@@ -123,6 +126,13 @@ def loud_enough(
     loudest = np.full(len(ids), -np.inf)
     np.maximum.at(loudest, inverse, levels)
     found: NDArray[np.bool_] = levels >= loudest[inverse] - quiet_db
+    return found
+
+
+def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
+    """part / whole; nan where both are 0."""
+    found: NDArray[np.float64] = np.full(len(part), np.nan)
+    np.divide(part, whole, out=found, where=whole > 0)
     return found
 
 

@@ -12,16 +12,26 @@ from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from numpy.typing import NDArray
 
+from audiocls.files import printable
+
 TRAIN_COLOUR, VAL_COLOUR, MARK_COLOUR = "#2f6f9f", "#c8662b", "#888888"
 
 
-def curves(history: Sequence[Mapping[str, float]], best_epoch: int, title: str = "") -> bytes:
-    """Loss and balanced accuracy by epoch; a dotted line marks the chosen epoch."""
+def curves(
+    history: Sequence[Mapping[str, float]],
+    best_epoch: int,
+    score: str = "balanced_accuracy",
+    title: str = "",
+) -> bytes:
+    """Loss and score by epoch; a dotted line marks the chosen epoch. A part whose score is not in
+    the history has no line."""
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     loss, accuracy = figure.subplots(1, 2)
     epochs = [row["epoch"] for row in history]
-    for axes, name in ((loss, "loss"), (accuracy, "balanced_accuracy")):
+    for axes, name in ((loss, "loss"), (accuracy, score)):
         for part, colour in (("train", TRAIN_COLOUR), ("val", VAL_COLOUR)):
+            if f"{part}_{name}" not in history[0]:
+                continue
             values = [row[f"{part}_{name}"] for row in history]
             label = {"train": "training", "val": "validation"}[part]
             axes.plot(
@@ -49,7 +59,7 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str], title: st
     axes = figure.subplots()
     axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
     # A class name is one line and no formula, whatever characters it has.
-    names = [" ".join(c.replace("$", r"\$").split()) for c in classes]
+    names = [printable(" ".join(c.replace("$", r"\$").split())) for c in classes]
     axes.set_xticks(range(n), names, rotation=90, fontsize=8)
     axes.set_yticks(range(n), names, fontsize=8)
     axes.set_xlabel("predicted")

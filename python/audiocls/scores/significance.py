@@ -6,8 +6,9 @@ group, not the recording, is what is drawn again or exchanged.
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -54,20 +55,42 @@ def bootstrap_intervals(
     as there are are drawn with replacement, 2,000 times, the same for all parts. Efron & Tibshirani
     1993, "An introduction to the bootstrap", section 13.3.
     """
+    return group_intervals(
+        [functools.partial(_added_up, counts=part) for part in parts],
+        len(parts[0]),
+        seed,
+        level,
+    )
+
+
+def _added_up(
+    times: NDArray[np.float64], counts: NDArray[np.float64]
+) -> dict[str, NDArray[np.float64]]:
+    return scores_of(np.tensordot(times, counts, 1))
+
+
+def group_intervals(
+    parts: Sequence[Callable[[NDArray[np.float64]], dict[str, NDArray[np.float64]]]],
+    n_groups: int,
+    seed: int = 0,
+    level: float = 0.95,
+) -> dict[str, tuple[float, float]]:
+    """The same of any scores: each of `parts` gives them [draws], of how often each group is drawn,
+    [draws, n_groups]. A score that no draw defines has no interval."""
     rng = np.random.default_rng(seed)
-    n = len(parts[0])
     drawn: dict[str, list[NDArray[np.float64]]] = {}
     for start in range(0, RESAMPLES, _CHUNK):
         rows = min(_CHUNK, RESAMPLES - start)
-        times = rng.multinomial(n, np.full(n, 1 / n), rows).astype(np.float64)
-        scores = [scores_of(np.tensordot(times, part, 1)) for part in parts]
+        times = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), rows)
+        scores = [part(times.astype(np.float64)) for part in parts]
         for name in scores[0]:
             drawn.setdefault(name, []).append(np.mean([s[name] for s in scores], axis=0))
     ends = [50 * (1 - level), 50 * (1 + level)]
     intervals = {}
     for name, values in drawn.items():
-        low, high = np.nanpercentile(np.concatenate(values), ends)
-        intervals[name] = (float(low), float(high))
+        if not np.isnan(known := np.concatenate(values)).all():
+            low, high = np.nanpercentile(known, ends)
+            intervals[name] = (float(low), float(high))
     return intervals
 
 
@@ -94,6 +117,23 @@ def permutation_test(differences: ArrayLike, seed: int = 0) -> float:
         signs = 2.0 * rng.integers(0, 2, (rows, len(d)), dtype=np.int8) - 1
         extreme += int((np.abs(signs @ d) >= least).sum())
     return (extreme + 1) / (PERMUTATIONS + 1)
+
+
+def exchange_test(
+    difference: Callable[[NDArray[np.bool_]], NDArray[np.float64]],
+    n_groups: int,
+    exchanges: int,
+    seed: int = 0,
+) -> float:
+    """The same for a difference that is no sum over groups: `difference` gives it [draws] where the
+    two sides are exchanged on some groups, bool [draws, n_groups]."""
+    rng = np.random.default_rng(seed)
+    least = abs(float(difference(np.zeros((1, n_groups), np.bool_))[0])) - 1e-12
+    extreme = 0
+    for start in range(0, exchanges, _CHUNK):
+        swap = rng.random((min(_CHUNK, exchanges - start), n_groups)) < 0.5
+        extreme += int((np.abs(difference(swap)) >= least).sum())
+    return (extreme + 1) / (exchanges + 1)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -70,7 +70,7 @@ class Augmenter:
         cut = (cut or Cut()).replace(clip_s=clip_s, short=short)
         self.clip_samples = cut.clip_len(spec.sample_rate)
         if self.clip_samples < 1:
-            raise SettingError("clip_s", cut.clip_s, "must hold a sample")
+            raise SettingError("clip_s", 0, "must hold a sample")
         # Scripts hand a whole recipe; what is done to waveforms is a part of it.
         augmentation = getattr(augmentation, "waveform", augmentation) or NOTHING
         settings = settings_of(augmentation)

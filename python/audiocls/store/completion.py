@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from audiocls.data.recordings import Recording, split_label, write_recordings
+import numpy as np
+
+from audiocls.data.recordings import EVENTS, Recording, write_recordings
 from audiocls.engine.dataset import checksum
 from audiocls.errors import DataError
 from audiocls.files import escape, write_csv, write_json
-from audiocls.store.format import n_rows, shard_file
+from audiocls.store.format import load_array, n_rows, read_about, shard_file
+from audiocls.store.labels import coverage_of
 from audiocls.store.resume import made
 
 AGAIN = "run the same `audiocls extract` again"
@@ -53,13 +56,11 @@ def complete(
     row_shape: list[int],
 ) -> None:
     """Writes recordings.csv, then the description `done` that makes the folder complete."""
-    separator = about.get("label_separator")
     write_recordings(out / "recordings.csv", recordings)
+    tables = ["recordings.csv"] + ([EVENTS] if about.get("min_overlap") is not None else [])
     about = {
         **about,
-        "classes": sorted(
-            {label for r in recordings if r.n_clips for label in split_label(r.label, separator)}
-        ),
+        "classes": _classes(out, about, recordings, len(shards)),
         "counts": {
             "recordings": len(recordings),
             **{s: sum(r.status == s for r in recordings) for s in ("ok", "skipped", "failed")},
@@ -67,19 +68,43 @@ def complete(
             "silent_clips": sum(r.n_silent for r in recordings),
         },
         "shape": [sum(s["rows"] for s in shards), *row_shape],
-        "files": {"recordings.csv": _file(out / "recordings.csv")},
+        "files": {name: _file(out / name) for name in tables},
         "shards": shards,
     }
     write_json(out / done, about)
     (out / "unfinished.json").unlink()
 
 
+def _classes(
+    out: Path, about: dict[str, Any], recordings: Sequence[Recording], n_shards: int
+) -> list[str]:
+    """The labels that some clip has."""
+    coverage = coverage_of(about)
+    if coverage is None:
+        separator = about.get("label_separator")
+        return sorted({label for r in recordings if r.n_clips for label in r.labels(separator)})
+    first = about["part"]["first_shard"] if "part" in about else 0
+    files = [shard_file(out, first + i, "clips.npy") for i in range(n_shards)]
+    clips = np.concatenate([np.empty((0, 2), np.int64), *map(load_array, files)])
+    before = recordings[0].id if recordings else 0
+    clips[:, 0] -= before
+    names = sorted(
+        {label for r in recordings for label in r.labels()} | {coverage.background or ""}
+    )
+    matrix = coverage.matrix(recordings, clips, names)
+    return [name for i, name in enumerate(names) if matrix[:, i].any()]
+
+
 def write_failures(out: Path, recordings: Sequence[Recording]) -> None:
-    """Names in failures.csv what failed; without a failure there is no such file."""
-    failed = [r for r in recordings if r.status == "failed"]
+    """Names in failures.csv what failed, and rows of annotations that were left out; without any
+    there is no such file."""
     (out / "failures.csv").unlink(missing_ok=True)  # of an earlier run
-    if failed:
-        rows = ((r.path, r.error) for r in failed)
+    rows = [
+        (r.path, reason)
+        for r in recordings
+        for reason in (*([r.error] if r.status == "failed" else []), *r.left_out)
+    ]
+    if rows:
         write_csv(out / "failures.csv", ("path", "reason"), rows)
 
 
@@ -100,23 +125,27 @@ def loss(
     """What failed that is more than single recordings: most of them or, if `classes` count, all of
     one class; "" if nothing did. separator: between the labels of a recording."""
     failed = [r for r in recordings if r.status == "failed"]
-    there = {
-        label
-        for r in recordings
-        if r.status != "failed"
-        for label in split_label(r.label, separator)
-    }
-    gone = {label for r in failed for label in split_label(r.label, separator) if label}
+    there = {label for r in recordings if r.status != "failed" for label in r.labels(separator)}
+    gone = {label for r in failed for label in r.labels(separator) if label}
     lost = sorted(gone - there) if classes else []
     if not lost and 2 * len(failed) <= len(recordings):
         return ""
-    example = next(r for r in failed if not lost or lost[0] in split_label(r.label, separator))
+    example = next(r for r in failed if not lost or lost[0] in r.labels(separator))
     names = ", ".join(map(escape, lost[:5])) + (", …" if len(lost) > 5 else "")
     among = f", all of class {names} among them" if lost else ""
     return (
         f"{len(failed)} of {len(recordings)} recordings failed{among}, for instance "
         f"{escape(example.path)}: {example.error}"
     )
+
+
+def lost_classes(out: Path, recordings: Sequence[Recording], separator: str | None) -> list[str]:
+    """A notice if no clip of a finished store has a label, though no recording failed."""
+    there = read_about(out / "store.json")["classes"]
+    labels = {label for r in recordings if r.status != "failed" for label in r.labels(separator)}
+    lost = sorted(labels.difference(there))
+    said = f"no clip has the label {', '.join(lost)}: see recordings.csv, `short` and `hop_s`"
+    return [said] if lost else []
 
 
 def _file(file: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from audiocls.engine.cut import Cut
 from audiocls.engine.spec import FeatureSpec
 from audiocls.errors import SettingError
 from audiocls.store.augmenter import Augmenter
+from audiocls.store.labels import ONE, SEVERAL, Coverage
 from audiocls.store.store import Store
 
 
@@ -44,6 +45,25 @@ class ComputedStore(Store):
         }
         super().__init__(samples.path, about)
         self.recordings = samples.recordings
+        if self.coverage is not None:
+            self._keep_labelled(self.coverage)
+
+    def _keep_labelled(self, coverage: Coverage) -> None:
+        """Of recordings with events only the clips that have a label; the classes are theirs."""
+        labels = {label for r in self.recordings for label in r.labels()}
+        names = sorted(labels | {coverage.background or ""} - {""})
+        matrix = coverage.matrix(self.recordings, self._clips, names)
+        kept = matrix.any(axis=1)
+        self._within, self._start = self._within[kept], self._start[kept]
+        del self._clips  # made anew when asked for
+        self.classes = [names[i] for i in np.flatnonzero(matrix.any(axis=0))]
+        self.about |= {
+            "classes": self.classes,
+            "task": SEVERAL if (matrix.sum(axis=1) > 1).any() else ONE,
+            "counts": self.counts | {"clips": len(self._within)},
+            "shape": [len(self._within), *self.about["shape"][1:]],
+        }
+        self.counts = self.about["counts"]
 
     @cached_property
     def features(self) -> Any:
@@ -64,10 +84,19 @@ class ComputedStore(Store):
         """What makes clips of these recordings for training."""
         return Augmenter(self.spec, augmentation, cut=self.cut, seed=seed)
 
-    def recording_index(self, clips: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Which rows of `whole` the clips are cut from."""
-        rows: NDArray[np.int64] = self._within[clips]
-        return rows
+    def samples(self, clips: NDArray[np.int64]) -> tuple[list[NDArray[Any]], NDArray[np.int64]]:
+        """What windows are drawn from in place of some clips, as `Store.samples` has it: their
+        recordings, or of those with events the stretch around each clip in which every window has
+        its labels."""
+        rows = self._within[clips]
+        arrays, spans = self.whole.samples(rows)
+        if self.coverage is None:
+            return arrays, spans
+        owners = self.whole.clip_recording[rows].tolist()
+        for span, owner, start in zip(spans, owners, self._start[clips].tolist(), strict=True):
+            first, end = self.coverage.span(self.recordings[owner].events or (), start)
+            span[1:] = span[1] + first, min(span[1] + end, span[2])
+        return arrays, spans
 
 
 class _Computed:

@@ -3,7 +3,7 @@
 The work is done by the Rust engine; here are the decisions around it. A store is unfinished as
 long as it has no store.json; what is to be made is then in unfinished.json. A store with a damaged
 file is unfinished again. A part of a store, one of N that machines make side by side, is the same
-with a part.json, and parts.py joins them. docs/store.md has the format.
+with a part.json, and parts.py joins them. docs/internals/store.md has the format.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from audiocls import __version__
 from audiocls.data.labelling import Labelling
 from audiocls.data.listing import list_recordings
-from audiocls.data.listing.notices import hints
+from audiocls.data.listing.notices import check_labels
 from audiocls.data.recordings import Listing, Recording
+from audiocls.data.shortcuts import silent
 from audiocls.engine._fallback import Decoding
 from audiocls.engine.cut import Cut
 from audiocls.engine.dataset import Extraction, clip_shape
@@ -37,9 +38,11 @@ from audiocls.store.completion import (
     complete,
     gather,
     loss,
+    lost_classes,
     write_failures,
 )
-from audiocls.store.format import FORMAT, VERSION, shard_file
+from audiocls.store.format import FORMAT, PLAIN_VERSION, shard_file
+from audiocls.store.labels import about_labels, coverage_of
 from audiocls.store.parts import Part, part_folder, read_part
 from audiocls.store.place import placed
 from audiocls.store.resume import known, missing_shards, opened
@@ -131,21 +134,8 @@ def extract(
         **labels,
     )
     out = out if out is not None else Path("features") / work.about["feature"]
-    recordings, shards = work.listing.recordings, work.shards
-    notice = notice or (lambda text: None)
-    with (
-        placed(out, restart) as folder,
-        opened(folder, "store.json", work.about, recordings, restart, notice),
-    ):
-        if not (folder / "store.json").exists():
-            _extract_missing(folder, work, shards, progress, notice)
-            at_listing = {r.id for r in recordings if r.status == "failed"}
-            described = gather(folder, recordings, shards)
-            write_failures(folder, recordings)
-            check_some_clip(recordings, str(folder / "failures.csv"))
-            if not accept_failures and (lost := loss(recordings, work.separator)):
-                _leave_unfinished(folder, recordings, shards, at_listing, lost)
-            complete(folder, "store.json", work.about, recordings, described, work.row_shape)
+    target = Target(out, "store.json", restart, accept_failures, progress, notice)
+    folder = target.make(work, work.about, work.listing.recordings, work.shards)
     return open_store(folder)
 
 
@@ -192,22 +182,54 @@ def make_part(
     notice: Callable[[str], None] | None = None,
 ) -> Part:
     """What `extract_part` makes, of data that are listed already."""
-    about, own, shards = work.part(shard)
     part = part_folder(out, *shard)
-    notice = notice or (lambda text: None)
-    with (
-        placed(part, restart, "part.json") as folder,
-        opened(folder, "part.json", about, own, restart, notice),
-    ):
-        if not (folder / "part.json").exists():
-            _extract_missing(folder, work, shards, progress, notice)
-            at_listing = {r.id for r in own if r.status == "failed"}
-            described = gather(folder, own, shards)
-            write_failures(folder, own)
-            if not accept_failures and (lost := loss(own, work.separator, classes=False)):
-                _leave_unfinished(folder, own, shards, at_listing, lost)
-            complete(folder, "part.json", about, own, described, work.row_shape)
-    return read_part(folder)
+    target = Target(part, "part.json", restart, accept_failures, progress, notice)
+    return read_part(target.make(work, *work.part(shard)))
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a store, or a part of one, is made, and what becomes of what is there."""
+
+    out: str | Path
+    done: Literal["store.json", "part.json"]  # the file that says that it is finished
+    restart: bool
+    accept_failures: bool
+    progress: Callable[[Progress], None] | None
+    notice: Callable[[str], None] | None
+
+    def make(
+        self,
+        work: Work,
+        about: dict[str, Any],
+        recordings: list[Recording],
+        shards: list[tuple[int, int, int]],
+    ) -> Path:
+        """Makes what is missing of these shards; the folder that holds them then.
+
+        Whether a class has lost all of its recordings, only a whole store can tell.
+        """
+        notice, whole = self.notice or (lambda text: None), self.done == "store.json"
+        with (
+            placed(self.out, self.restart, self.done) as folder,
+            opened(folder, self.done, about, recordings, self.restart, notice),
+        ):
+            if (folder / self.done).exists():
+                return folder
+            _extract_missing(folder, work, shards, self.progress, notice)
+            at_listing = {r.id for r in recordings if r.status == "failed"}
+            described = gather(folder, recordings, shards)
+            write_failures(folder, recordings)
+            if whole:
+                check_some_clip(recordings, str(folder / "failures.csv"))
+            lost = loss(recordings, work.separator, classes=whole)
+            if lost and not self.accept_failures:
+                _leave_unfinished(folder, recordings, shards, at_listing, lost)
+            complete(folder, self.done, about, recordings, described, work.row_shape)
+            if whole:
+                for text in lost_classes(folder, recordings, work.separator) + silent(recordings):
+                    notice(text)
+        return folder
 
 
 def _leave_unfinished(
@@ -304,10 +326,10 @@ def plan(
     row_shape = clip_shape(spec.to_json(), cut.to_json(), dtype)
     labelling = replace(labelling or Labelling(), **labels)
     listing = list_recordings(data, labelling=labelling, inside_only=inside_only)
-    _check_listing(listing)
+    check_labels(listing)
     about = {
         "format": FORMAT,
-        "version": VERSION,
+        "version": PLAIN_VERSION,
         "engine": __version__,
         "feature": name or (feature if isinstance(feature, str) else "custom"),
         "spec": spec.to_dict(),
@@ -317,21 +339,8 @@ def plan(
         if isinstance(data, (str, os.PathLike)) and not is_url(data)
         else listing.root,
     }
-    if labelling.label_separator is not None:
-        about |= {"task": "several", "label_separator": labelling.label_separator}
+    about |= about_labels(about, labelling, listing.recordings)
     return Work(about, spec, cut, row_shape, listing, threads or usable_cores())
-
-
-def _check_listing(listing: Listing) -> None:
-    """Raises DataError for a data set without a recording, or without any label."""
-    if not listing.recordings:
-        left = "".join(f"; {notice}" for notice in listing.notices)
-        n = len(listing.others)
-        raise DataError(f"{listing.root}: holds no recordings ({n} other files){left}")
-    if not any(r.label or r.events is not None for r in listing.recordings):
-        example = next(r for r in listing.recordings if r.error)
-        told = [*hints(listing), f"for instance {escape(example.path)}: {example.error}"]
-        raise DataError(f"{listing.root}: no recording has a label; {'; '.join(told)}")
 
 
 def _shards(listing: Listing) -> list[tuple[int, int]]:
@@ -352,6 +361,9 @@ def _shards(listing: Listing) -> list[tuple[int, int]]:
 
 
 # --- what is missing ---
+
+# Of a recording its file, size and time of change, why it is unusable, and where clips may start.
+Source = tuple[str | None, int, int, str | None, list[tuple[int, int]] | None]
 
 
 def _extract_missing(
@@ -384,14 +396,19 @@ def _extract_missing(
             return None  # It says no more than the engine has said already.
         return decoding.sample_rate, decoding.channels, decoding
 
+    coverage = coverage_of(work.about)
+
+    def source(r: Recording, file: str | None) -> Source:
+        if r.status == "failed":
+            return None, 0, 0, r.error, None
+        wanted = None if coverage is None else coverage.wanted(r.events or ())
+        return file, r.n_bytes, r.mtime_ns, None, wanted
+
     run = Extraction(
         work.spec.to_json(),
         work.cut.to_json(),
         work.about["dtype"],
-        sources=[
-            (None, 0, 0, r.error) if r.status == "failed" else (file, r.n_bytes, r.mtime_ns, None)
-            for r, file in zip(listing.recordings, listing.files, strict=True)
-        ],
+        sources=list(map(source, listing.recordings, listing.files)),
         folder=out / "shards",
         shards=missing,
         threads=work.threads,

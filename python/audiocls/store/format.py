@@ -1,6 +1,6 @@
 """The files of a feature store: what their descriptions hold, and whether they are whole.
 
-docs/store.md describes the format.
+docs/internals/store.md describes the format.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from audiocls.parallel import for_each
 from audiocls.schema import Rule, at_least, one_of, optional, validate
 
 FORMAT = "audiocls-store"
-VERSION = 2  # 1, without checksums, is read as well
+VERSION = 3
+# What is written where recordings have one label each. 1, without checksums, is read as well.
+PLAIN_VERSION = 2
 
 _FILE = {"bytes": at_least(0), "xxh128": str}
 # What the last line of a shard's recordings.jsonl says; store.json adds that file itself.
@@ -42,6 +44,9 @@ _ABOUT = {
     # Where clips have several labels; absent where they have one.
     "task": optional(one_of("one", "several")),
     "label_separator": optional(str),
+    # Where clips have the labels of stretches, which are in events.csv.
+    "min_overlap": optional(Rule(float, "must be above 0 and at most 1", lambda x: 0 < x <= 1)),
+    "background": optional(str),
 }  # fmt: skip
 UNFINISHED = tuple(_ABOUT)
 _STORE = {
@@ -55,7 +60,7 @@ _STORE = {
                   lambda shape: len(shape) in (2, 3) and all(shape[1:])),
     "shards": [{"clips": at_least(0), "rows": at_least(0),
                 "files": optional({**SHARD_FILES, "recordings.jsonl": _FILE})}],
-    "files": optional({"recordings.csv": _FILE}),
+    "files": optional({"recordings.csv": _FILE, "events.csv": optional(_FILE)}),
 }  # fmt: skip
 # Which of how many parts of a store, and what tells whether the others are of the same data.
 _PART = {
@@ -81,6 +86,9 @@ def read_about(file: Path) -> dict[str, Any]:
         for total, key in ((about["shape"][0], "rows"), (about["counts"]["clips"], "clips")):
             if (found := sum(shard[key] for shard in about["shards"])) != total:
                 raise DataError(f"{file}: its shards have {found} {key}, not {total}")
+        listed = [about.get("files"), *(shard.get("files") for shard in about["shards"])]
+        if about["version"] > 1 and None in listed:
+            raise DataError(f"{file}: is damaged, it has no checksums of its files")
     assert isinstance(about, dict)
     return about
 
@@ -108,7 +116,10 @@ def files_of(about: dict[str, Any]) -> dict[str, dict[str, Any] | None]:
     kinds = ["npy", "clips.npy"]
     kinds += ["offsets.npy"] if about["clip_s"] == 0 else []
     kinds += ["recordings.jsonl"] if about["version"] > 1 else []
-    files = {"recordings.csv": (about.get("files") or {}).get("recordings.csv")}
+    tables = about.get("files") or {}
+    files = {"recordings.csv": tables.get("recordings.csv")}
+    if about.get("min_overlap") is not None:
+        files["events.csv"] = tables.get("events.csv")
     for number, shard in enumerate(about["shards"], first):
         known = shard.get("files") or {}
         files |= {f"shards/{number:05}.{kind}": known.get(kind) for kind in kinds}

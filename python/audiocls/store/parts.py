@@ -6,15 +6,16 @@ written last, part.json. The joined store is byte for byte that of one run on on
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
 
-from audiocls.data.recordings import Recording, iterate_recordings
+from audiocls.data.recordings import EVENTS, Recording, iterate_recordings
 from audiocls.errors import DataError, SettingError
-from audiocls.files import link_file, sync_folder
-from audiocls.store.completion import check_some_clip, complete, loss, write_failures
+from audiocls.files import link_file, read_csv, sync_folder, write_csv
+from audiocls.store.completion import check_some_clip, complete, loss
 from audiocls.store.format import UNFINISHED, files_of, read_about, verify
 from audiocls.store.place import local, parts_at, placed
 from audiocls.store.resume import PARTS, differing_settings, opened
@@ -103,12 +104,21 @@ def merge(
         else:
             for part in joined:
                 for name in files_of(part.about):
-                    if name != "recordings.csv":
+                    if name not in ("recordings.csv", EVENTS):
                         link_file(part.path / name, folder / name)
             sync_folder(folder / "shards")
-            write_failures(folder, recordings)
+            _join_failures(folder, joined)
             complete(folder, "store.json", about, recordings, shards, first["shape"][1:])
     return open_store(folder)
+
+
+def _join_failures(out: Path, parts: list[Part]) -> None:
+    """The failures.csv of all parts as one."""
+    files = [part.path / "failures.csv" for part in parts]
+    rows = [row for file in files if file.exists() for row in list(read_csv(file))[1:]]
+    (out / "failures.csv").unlink(missing_ok=True)
+    if rows:
+        write_csv(out / "failures.csv", ("path", "reason"), rows)
 
 
 def _folders(out: str | Path, parts: Sequence[str | Path]) -> list[str | Path]:
@@ -124,6 +134,8 @@ def _that_fit(parts: list[Part]) -> list[Part]:
     """Each part once, in their order, if they are all parts of one store."""
     first, by_number = parts[0], dict[int, Part]()
     for part in parts:
+        if part.number > part.of:
+            raise DataError(f"{part.path}: is damaged, it is part {part.number} of {part.of}")
         if part.of != first.of:
             raise DataError(f"{part.path}: is one of {part.of} parts, {first.path} of {first.of}")
         if differences := differing_settings(first.about, part.about):
@@ -137,11 +149,13 @@ def _that_fit(parts: list[Part]) -> list[Part]:
         ):
             rule = "has other contents; merge one of them, or make both again"
             raise DataError(f"{part.path}: is the same part as {twin.path} and {rule}")
-    missing = [str(i) for i in range(1, first.of + 1) if i not in by_number]
-    if missing:
-        names = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
+    # No more than a few are looked at: `of` may be any number.
+    numbers = (str(i) for i in range(1, first.of + 1) if i not in by_number)
+    if missing := list(itertools.islice(numbers, 5)):
+        n_missing = first.of - len(by_number)
+        names = ", ".join(missing) + (", …" if n_missing > len(missing) else "")
         raise DataError(
-            f"{len(missing)} of {first.of} parts missing: {names}; "
+            f"{n_missing} of {first.of} parts missing: {names}; "
             f"`audiocls extract DATA --shard {missing[0]}/{first.of}` makes one"
         )
     return [by_number[number] for number in sorted(by_number)]

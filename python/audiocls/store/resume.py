@@ -13,7 +13,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from audiocls.data.recordings import Recording, iterate_recordings, write_recordings
+from audiocls.data.recordings import EVENTS, Recording, iterate_recordings, write_recordings
 from audiocls.engine.dataset import FileLock
 from audiocls.errors import DataError, SettingError
 from audiocls.files import escape, write_json
@@ -62,7 +62,8 @@ def _others(out: Path) -> set[str]:
     """What is in a folder without a description that a run that was killed cannot have left."""
     names = {entry.name for entry in out.iterdir()} - {PARTS}
     if ".lock" in names:
-        names -= {".lock", "recordings.csv", "recordings.csv.tmp", "unfinished.json.tmp"}
+        names -= {".lock", "unfinished.json.tmp"}
+        names -= {f"{name}{tmp}" for name in ("recordings.csv", EVENTS) for tmp in ("", ".tmp")}
     if "shards" in names and not any((out / "shards").iterdir()):
         names.remove("shards")
     return names
@@ -76,7 +77,8 @@ def _description(out: Path, done: str) -> Path | None:
 
 def _remove(out: Path) -> None:
     """Removes a store, its descriptions first: no half of it can be taken for a store."""
-    for name in ("store.json", "part.json", "unfinished.json", "recordings.csv", "failures.csv"):
+    described = ("store.json", "part.json", "unfinished.json")
+    for name in (*described, "recordings.csv", EVENTS, "failures.csv"):
         (out / name).unlink(missing_ok=True)
     for pattern in ("*.npy", "*.recordings.jsonl", "*.tmp"):
         for file in (out / "shards").glob(pattern):
@@ -122,7 +124,7 @@ def _forget_damaged(out: Path, done: str, notice: Callable[[str], None]) -> None
         return
     for name, wrong in damaged.items():
         notice(f"{out / name} {wrong}: made again")
-    if "recordings.csv" in damaged:
+    if {"recordings.csv", EVENTS} & damaged.keys():
         _remove(out)  # Nothing tells any more what its shards were made from.
         return
     about = read_about(out / done)
@@ -178,7 +180,10 @@ def _change(file: Path, now: Sequence[Recording]) -> str:
 def known(r: Recording) -> tuple[object, ...]:
     """What is known of a recording once it is listed."""
     extra = tuple(sorted((k, v) for k, v in r.extra.items() if v))
-    return r.label, r.group, r.split, r.n_bytes, r.mtime_ns, extra
+    about = (r.label, r.group, r.split, r.n_bytes, r.mtime_ns, extra)
+    if r.events is None:
+        return about
+    return *about, tuple((e.start_s, e.end_s, e.label) for e in r.events)
 
 
 # --- which shards are complete ---

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from audiocls.data.annotations import Event
 from audiocls.data.recordings import Recording, read_recordings
 from audiocls.engine.cut import CUT_FIELDS, Cut
 from audiocls.engine.spec import FeatureSpec
 from audiocls.errors import DataError, SettingError
 from audiocls.store.format import REMEDY, damage, files_of, load_array, read_about, shard_file
-from audiocls.store.labels import ONE, Labels
+from audiocls.store.labels import ONE, Coverage, Labels, coverage_of
 from audiocls.store.place import local
 from audiocls.store.rows import Clips, Rows
 
@@ -110,6 +111,11 @@ class Store:
         return self._clips[:, 0]
 
     @property
+    def clip_start(self) -> NDArray[np.int64]:
+        """int64 [n_clips]: first sample of each clip in its recording, at the features' rate."""
+        return self._clips[:, 1]
+
+    @property
     def clip_start_s(self) -> NDArray[np.float64]:
         """float64 [n_clips]: where in its recording each clip starts, in seconds."""
         return self._clips[:, 1] / self.spec.sample_rate
@@ -118,6 +124,25 @@ class Store:
     def task(self) -> str:
         """How many labels a clip has: `one`, or `several` at once."""
         return self.about.get("task") or ONE
+
+    @property
+    def events(self) -> list[tuple[Event, ...]] | None:
+        """The labelled stretches of each recording, in order of time; None if its recordings are
+        labelled as a whole."""
+        if self.about.get("min_overlap") is None:
+            return None
+        return [r.events or () for r in self.recordings]
+
+    @cached_property
+    def coverage(self) -> Coverage | None:
+        """Which clips have the label of an event; None if recordings are labelled as a whole."""
+        return coverage_of(self.about)
+
+    @property
+    def label_separator(self) -> str | None:
+        """What stands between the labels of a recording that has several."""
+        separator: str | None = self.about.get("label_separator")
+        return separator
 
     @cached_property
     def _labels(self) -> Labels:
@@ -135,8 +160,12 @@ class Store:
 
     @property
     def recording_labels(self) -> list[tuple[str, ...]]:
-        """The labels of each recording."""
+        """The labels of each recording; of one with events, those that its clips have."""
         return self._labels.recordings
+
+    def classes_among(self, clips: NDArray[np.int64]) -> set[str]:
+        """The classes that some clips have."""
+        return {self.classes[i] for i in self._labels.numbers_among(clips)}
 
     @cached_property
     def groups(self) -> NDArray[np.str_]:
@@ -160,6 +189,9 @@ class Store:
         ]
         if self.task != ONE:
             content.append([self.task, self.about.get("label_separator")])
+        if self.events is not None:
+            content.append([self.about["min_overlap"], self.about.get("background")])
+            content.append([[(e.start_s, e.end_s, e.label) for e in own] for own in self.events])
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def numpy(self) -> NDArray[Any]:

@@ -13,6 +13,7 @@ from typing import Any
 from audiocls.data.labelling import Labelling
 from audiocls.data.listing import list_recordings
 from audiocls.data.recordings import Listing, Recording, reach, similar_labels
+from audiocls.data.shortcuts import shortcuts, silent
 from audiocls.engine.audio import probe
 from audiocls.errors import DataError, SettingError
 from audiocls.files import escape
@@ -30,6 +31,7 @@ class ClassSummary:
     clips: int = 0
     seconds: float = 0.0
     groups: int = 0
+    events: int = 0  # labelled stretches
 
 
 @dataclass
@@ -96,7 +98,14 @@ def summarise(
         labels = store.recording_labels
         notices = similar_labels({label for own in labels for label in own})
         shape = store.about["shape"]
-        return _of(str(path), store.recordings, labels, notices, store.feature, shape)
+        summary = _of(str(path), store.recordings, labels, notices, store.feature, shape)
+        if store.events is not None:  # of a recording only some clips have a label
+            counts = dict(zip(store.classes, store.label_matrix.sum(axis=0).tolist(), strict=True))
+            for entry in summary.classes:
+                entry.clips = counts.get(entry.label, 0)
+            amounts = [n for n in counts.values() if n]
+            summary.imbalance = max(amounts) / min(amounts)
+        return summary
     listing = list_recordings(path, labelling=labelling or Labelling())
     labels = [r.labels(listing.label_separator) for r in listing.recordings]
     _read_headers(listing, progress)
@@ -133,7 +142,8 @@ def _of(
     feature: str = "",
     shape: list[int] | None = None,
 ) -> Summary:
-    notices = notices + reach([r for r in recordings if r.status != "failed"])
+    notices = notices + shortcuts(recordings, labels) + silent(recordings)
+    notices += reach([r for r in recordings if r.status != "failed"])
     classes: dict[str, ClassSummary] = {}
     groups_of: dict[str, set[str]] = defaultdict(set)
     group_sizes: Counter[str] = Counter()
@@ -144,8 +154,12 @@ def _of(
             entry.failed += r.status == "failed"
             entry.clips += r.n_clips
             if r.status != "failed":
-                entry.seconds += r.duration_s or 0.0
+                entry.seconds += r.duration_s or 0.0 if r.events is None else 0.0
                 groups_of[label].add(r.group)
+        for event in (r.events or ()) if r.status != "failed" else ():
+            entry = classes.setdefault(event.label, ClassSummary(event.label))
+            entry.events += 1
+            entry.seconds += max(0.0, min(event.end_s, r.duration_s or 0.0) - event.start_s)
         if r.status != "failed":
             group_sizes[r.group] += 1
     for label, entry in classes.items():

@@ -5,7 +5,9 @@ The model is chosen on the validation part; the test part is looked at once, at 
 
 from __future__ import annotations
 
+import contextlib
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from audiocls.classifier.description import Description
+from audiocls.classifier.heard import write_heard
 from audiocls.classifier.model import Classifier, versions
+from audiocls.data.shortcuts import shortcuts, silent
 from audiocls.engine.level import decibel
 from audiocls.errors import SettingError
 from audiocls.models import build_model
@@ -24,8 +28,8 @@ from audiocls.training.data.features import open_features
 from audiocls.training.data.leakage import leak_warnings
 from audiocls.training.data.normalisation import statistics
 from audiocls.training.data.splits import TRAIN, VAL, Split, make_split
-from audiocls.training.fitting.epoch import Progress, batches_of, train_epoch, validate
-from audiocls.training.fitting.evaluation import judge
+from audiocls.training.fitting.epoch import Progress, batches_of, step_work, train_epoch, validate
+from audiocls.training.fitting.evaluation import evaluate
 from audiocls.training.fitting.linear import begin_with_head, fit_head
 from audiocls.training.fitting.state import TrainState
 from audiocls.training.recipe import Recipe
@@ -94,7 +98,9 @@ def train(
     if start is not None and run.model.resolve() == start.folder.resolve():
         raise SettingError("init", start.name, "is in the run folder that would be replaced")
     store = open_features(features, trial.recipe, feature, clip_s, hop_s, start)
-    split = make_split(store.recordings, group_by=group_by, fold=fold, seed=seed)
+    split = make_split(
+        store.recordings, store.recording_labels, group_by=group_by, fold=fold, seed=seed
+    )
     with chosen.joined():
         result = fit(
             trial,
@@ -104,6 +110,7 @@ def train(
             chosen,
             progress,
             start=start,
+            restart=restart,
             resume=resume,
             memory_gb=memory_gb,
         )
@@ -119,14 +126,15 @@ def fit(
     progress: Progress | None = None,
     *,
     start: Start | None = None,
+    restart: bool = True,
     resume: bool = False,
     memory_gb: float | None = None,
     leaks: list[str] | None = None,
 ) -> Result:
     """Train on an open store with a given split; see `train`.
 
-    start: the model of `trial.init`. leaks: what `leak_warnings` says of this store and split, if
-    it has been asked before.
+    start: the model of `trial.init`. restart, resume: what becomes of a run that is there. leaks:
+    what `leak_warnings` says of this store and split, if it has been asked before.
     """
     if start is None:
         check_model(trial.model, store)
@@ -138,14 +146,37 @@ def fit(
         )
         raise SettingError("batch_size", trial.recipe.batch_size, rule)
     trial = trial.on(store)
+    with run.locked() if device.leads else contextlib.nullcontext():
+        if device.leads:
+            # Another process may have finished a run there since it was looked at.
+            run.claim(restart and not resume, resume)
+        return _fit(trial, store, split, run, device, progress, start, resume, memory_gb, leaks)
+
+
+def _fit(
+    trial: Trial,
+    store: Store,
+    split: Split,
+    run: Run,
+    device: Device,
+    progress: Progress | None,
+    start: Start | None,
+    resume: bool,
+    memory_gb: float | None,
+    leaks: list[str] | None,
+) -> Result:
     if resume and (finished := run.finished(trial, split, longer=True)) is not None:
         return finished
     # The global generators are the caller's: they are as before when this returns.
     generators = torch.random.fork_rng(devices=range(torch.cuda.device_count()))
-    with generators, reused_memory(), CtrlC() as ctrl_c:
+    with generators, reused_memory(), CtrlC() as ctrl_c, ExitStack() as threads:
         parts = split_examples(store, split, trial, device, memory_gb)
         state = new_state(trial, store, parts[TRAIN], device, start)
         warnings = split.warnings + (leak_warnings(store, split) if leaks is None else leaks)
+        warnings += shortcuts(store.recordings, store.recording_labels)
+        warnings += silent(store.recordings)
+        work = step_work(trial.recipe, state.classifier, parts[TRAIN])
+        threads.enter_context(device.threads(work))
         if not (resume and run.restore(trial, split, state)):
             if device.leads:
                 run.begin(split, state)
@@ -173,11 +204,12 @@ def fit(
             raise
         device.wait()
         classifier = Classifier.load(run.model, device.torch)
-        result, clips, recordings = judge(
-            trial, store, split, parts, classifier, state, device, warnings
-        )
+        judgement = evaluate(classifier, parts, split, device)
+        result = Result.of(trial, split, state, judgement, device, warnings)
         if device.leads:
-            run.finish(result, clips, recordings, classifier, state)
+            heard = [r for r in store.recordings if split.part.get(r.path) in (TRAIN, VAL)]
+            write_heard(run.model, heard)
+            run.finish(result, judgement, state)
         return result
 
 

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from audiocls.engine.dataset import FileLock
 from audiocls.errors import DataError, SettingError
 from audiocls.files import read_csv, replace_file, write_csv, write_json
-from audiocls.training.fitting.predictions import Prediction, read_predictions, write_predictions
+from audiocls.training.fitting.predictions import (
+    Prediction,
+    Scored,
+    read_predictions,
+    write_predictions,
+)
 
 if TYPE_CHECKING:
     from audiocls.classifier.model import Classifier
     from audiocls.training.data.splits import Split
-    from audiocls.training.fitting.evaluation import Judged
-    from audiocls.training.fitting.state import Row, TrainState
+    from audiocls.training.fitting.evaluation import Judgement
+    from audiocls.training.fitting.objective import Judged, Row
+    from audiocls.training.fitting.state import TrainState
+    from audiocls.training.runtime.device import Device
     from audiocls.training.trial import Trial
 
 # What a run writes, and so what a restart may delete.
@@ -34,6 +44,7 @@ FILES = (
     "model/weights.safetensors",
     "model/network.onnx",
 )
+_LOCK = ".lock"
 Scores = dict[str, Any]  # as `metrics.evaluate` gives them
 
 
@@ -52,7 +63,7 @@ class Result:
     device: str
     training_s: float
     chosen: dict[str, Any]  # the epoch, and by what
-    temperature: float
+    temperature: float | list[float]  # of several labels, of each class
     threshold: float | None  # of probability, below which the answer is `unknown`
     cost: dict[str, float]  # a clip's: multiply_adds, cpu_ms; empty in runs of earlier versions
     settings: dict[str, Any]
@@ -61,6 +72,56 @@ class Result:
     versions: dict[str, str]
     init: dict[str, str] | None = None  # the model it began with: model, identity
     warnings: list[str] = field(default_factory=list)
+    task: str = "one"  # or `several` labels a clip
+    thresholds: list[float] | None = None  # of several: from which on each is said
+
+    @classmethod
+    def of(
+        cls,
+        trial: Trial,
+        split: Split,
+        state: TrainState,
+        judgement: Judgement,
+        device: Device,
+        warnings: list[str],
+    ) -> Result:
+        """What a training came to, and how good its classifier is on every part."""
+        from audiocls.models import count_parameters
+        from audiocls.training.data.splits import PARTS, TEST, TRAIN, VAL
+
+        objective, classifier = state.objective, judgement.classifier
+        about, counts = classifier.description, split.counts()
+
+        def scores(judged: Judged) -> Scores:
+            intervals = objective.intervals(judged, about, trial.seed)
+            return objective.scores(judged, about) | {"interval_95": intervals}
+
+        clips = judgement.clips
+        sizes = {n: counts[n] | {"clips": len(clips[p].labels)} for p, n in enumerate(PARTS)}
+        return cls(
+            task=classifier.task.name,
+            train=objective.scores(clips[TRAIN], about),
+            val=objective.scores(clips[VAL], about),
+            test=scores(clips[TEST]),
+            test_recording=scores(judgement.recordings),
+            seed=trial.seed,
+            split=split.how | {"parts": sizes},
+            parameters=count_parameters(classifier.network),
+            clips_per_s=state.clips / state.training_s,
+            device=device.name,
+            training_s=state.training_s,
+            chosen={"epoch": state.best_epoch, "by": f"{objective.title} on the validation part"},
+            temperature=classifier.temperature.tolist(),
+            threshold=about.threshold,
+            thresholds=about.thresholds,
+            cost=judgement.cost,
+            settings=trial.settings(),
+            store={"name": trial.feature, "identity": trial.store},
+            classes=list(about.classes),
+            versions=about.versions,
+            init=about.init,
+            warnings=[*warnings, *state.notices()],
+        )
 
     @classmethod
     def read(cls, folder: Path) -> Result | None:
@@ -70,6 +131,7 @@ class Result:
             document = json.loads(file.read_text(encoding="utf-8"))
             names = [f.name for f in dataclasses.fields(cls)]
             old = {"clips_per_s": document.get("samples_per_s"), "temperature": 1.0, "cost": {}}
+            old |= {"task": "one"}
             return cls(**{name: document.get(name, old.get(name)) for name in names})
         except (FileNotFoundError, NotADirectoryError):
             return None
@@ -100,7 +162,7 @@ class Run:
             raise SettingError("resume", True, "cannot be together with `restart`: choose one")
         if self.folder.exists() and not self.folder.is_dir():
             raise SettingError("out", folder, "is a file; a folder is needed")
-        if not self.folder.is_dir() or not any(self.folder.iterdir()):
+        if not self.folder.is_dir() or not {f.name for f in self.folder.iterdir()} - {_LOCK}:
             return
         if not any((self.folder / name).exists() for name in FILES):
             raise SettingError("out", folder, "is a folder of something else, not of a run")
@@ -110,6 +172,20 @@ class Run:
             raise SettingError("out", folder, "holds a finished run; `restart` replaces it")
         rule = "holds an unfinished run; `resume` goes on with it, `restart` replaces it"
         raise SettingError("out", folder, rule)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """The folder, made if it is not there, for this process alone. DataError if another process
+        writes a run there."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock = FileLock(self.folder / _LOCK)
+        except BlockingIOError:
+            raise DataError(f"{self.folder}: another training is writing this run") from None
+        try:
+            yield
+        finally:
+            del lock
 
     def finished(self, trial: Trial, split: Split, longer: bool = False) -> Result | None:
         """The result, if the run is finished; None where it is not, and with `longer` where it has
@@ -188,31 +264,31 @@ class Run:
         """The curves so far."""
         from audiocls.scores import plots
 
-        picture = plots.curves(state.history, state.best_epoch)
+        picture = plots.curves(state.history, state.best_epoch, state.objective.score)
         replace_file(self.folder / "curves.png", picture)
 
-    def finish(
-        self,
-        result: Result,
-        clips: Judged,
-        recordings: Judged,
-        classifier: Classifier,
-        state: TrainState,
-    ) -> None:
+    def finish(self, result: Result, judgement: Judgement, state: TrainState) -> None:
         """The last files. metrics.json says that the run is finished."""
         from audiocls.classifier.graph import write_graph
         from audiocls.scores import plots
+        from audiocls.training.data.splits import TEST
 
-        classifier.save(self.model)
-        write_predictions(self.folder / "predictions.csv", clips.predictions())
-        write_predictions(self.folder / "predictions_recording.csv", recordings.predictions())
+        judgement.classifier.save(self.model)
+        said = {
+            "predictions": judgement.clips[TEST],
+            "predictions_recording": judgement.recordings,
+        }
+        for name, judged in said.items():
+            rows = state.objective.predictions(judged)
+            write_predictions(self.folder / f"{name}.csv", rows, result.classes)
         try:
             write_graph(self.model)
         except (DataError, ImportError) as error:
             result.warnings.append(f"no network.onnx, so that prediction needs torch: {error}")
         self.draw_curves(state)
-        picture = plots.confusion(result.test["confusion"], result.classes)
-        replace_file(self.folder / "confusion.png", picture)
+        if "confusion" in result.test:
+            picture = plots.confusion(result.test["confusion"], result.classes)
+            replace_file(self.folder / "confusion.png", picture)
         write_json(self.folder / "metrics.json", result.to_dict())
         (self.folder / "state.safetensors").unlink(missing_ok=True)
 
@@ -221,11 +297,11 @@ class Run:
         header, *rows = read_csv(self.folder / "history.csv")
         return [dict(zip(header, map(float, row), strict=True)) for row in rows]
 
-    def predictions(self) -> list[Prediction] | None:
+    def predictions(self) -> list[Prediction] | list[Scored] | None:
         """What the model said of each clip of the test part; None in runs of earlier versions."""
         return read_predictions(self.folder / "predictions.csv")
 
-    def recording_predictions(self) -> list[Prediction] | None:
+    def recording_predictions(self) -> list[Prediction] | list[Scored] | None:
         """The same of each whole recording."""
         return read_predictions(self.folder / "predictions_recording.csv")
 

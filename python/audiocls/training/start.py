@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
 from audiocls.classifier.description import (
     WEIGHTS,
     Description,
@@ -24,6 +22,8 @@ from audiocls.training.trial import LINEAR
 
 if TYPE_CHECKING:
     from audiocls.store.store import Store
+
+CALIBRATION = ("temperature", "offset")
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,8 @@ class Start:
             weight[i], bias[i] = ours.weight[j].detach(), ours.bias[j].detach()
         names = {id(p): n for n, p in classifier.named_parameters()}
         rows = {names[id(head.weight)]: weight, names[id(head.bias)]: bias}
-        classifier.load_state_dict(
-            self.classifier.state_dict() | rows | {"temperature": torch.ones(())}
-        )
+        # What calibrates is of the classes, and found anew.
+        fresh = {n: v for n, v in classifier.state_dict().items() if n in CALIBRATION}
+        taken = {n: v for n, v in self.classifier.state_dict().items() if n not in CALIBRATION}
+        classifier.load_state_dict(taken | rows | fresh)
         return classifier

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::cutter::{ALL_SILENT, Batch, Form, PIECE_BYTES, Pace, Poll, Reason, Take, power};
+use super::cutter::{
+    ALL_SILENT, Batch, Form, NO_LABEL, PIECE_BYTES, Pace, Poll, Reason, Starts, Take, power, wanted,
+};
 use super::{Cut, Short};
 use crate::error::Result;
 use crate::extractor::{Extractor, Scratch};
@@ -14,6 +16,7 @@ const PENDING_LEN: usize = 2 << 20;
 /// Cuts one recording into clips that start every `hop_len` samples.
 pub(super) struct Clips {
     cut: Cut,
+    only: Starts,
     clip_len: usize,
     hop_len: usize,
     features: Features,
@@ -54,6 +57,7 @@ impl Clips {
         let (scratch, pool) = (extractor.scratch(), ScratchPool::default());
         Self {
             cut,
+            only: None,
             clip_len,
             hop_len,
             features: Features { extractor, threads, scratch, pool },
@@ -73,7 +77,7 @@ impl Clips {
         let (clip_len, hop_len) = (self.clip_len, self.hop_len);
         let end = self.pcm_start + self.pcm.len();
         // Clips that follow one another lie in `pcm` already as a batch must.
-        let in_place = hop_len == clip_len && self.cut.min_rms == 0.0;
+        let in_place = hop_len == clip_len && self.cut.min_rms == 0.0 && self.only.is_none();
         while self.next + clip_len <= end {
             let ready = (end - clip_len - self.next) / hop_len + 1;
             let n = ready.min(self.batch_clips);
@@ -85,6 +89,9 @@ impl Clips {
             } else {
                 self.batch.clear();
                 for i in 0..n {
+                    if !wanted(&self.only, self.next + i * hop_len) {
+                        continue;
+                    }
                     let samples = &pcm[i * hop_len..][..clip_len];
                     if self.cut.is_silent(|| power(samples), samples.len()) {
                         self.n_silent += 1;
@@ -108,7 +115,8 @@ impl Clips {
 }
 
 impl Form for Clips {
-    fn begin(&mut self) {
+    fn begin(&mut self, only: Starts) {
+        self.only = only;
         self.pcm.clear();
         (self.pcm_start, self.next) = (0, 0);
         (self.n_clips, self.n_silent) = (0, 0);
@@ -135,11 +143,13 @@ impl Form for Clips {
 
     fn finish(&mut self, take: Take, poll: Poll) -> Result<Option<Reason>> {
         self.cut(take, poll)?;
-        let Self { cut, clip_len, pcm, .. } = self;
+        let Self { cut, only, clip_len, pcm, .. } = self;
         if self.next == 0 {
             // Only what was recorded counts: what fills the clip up would dilute it.
             if cut.short == Short::Drop {
                 return Ok(Some("is shorter than one clip (--short drop)"));
+            } else if !wanted(only, 0) {
+                return Ok(Some(NO_LABEL));
             } else if cut.is_silent(|| power(pcm), pcm.len()) {
                 self.n_silent = 1;
             } else {
@@ -151,7 +161,8 @@ impl Form for Clips {
                 self.features.extract(pcm, vec![0], take, poll)?;
             }
         }
-        Ok((self.n_clips == 0).then_some(ALL_SILENT))
+        let why = if self.n_silent == 0 { NO_LABEL } else { ALL_SILENT };
+        Ok((self.n_clips == 0).then_some(why))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The samples of a recording, piece by piece → where its clips start, and their features.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::Cut;
@@ -12,6 +13,10 @@ use crate::extractor::Extractor;
 pub(super) const PIECE_BYTES: usize = 2 << 20;
 
 pub(super) const ALL_SILENT: Reason = "all of it is quieter than --min-rms";
+pub(super) const NO_LABEL: Reason = "no clip of it has a label";
+
+/// Where clips may start, in samples: ranges in order that do not touch. None: anywhere.
+pub type Starts = Option<Arc<[Range<usize>]>>;
 
 /// When a [`Cutter`] hands on what is complete.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +50,7 @@ pub struct Cutter(Box<dyn Form>);
 
 /// What recordings are turned into.
 pub(super) trait Form: Send + Sync {
-    fn begin(&mut self);
+    fn begin(&mut self, only: Starts);
     fn pcm(&mut self) -> &mut Vec<f32>;
     fn n_samples(&self) -> usize;
     fn n_clips(&self) -> (usize, usize);
@@ -65,9 +70,10 @@ impl Cutter {
         }
     }
 
-    /// Forgets the recording: the next samples are those of another one.
-    pub fn begin(&mut self) {
-        self.0.begin();
+    /// Forgets the recording: the next samples are those of another one, of which `only` the clips
+    /// that start there are wanted.
+    pub fn begin(&mut self, only: Starts) {
+        self.0.begin(only);
     }
 
     /// The buffer to which the next samples are appended, before [`advance`](Self::advance).
@@ -104,6 +110,14 @@ impl Cutter {
         }
         self.0.finish(take, poll)
     }
+}
+
+/// Whether a clip may start at sample `start`.
+pub(super) fn wanted(only: &Starts, start: usize) -> bool {
+    only.as_ref().is_none_or(|ranges| {
+        let after = ranges.partition_point(|range| range.start <= start);
+        after > 0 && ranges[after - 1].contains(&start)
+    })
 }
 
 /// Sum of squares.

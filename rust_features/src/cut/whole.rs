@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::Cut;
-use super::cutter::{ALL_SILENT, Batch, Form, PIECE_BYTES, Pace, Poll, Reason, Take, power};
+use super::cutter::{
+    ALL_SILENT, Batch, Form, NO_LABEL, PIECE_BYTES, Pace, Poll, Reason, Starts, Take, power, wanted,
+};
 use crate::error::Result;
 use crate::extractor::Extractor;
 use crate::stream::Stream;
@@ -19,6 +21,7 @@ const TOO_LONG: Reason = "is longer than 600 s; a model of whole recordings take
 /// until its end; any other holds a few frames only.
 pub(super) struct Whole {
     cut: Cut,
+    only: Starts,
     pace: Pace,
     extractor: Arc<Extractor>,
     stream: Stream,
@@ -35,6 +38,7 @@ impl Whole {
     pub fn new(extractor: Arc<Extractor>, cut: Cut, pace: Pace) -> Self {
         Self {
             cut,
+            only: None,
             pace,
             stream: Stream::new(&extractor),
             extractor,
@@ -70,8 +74,9 @@ impl Whole {
 }
 
 impl Form for Whole {
-    fn begin(&mut self) {
+    fn begin(&mut self, only: Starts) {
         *self = Self::new(self.extractor.clone(), self.cut.clone(), self.pace);
+        self.only = only;
     }
 
     fn pcm(&mut self) -> &mut Vec<f32> {
@@ -102,6 +107,9 @@ impl Form for Whole {
             return Ok(Some(reason));
         }
         self.stream.finish(&self.extractor, &mut self.rows)?;
+        if !wanted(&self.only, 0) {
+            return Ok(Some(NO_LABEL));
+        }
         if self.cut.is_silent(|| self.power, self.n_samples) {
             self.n_silent = 1;
             return Ok(Some(ALL_SILENT));

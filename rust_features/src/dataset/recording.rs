@@ -54,6 +54,7 @@ impl Job {
             channels: None,
             n_clips: 0,
             n_silent: 0,
+            level_db: None,
             audio_hash: String::new(),
         };
         // A defect in a decoder must cost one recording, not the run. What the closure shares with
@@ -98,7 +99,7 @@ impl Job {
         send: &dyn Fn(Message) -> Result<()>,
         outcome: &mut Outcome,
     ) -> Step<()> {
-        match &self.sources[id] {
+        match &self.listed[id].source {
             Source::Unusable(reason) => Err(Stop::Failed(reason.clone())),
             Source::Bytes => {
                 let (bytes, name) = self.fallback.bytes(id).map_err(Stop::Failed)?;
@@ -130,12 +131,14 @@ impl Job {
         };
         let mut poll =
             || if self.cancelled.load(Relaxed) { Err(Error::Interrupted) } else { Ok(()) };
-        cutter.begin();
+        cutter.begin(self.listed[outcome.id].only.clone());
         let mut hash = Xxh3::new();
         let mut n_samples = 0u64;
+        let mut squares = 0.0;
         let mut note = |block: &[f32]| {
             hash.update(bytemuck::cast_slice(block));
             n_samples += block.len() as u64;
+            squares += sum_of_squares(block);
             outcome.duration_s = Some(n_samples as f64 / rate);
             let audio_us = (block.len() as f64 * 1e6 / rate) as u64;
             self.counters.audio_us.fetch_add(audio_us, Relaxed);
@@ -153,9 +156,34 @@ impl Job {
             outcome.error = reason.into();
         }
         (outcome.n_clips, outcome.n_silent) = cutter.n_clips();
+        outcome.level_db = Some(decibel(squares / n_samples.max(1) as f64));
         outcome.audio_hash = format!("{:032x}", hash.digest128());
         Ok(())
     }
+}
+
+/// Of samples at full scale 1. Short sums are of float32, in an order that vectors can keep, so that
+/// the result is the same on any processor.
+fn sum_of_squares(samples: &[f32]) -> f64 {
+    const LANES: usize = 8;
+    let mut total = 0.0;
+    for piece in samples.chunks(1024) {
+        let mut sums = [0.0f32; LANES];
+        let lanes = piece.chunks_exact(LANES);
+        let rest: f32 = lanes.remainder().iter().map(|y| y * y).sum();
+        for lane in lanes {
+            for (sum, y) in sums.iter_mut().zip(lane) {
+                *sum += y * y;
+            }
+        }
+        total += f64::from(sums.iter().sum::<f32>() + rest);
+    }
+    total
+}
+
+/// A mean square in dB, to hundredths; at least -200.
+fn decibel(mean_square: f64) -> f64 {
+    (1000.0 * mean_square.max(1e-20).log10()).round() / 100.0
 }
 
 /// Fails if the file is no longer the one that was listed.

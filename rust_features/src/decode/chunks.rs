@@ -97,6 +97,13 @@ pub(super) fn wav(source: &mut Source) -> Result<Layout, Reason> {
         return Err("is RIFF, but not WAVE".into());
     }
     let big_endian = head.starts_with(b"RIFX");
+    let four = part(&head, 4);
+    let four = if big_endian { u32::from_be_bytes(four) } else { u32::from_le_bytes(four) };
+    // W64 counts its own name and length.
+    let mut end = match w64 {
+        true if head.len() >= 24 => u64::from_le_bytes(part(&head, 16)),
+        _ => u64::from(four) + 8,
+    };
     let mut chunks = if w64 {
         Chunks::new(source, 40, Lengths::Guid)
     } else {
@@ -107,6 +114,7 @@ pub(super) fn wav(source: &mut Source) -> Result<Layout, Reason> {
         match &chunk.name {
             b"ds64" => {
                 let bytes = chunks.read::<16>(&chunk)?;
+                end = u64::from_le_bytes(part(&bytes, 0)).saturating_add(8);
                 data_len_64 = Some(u64::from_le_bytes(part(&bytes, 8)));
             }
             b"fmt " => shape = Some(wav_shape(&mut chunks, &chunk, big_endian)?),
@@ -116,12 +124,19 @@ pub(super) fn wav(source: &mut Source) -> Result<Layout, Reason> {
                     Some(len) if chunk.len == u64::from(u32::MAX) => len,
                     _ => chunk.len,
                 };
-                return Ok(shape.at(chunk.start, len));
+                return Ok(shape.at(chunk.start, written(end, chunk.start, len)));
             }
             _ => {}
         }
     }
     Err("has no `data` chunk".into())
+}
+
+/// The length of samples that begin at `start` of a file that claims to end at `end`. A recorder
+/// writes lengths last: where it was killed, they are those of an empty file, and the samples go on
+/// to its end (FFmpeg reads them so).
+fn written(end: u64, start: u64, len: u64) -> u64 {
+    if len == 0 && end <= start { u64::MAX } else { len }
 }
 
 fn wav_shape(chunks: &mut Chunks<'_>, chunk: &Chunk, big_endian: bool) -> Result<Shape, Reason> {
@@ -164,12 +179,18 @@ pub(super) fn aiff(source: &mut Source) -> Result<Layout, Reason> {
         Some(b"AIFC") => true,
         _ => return Err("is an IFF file, but neither AIFF nor AIFC".into()),
     };
+    let end = u64::from(u32::from_be_bytes(part(&head, 4))) + 8;
     let mut chunks = Chunks::new(source, 12, Lengths::Four { big_endian: true });
     let (mut shape, mut sound) = (None, None);
     while let Some(chunk) = chunks.next()? {
         match &chunk.name {
             b"COMM" => shape = Some(aiff_shape(&mut chunks, &chunk, compressed)?),
             b"SSND" => {
+                if written(end, chunk.start + 8, chunk.len.saturating_sub(8)) == u64::MAX {
+                    let shape = shape.ok_or("has no `COMM` chunk before its samples")?;
+                    let frames = if shape.frames == 0 { u64::MAX } else { shape.frames };
+                    return Ok(Shape { frames, ..shape }.at(chunk.start + 8, u64::MAX));
+                }
                 let offset = u64::from(u32::from_be_bytes(chunks.read::<4>(&chunk)?));
                 sound = Some((chunk.start + 8 + offset, chunk.len.saturating_sub(8 + offset)));
             }
@@ -238,7 +259,8 @@ pub(super) fn caf(source: &mut Source) -> Result<Option<Layout>, Reason> {
             b"data" => {
                 let shape = shape.ok_or("has no `desc` chunk before its samples")?;
                 // A count of edits comes first. A length of -1 means: to the end.
-                return Ok(Some(shape.at(chunk.start + 4, chunk.len.saturating_sub(4))));
+                let len = written(0, chunk.start, chunk.len.saturating_sub(4));
+                return Ok(Some(shape.at(chunk.start + 4, len)));
             }
             _ => {}
         }

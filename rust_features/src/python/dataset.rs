@@ -10,13 +10,14 @@ use pyo3::prelude::*;
 use pyo3::types::PyIterator;
 
 use crate::cut::Cut;
-use crate::dataset::{self, Content, Dtype, Fallback, Source};
+use crate::dataset::{self, Content, Dtype, Fallback, Listed, Source};
 use crate::decode::Decoder;
 use crate::error::{Error, Result};
 use crate::spec::FeatureSpec;
 
-/// What a recording's samples come from: file, size, mtime_ns, why it is unusable.
-type SourceTuple = (Option<PathBuf>, u64, i64, Option<String>);
+/// What a recording's samples come from: file, size, mtime_ns, why it is unusable; and where its
+/// clips may start, first sample and one past the last.
+type SourceTuple = (Option<PathBuf>, u64, i64, Option<String>, Option<Vec<(usize, usize)>>);
 
 /// The Python functions that supply what the engine cannot reach or decode.
 struct Callbacks {
@@ -96,7 +97,7 @@ impl Extraction {
         decode: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
         let content = content(spec, cut, dtype)?;
-        let sources = sources.into_iter().map(source).collect();
+        let sources = sources.into_iter().map(listed).collect();
         let shards: Vec<(usize, Range<usize>)> =
             shards.into_iter().map(|(number, start, end)| (number, start..end)).collect();
         let fallback = Box::new(Callbacks { read, decode });
@@ -148,12 +149,14 @@ impl Drop for Extraction {
     }
 }
 
-fn source((path, n_bytes, mtime_ns, unusable): SourceTuple) -> Source {
-    match (unusable, path) {
+fn listed((path, n_bytes, mtime_ns, unusable, only): SourceTuple) -> Listed {
+    let only = only.map(|ranges| ranges.into_iter().map(|(start, end)| start..end).collect());
+    let source = match (unusable, path) {
         (Some(reason), _) => Source::Unusable(reason),
         (None, Some(path)) => Source::File { path, n_bytes, mtime_ns },
         (None, None) => Source::Bytes,
-    }
+    };
+    Listed { source, only }
 }
 
 /// The shape of a clip [frames, features], or of a frame [features] for clips of variable length.
@@ -171,6 +174,13 @@ fn clip_shape(spec: &str, cut: &str, dtype: &str) -> PyResult<Vec<usize>> {
 #[pyfunction]
 fn checksum(py: Python<'_>, path: PathBuf) -> PyResult<(u64, String)> {
     Ok(py.detach(|| crate::checksum::checksum(&path))?)
+}
+
+/// What recordings.csv calls `audio_hash`, of the mono samples of a recording at its own rate.
+#[pyfunction]
+fn audio_hash(samples: PyReadonlyArray1<'_, f32>) -> PyResult<String> {
+    let digest = xxhash_rust::xxh3::xxh3_128(bytemuck::cast_slice(samples.as_slice()?));
+    Ok(format!("{digest:032x}"))
 }
 
 /// An exclusive lock on a file, held until the object is dropped or the process ends.
@@ -200,6 +210,7 @@ impl FileLock {
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Extraction>()?;
     module.add_class::<FileLock>()?;
+    module.add_function(wrap_pyfunction!(audio_hash, module)?)?;
     module.add_function(wrap_pyfunction!(checksum, module)?)?;
     module.add_function(wrap_pyfunction!(clip_shape, module)?)
 }

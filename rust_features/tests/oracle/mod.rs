@@ -80,11 +80,19 @@ fn frames(spec: &FeatureSpec, clip: &[f32]) -> Rows {
     let at = |i: isize| match spec.padding {
         _ if (0..n).contains(&i) => x[i as usize],
         Padding::Reflect => x[if i < 0 { -i } else { 2 * (n - 1) - i } as usize],
+        Padding::Symmetric => {
+            let mut i = i;
+            while !(0..n).contains(&i) {
+                i = if i < 0 { -i - 1 } else { 2 * n - 1 - i };
+            }
+            x[i as usize]
+        }
         _ => 0.0,
     };
     let (count, first) = match spec.padding {
         Padding::None => ((n - length + hop) / hop, 0),
         Padding::Tail => (1 + (n - length + hop - 1).max(0) / hop, 0),
+        Padding::Symmetric => ((n + hop / 2) / hop, hop / 2 - length / 2),
         // Centred on sample f · hop, and a short frame in the middle of n_fft points.
         Padding::Zero | Padding::Reflect => {
             (1 + (n + n_fft / 2 * 2 - n_fft) / hop, (n_fft - length) / 2 - n_fft / 2)
@@ -222,7 +230,11 @@ fn coefficient(spec: &FeatureSpec, log_mel: &[f64], k: usize) -> f64 {
     let (n, k) = (log_mel.len() as f64, k as f64);
     let cosines = |m: usize| (PI * k * (2 * m + 1) as f64 / (2.0 * n)).cos();
     let sum: f64 = log_mel.iter().enumerate().map(|(m, x)| x * cosines(m)).sum();
-    let lift = if spec.lifter == 0.0 { 0.0 } else { (PI * k / spec.lifter).sin() };
+    let lift = if spec.lifter == 0.0 {
+        0.0
+    } else {
+        (PI * (k + spec.lifter_first as f64) / spec.lifter).sin()
+    };
     sum * (if k == 0.0 { 1.0 } else { 2.0 } / n).sqrt() * (1.0 + spec.lifter / 2.0 * lift)
 }
 

@@ -16,6 +16,10 @@ AUDIO_SUFFIXES = frozenset((
 ))  # fmt: skip
 
 
+# Its path within the data set, with "/" at its end; its path; the folders above it.
+_Folder = tuple[str, str, frozenset[tuple[int, int]]]
+
+
 def list_folder(root: Path, inside_only: bool = False) -> Listing:
     """The recordings below `root`; what cannot be one for a reason seen from outside is failed. If
     `inside_only`, no link to a folder elsewhere is followed."""
@@ -26,17 +30,36 @@ def list_folder(root: Path, inside_only: bool = False) -> Listing:
         set_file(recording, status, error)
         listing.add(recording, file)
 
-    # A stack of its own: folders may be nested more deeply than Python calls.
-    folders: list[tuple[str, str, frozenset[tuple[int, int]]]] = [("", str(root), frozenset())]
-    while folders:
+    # A stack of its own: folders may be nested more deeply than Python calls. Links to folders come
+    # last, so that a folder is listed where it is. Each is listed once: of n links to one folder
+    # in each of m folders, n ** m paths lead to it.
+    folders: list[_Folder] = [("", str(root), frozenset())]
+    links: list[_Folder] = []
+    seen: set[tuple[int, int]] = set()
+    again: list[str] = []
+    while folders or links:
+        if not folders:
+            links.sort(key=lambda link: os.fsencode(link[0]), reverse=True)
+            folders.append(links.pop())
         prefix, folder, above = folders.pop()
         try:
             status = Path(folder).stat()
+            identity = status.st_dev, status.st_ino
+            if identity in above:
+                text = f"{prefix[:-1]} leads back to a folder above it: left out"
+                listing.notices.append(text)
+                continue
+            if identity in seen:
+                again.append(prefix[:-1])
+                continue
             entries = list(os.scandir(folder))
         except OSError as error:
             add(prefix.rstrip("/") or ".", folder, None, f"folder cannot be read: {error.strerror}")
             continue
-        above |= {(status.st_dev, status.st_ino)}
+        seen.add(identity)
+        above |= {identity}
+        if prefix and prefix.count("/") < 3:
+            listing.folders.append(prefix[:-1])
         for entry in entries:
             if entry.name.startswith("."):
                 listing.n_hidden += 1
@@ -48,17 +71,18 @@ def list_folder(root: Path, inside_only: bool = False) -> Listing:
                     add(relative, entry.path, None, "is a folder, not a recording")
                 if inside_only and entry.is_symlink() and not is_inside(entry.path, str(root)):
                     add(relative, entry.path, None, OUTSIDE)
-                elif entry.is_symlink() and _identity(entry) in above:
-                    listing.notices.append(f"{relative} leads back to a folder above it: left out")
                 else:
-                    folders.append((f"{relative}/", entry.path, above))
-                    if relative.count("/") < 2:
-                        listing.folders.append(relative)
+                    (links if entry.is_symlink() else folders).append(
+                        (f"{relative}/", entry.path, above)
+                    )
             elif is_audio:
                 status_or_none, error_text = file_status(entry.path)
                 add(relative, entry.path, status_or_none, error_text)
             else:
                 listing.others.append(relative)
+    if again:
+        names = ", ".join(sorted(again)[:3]) + (", …" if len(again) > 3 else "")
+        listing.notices.append(f"folders that are listed elsewhere are left out: {names}")
     return listing
 
 
@@ -89,8 +113,3 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # a loop of symbolic links
         return False
-
-
-def _identity(entry: os.DirEntry[str]) -> tuple[int, int]:
-    status = entry.stat()
-    return status.st_dev, status.st_ino

@@ -23,18 +23,21 @@ def list_dataset(dataset: Any, inside_only: bool) -> Listing:
     if datasets is None or not isinstance(dataset, datasets.Dataset):
         rule = "must be a path or a datasets.Dataset (of a DatasetDict take one split)"
         raise SettingError("data", type(dataset).__name__, rule)
+    # Rows as Python's own values, whatever format (torch, numpy, arrow …) the user has set.
+    plain = dataset.with_format(None)
     audio = [n for n, feature in dataset.features.items() if isinstance(feature, datasets.Audio)]
     name = f"datasets.Dataset {dataset.info.dataset_name or ''}".rstrip()
     label_column = label_column_of(name, audio, list(dataset.features))
-    encoded = dataset.cast_column(audio[0], datasets.Audio(decode=False))
+    encoded = plain.cast_column(audio[0], datasets.Audio(decode=False))
     names = getattr(dataset.features[label_column], "names", None)
     split = str(dataset.split or "")
 
+    # The fingerprint stands for the contents: a changed table is noticed as a changed file is.
+    fingerprint = int(dataset._fingerprint, 16) & (2**62 - 1)
     listing = Listing(name)
-    for i, row in enumerate(dataset.remove_columns(audio)):
+    for i, row in enumerate(plain.remove_columns(audio)):
         recording = row_recording(f"row-{i:09}", row, label_column, names, split)
-        # The fingerprint stands for the contents: a changed table is noticed as a changed file is.
-        recording.mtime_ns = int(dataset._fingerprint, 16) & (2**62 - 1)
+        recording.mtime_ns = fingerprint
         listing.add(recording, None)
 
     def read(i: int) -> tuple[bytes, str]:

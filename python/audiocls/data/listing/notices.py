@@ -9,6 +9,20 @@ from collections import Counter
 from audiocls.data.listing.folder import NO_FOLDER
 from audiocls.data.recordings import Listing
 from audiocls.data.tables import SUFFIXES
+from audiocls.errors import DataError
+from audiocls.files import escape
+
+
+def check_labels(listing: Listing) -> None:
+    """Raises DataError for a data set without a recording, or without any label."""
+    if not listing.recordings:
+        said = "".join(f"; {notice}" for notice in listing.notices)
+        n = len(listing.others)
+        raise DataError(f"{listing.root}: holds no recordings ({n} other files){said}")
+    if not any(r.label or r.events is not None for r in listing.recordings):
+        example = next(r for r in listing.recordings if r.error)
+        told = [*hints(listing), f"for instance {escape(example.path)}: {example.error}"]
+        raise DataError(f"{listing.root}: no recording has a label; {'; '.join(told)}")
 
 
 def left_out(listing: Listing) -> list[str]:

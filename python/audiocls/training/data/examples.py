@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from audiocls.classifier.task import TASKS
 from audiocls.data.grouping import groups_of
 from audiocls.errors import DataError, SettingError
 from audiocls.store.augmenter import Augmenter
@@ -32,7 +33,7 @@ class Batch(NamedTuple):
     """Some clips, on the device."""
 
     x: Tensor  # features [batch, frames, features], in the store's precision
-    y: Tensor  # int64 [batch]
+    y: Tensor  # int64 [batch], or of several labels bool [batch, n_classes]
     lengths: Tensor | None  # int64 [batch] on the CPU, where clips differ: frames before padding
 
 
@@ -56,12 +57,12 @@ class Examples:
         augmenter: Augmenter | None = None,
     ) -> None:
         self.store, self.clips, self.device = store, clips, device
-        self.labels = np.asarray(store.labels)[clips].astype(np.int64)
+        self.labels = TASKS[store.task].labels(store)[clips]
         self.recording = np.asarray(store.clip_recording)[clips]
         self.lengths: NDArray[np.int64] | None = None
         if store.cut.clip_s <= 0:
             self.lengths = np.diff(store.features.offsets)[clips]
-        self.sources = np.zeros_like(self.labels) if sources is None else sources
+        self.sources = np.zeros(len(clips), np.int64) if sources is None else sources
         self.augmenter = augmenter
         self._y = torch.from_numpy(self.labels).to(device.torch)
         self._x = self._resident() if resident else None
@@ -115,19 +116,13 @@ class Examples:
     def _augmented(
         self, ids: Tensor, numbers: Tensor, epoch: int, following: Tensor | None
     ) -> NDArray[np.generic]:
-        assert isinstance(self.store, ComputedStore)
         assert self.augmenter is not None
-        store = self.store
-
-        def recordings(ids: Tensor) -> NDArray[np.int64]:
-            return store.recording_index(self.clips[ids.numpy()])
-
         return self.augmenter.batch(
-            store.whole,
-            recordings(ids),
+            self.store,
+            self.clips[ids.numpy()],
             epoch,
             draws=numbers.numpy(),
-            following=None if following is None else recordings(following[numbers]),
+            following=None if following is None else self.clips[following[numbers].numpy()],
         )
 
     def by_length(self, order: Tensor, batch_size: int, pool: int = 16) -> list[Tensor]:
@@ -220,8 +215,8 @@ def split_examples(
     if recipe.clips_per_recording:
         recording = np.asarray(store.clip_recording)[clips[TRAIN]]
         clips[TRAIN] = clips[TRAIN][spread(recording, recipe.clips_per_recording)]
-    trained = set(np.asarray(store.labels)[clips[TRAIN]].tolist())
-    if untrained := [c for i, c in enumerate(store.classes) if i not in trained]:
+    trained = store.classes_among(clips[TRAIN])
+    if untrained := [c for c in store.classes if c not in trained]:
         raise DataError(f"no clip of class {', '.join(untrained)} in the training part")
     sources = source_of_clips(store, recipe.source)
     augmenter = None
@@ -252,8 +247,9 @@ def source_of_clips(store: Store, source: str | None) -> NDArray[np.int64]:
     if source is None:
         return np.zeros(len(store), np.int64)
     names = groups_of(store.recordings, source, "source")
-    labels = [r.label for r in store.recordings]
-    if len(set(zip(labels, names, strict=True))) == len(set(labels)):
+    of_class = {(c, name) for own, name in zip(store.recording_labels, names, strict=True)
+                for c in own}  # fmt: skip
+    if len(of_class) == len({c for c, _ in of_class}):
         rule = "every class has one source only: there is nothing to draw equally"
         raise SettingError("source", source, rule)
     _, number = np.unique(names, return_inverse=True)

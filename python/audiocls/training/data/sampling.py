@@ -15,12 +15,13 @@ SAMPLERS = {"balanced": 0.0, "natural": 1.0, "sqrt": 0.5}
 class Sampler:
     """Draws example indices by class.
 
-    `balanced` and `sqrt` draw a class first, then one of its examples uniformly, with replacement:
-    equal-probability sampling. `natural` goes through random permutations.
+    `balanced` and `sqrt` draw a class first, then one of the examples that have it uniformly, with
+    replacement: equal-probability sampling. `natural` goes through random permutations.
 
-    labels: int64 [n_examples]; classes without an example are never drawn. sources: int64
-    [n_examples], where each comes from: the share of a class is then dealt to its sources, to each
-    as its number of examples to the power `source_temperature`: 0 equally, 1 in proportion.
+    labels: int64 [n_examples], or of several labels bool [n_examples, n_classes]; classes without
+    an example are never drawn. sources: int64 [n_examples], where each comes from: the share of a
+    class is then dealt to its sources, to each as its number of examples to the power
+    `source_temperature`: 0 equally, 1 in proportion.
     Raises SettingError for an unknown kind or no labels, and for kind natural with sources.
     """
 
@@ -34,49 +35,67 @@ class Sampler:
     ) -> None:
         if kind not in SAMPLERS:
             raise unknown("sampler", kind, SAMPLERS)
-        if len(labels) == 0:
+        if len(labels) == 0 or not (labels.ndim == 1 or labels.any()):
             raise SettingError("labels", "[]", "there must be at least one example")
         if sources is not None and kind == "natural":
             rule = "every example is drawn once; sources need balanced or sqrt"
             raise SettingError("sampler", kind, rule)
         self.kind, self.seed = kind, seed
         labels = labels.cpu()
+        self.n_examples = len(labels)
+        sources = torch.zeros(len(labels), dtype=torch.int64) if sources is None else sources.cpu()
+        # An example stands once for each label that it has.
+        examples, classes = torch.arange(len(labels)), labels
+        if labels.ndim == 2:
+            examples, classes = labels.nonzero(as_tuple=True)
         # What is drawn first: a class, or a source of a class.
-        if sources is None:
-            sources = torch.zeros_like(labels)
-        cells = labels * (int(sources.max()) + 1) + sources.cpu()
-        _, self.cell_of, self.counts = torch.unique(cells, return_inverse=True, return_counts=True)
-        self.by_cell = torch.argsort(self.cell_of, stable=True)
-        self.starts = torch.cumsum(self.counts, 0) - self.counts
-        own_class = labels[self.by_cell[self.starts]]
-        weights = torch.bincount(labels).double().pow(SAMPLERS[kind])
-        shares = self.counts.double().pow(source_temperature)
+        self.cells = _Cells(classes * (int(sources.max()) + 1) + sources[examples], examples)
+        own_class = classes[self.cells.order[self.cells.starts]]
+        weights = torch.bincount(classes).double().pow(SAMPLERS[kind])
+        shares = self.cells.counts.double().pow(source_temperature)
         of_class = torch.zeros_like(weights).index_add_(0, own_class, shares)
         weights = weights[own_class] * shares / of_class[own_class]
         self.cell_probability = weights / weights.sum()
+        self.kinds = self.cells
+        if labels.ndim == 2:  # those with the same labels and source
+            alike = torch.unique(labels, dim=0, return_inverse=True)[1]
+            self.kinds = _Cells(alike * (int(sources.max()) + 1) + sources, examples=None)
 
     def draw(self, n: int, epoch: int = 0) -> Tensor:
         """n example indices of an epoch, int64 [n] on the CPU, in random order."""
         numbers = generator(self.seed, epoch, Purpose.ORDER)
         if self.kind == "natural":
-            size = len(self.by_cell)
+            size = self.n_examples
             rounds = [torch.randperm(size, generator=numbers) for _ in range(-(-n // size))]
             return torch.cat(rounds)[:n] if rounds else torch.empty(0, dtype=torch.int64)
         cells = torch.multinomial(self.cell_probability, n, replacement=True, generator=numbers)
-        return self._within(cells, numbers)
+        return self.cells.draw(cells, numbers)
 
     def alike(self, ids: Tensor, n: int, epoch: int = 0) -> Tensor:
-        """n examples for each of `ids`, int64 [len(ids), n] on the CPU, uniformly out of those of
-        its class and source."""
+        """n examples for each of `ids`, int64 [len(ids), n] on the CPU, uniformly out of those with
+        its labels and source."""
         numbers = generator(self.seed, epoch, Purpose.PHRASE)
-        return self._within(self.cell_of[ids, None].expand(-1, n), numbers)
+        return self.kinds.draw(self.kinds.cell_of[ids, None].expand(-1, n), numbers)
 
     def shares(self) -> Tensor:
         """The share of the draws that each example has on average, float64 [n_examples]."""
-        shares: Tensor = (self.cell_probability / self.counts)[self.cell_of]
-        return shares
+        of_row = (self.cell_probability / self.cells.counts)[self.cells.cell_of]
+        order = torch.empty_like(self.cells.order)
+        order[self.cells.order] = self.cells.by_cell
+        return torch.zeros(self.n_examples, dtype=of_row.dtype).index_add_(0, order, of_row)
 
-    def _within(self, cells: Tensor, numbers: torch.Generator) -> Tensor:
+
+class _Cells:
+    """Rows that are told apart by a key, int64 [n_rows]; each stands for one of `examples`, by
+    default itself."""
+
+    def __init__(self, keys: Tensor, examples: Tensor | None) -> None:
+        _, self.cell_of, self.counts = torch.unique(keys, return_inverse=True, return_counts=True)
+        self.order = torch.argsort(self.cell_of, stable=True)
+        self.starts = torch.cumsum(self.counts, 0) - self.counts
+        self.by_cell = self.order if examples is None else examples[self.order]
+
+    def draw(self, cells: Tensor, numbers: torch.Generator) -> Tensor:
         """An example of each cell."""
         counts = self.counts[cells]
         uniform = torch.rand(cells.shape, dtype=torch.float64, generator=numbers)

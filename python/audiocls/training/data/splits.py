@@ -38,6 +38,12 @@ class Split:
     label: dict[str, str]  # recording path → its class
     how: dict[str, Any]  # method, group_by, fold, seed: as metrics.json shows it
     warnings: list[str] = field(default_factory=list)
+    # Recording path → its labels, where it may have several.
+    several: dict[str, tuple[str, ...]] | None = None
+
+    def labels(self, path: str) -> tuple[str, ...]:
+        """The labels of a recording."""
+        return (self.label[path],) if self.several is None else self.several[path]
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Recordings and groups of each part."""
@@ -64,12 +70,16 @@ def usable(recordings: Sequence[Recording]) -> list[Recording]:
 
 def make_split(
     recordings: Sequence[Recording],
+    labels: Sequence[Sequence[str]] | None = None,
     *,
     group_by: str | None = None,
     fold: str | None = None,
     seed: int = 0,
 ) -> Split:
     """Split recordings into train, validation and test by group, stratified by class.
+
+    labels: of each recording by its id, where it may have several (`Store.recording_labels`); None:
+    the one that it has.
 
     Without `fold`: a `split` column of the data set is honoured (a part it lacks is taken out of
     its training part); else 70 / 15 / 15 % of each class.
@@ -84,7 +94,8 @@ def make_split(
     """
     recordings = sorted(usable(recordings), key=lambda r: r.path)
     groups = groups_of(recordings, group_by)
-    classes = sorted({r.label for r in recordings})
+    own_labels = [(r.label,) if labels is None else tuple(labels[r.id]) for r in recordings]
+    classes = sorted({label for own in own_labels for label in own})
     if len(classes) < 2:
         which = f": {classes[0]!r}" if classes else ""
         raise DataError(f"{len(classes)} class with usable recordings{which}; at least 2 needed")
@@ -93,8 +104,8 @@ def make_split(
     row_of, column_of = ({name: i for i, name in enumerate(x)} for x in (names, classes))
     rows = np.array([row_of[group] for group in groups])
     counts = np.zeros((len(names), len(classes)), np.int64)  # recordings by group and class
-    columns = np.array([column_of[r.label] for r in recordings])
-    np.add.at(counts, (rows, columns), 1)
+    columns = np.array([column_of[label] for own in own_labels for label in own])
+    np.add.at(counts, (np.repeat(rows, [len(own) for own in own_labels]), columns), 1)
 
     warnings: list[str] = []
     given = _given(recordings)
@@ -121,7 +132,7 @@ def make_split(
             part_of_group = _fold(fold, names, counts, rng, how)
         parts = part_of_group[rows]
 
-    _check(parts, recordings, groups, classes, warnings)
+    _check(parts, own_labels, groups, classes, warnings)
     paths = [r.path for r in recordings]
     return Split(
         part=dict(zip(paths, parts.tolist(), strict=True)),
@@ -129,6 +140,7 @@ def make_split(
         label={r.path: r.label for r in recordings},
         how=how,
         warnings=warnings,
+        several=None if labels is None else dict(zip(paths, own_labels, strict=True)),
     )
 
 
@@ -137,7 +149,8 @@ def assign(
 ) -> NDArray[np.int64]:
     """Deal whole groups into parts so that each part holds its share of every class.
 
-    counts: [n_groups, n_classes] examples. Returns the part of each group, int64 [n_groups].
+    counts: [n_groups, n_classes] examples; one with several labels counts for each. Returns the
+    part of each group, int64 [n_groups].
 
     Greedy, as in Sechidis et al. 2011, "On the stratification of multi-label data": groups in
     random order, each to the part where it lowers Σ (have − wanted)² most, a class counting as
@@ -261,7 +274,7 @@ def _enough(names: list[str], needed: int, what: str) -> None:
 
 def _check(
     parts: NDArray[np.int64],
-    recordings: Sequence[Recording],
+    labels: Sequence[Sequence[str]],
     groups: list[str],
     classes: list[str],
     warnings: list[str],
@@ -269,17 +282,17 @@ def _check(
     for p, name in enumerate(PARTS):
         if not (parts == p).any():
             raise DataError(
-                f"the {name} part is empty: {len(set(groups))} groups of {len(recordings)} "
+                f"the {name} part is empty: {len(set(groups))} groups of {len(labels)} "
                 "recordings cannot be split; use smaller groups"
             )
-    has = {(r.label, int(p)) for r, p in zip(recordings, parts, strict=True)}
+    has = {(label, int(p)) for own, p in zip(labels, parts, strict=True) for label in own}
     for c in classes:
         if (c, TRAIN) in has:
             continue
-        own = sorted({g for r, g in zip(recordings, groups, strict=True) if r.label == c})
-        shown = ", ".join(own[:5]) + (" …" if len(own) > 5 else "")
+        where = sorted({g for own, g in zip(labels, groups, strict=True) if c in own})
+        shown = ", ".join(where[:5]) + (" …" if len(where) > 5 else "")
         raise DataError(
-            f"class {c!r} has no recording left for training: its {len(own)} group(s) ({shown}) "
+            f"class {c!r} has no recording left for training: its {len(where)} group(s) ({shown}) "
             "are all in the other parts"
         )
     for p in (VAL, TEST):

@@ -23,7 +23,7 @@ def draw_subset(split: Split, per_class: int, seed: int) -> Split:
     members: defaultdict[str, list[str]] = defaultdict(list)
     for path in paths:
         members[split.group[path]].append(path)
-    there = Counter(split.label[path] for path in paths)
+    there = Counter(label for path in paths for label in split.labels(path))
     for label, n in sorted(there.items(), key=lambda item: item[1]):
         if n < per_class:
             rule = f"the training part has {n} of class {label!r}"
@@ -32,7 +32,7 @@ def draw_subset(split: Split, per_class: int, seed: int) -> Split:
     order = np.random.default_rng(seed).permutation(len(names))
     waiting: dict[str, list[str]] = {label: [] for label in there}
     for i in order[::-1]:  # the last is taken first
-        for label in {split.label[path] for path in members[names[i]]}:
+        for label in {label for path in members[names[i]] for label in split.labels(path)}:
             waiting[label].append(names[i])
     taken: set[str] = set()
     have: Counter[str] = Counter()
@@ -42,7 +42,8 @@ def draw_subset(split: Split, per_class: int, seed: int) -> Split:
                 group = waiting[label].pop()
                 if group not in taken:
                     taken.add(group)
-                    have.update(split.label[path] for path in members[group])
+                    for path in members[group]:
+                        have.update(split.labels(path))
     kept = {
         path: part
         for path, part in split.part.items()

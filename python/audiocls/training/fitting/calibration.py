@@ -1,12 +1,13 @@
-"""A temperature for probabilities that mean what they say, and a threshold for `unknown`."""
+"""What makes probabilities that mean what they say of logits, and from where on something is
+said: fitted on the validation part."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocls.classifier.answers import certainty
-from audiocls.classifier.description import UNKNOWN
+from audiocls.classifier.answers import UNKNOWN, certainty
+from audiocls.scores.metrics import sigmoid
 
 # Beyond these the validation part says nothing: all right or all wrong.
 COLDEST, HOTTEST = 0.05, 20.0
@@ -52,3 +53,78 @@ def fit_temperature(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> f
         else:
             low = middle
     return float(np.exp((low + high) / 2))
+
+
+def fit_platt(logits: NDArray[np.float64], labels: NDArray[np.bool_]) -> tuple[float, float]:
+    """Temperature T and offset b of one class: sigmoid(logit / T + b) has the lowest negative
+    log-likelihood, with Platt's targets, which keep it finite where the logits separate.
+
+    Platt 1999, "Probabilistic outputs for support vector machines", section 2.2; by Newton's
+    method with halved steps, as Lin, Lin & Weng 2007. T stays within `COLDEST` and `HOTTEST`, so
+    that the order of the clips does. logits, labels: [n]. (1, 0) where only one of the two answers
+    is there.
+    """
+    n_true = int(labels.sum())
+    if n_true in (0, len(labels)):
+        return 1.0, 0.0
+    n_false = len(labels) - n_true
+    target = np.where(labels, (n_true + 1) / (n_true + 2), 1 / (n_false + 2))
+    slope, offset = _newton(logits, target, 1.0, 0.0)
+    if not 1 / HOTTEST <= slope <= 1 / COLDEST:
+        slope = float(np.clip(slope, 1 / HOTTEST, 1 / COLDEST))
+        _, offset = _newton(slope * logits, target, 1.0, offset, slope_too=False)
+    return 1 / slope, offset
+
+
+def _newton(
+    logits: NDArray[np.float64],
+    target: NDArray[np.float64],
+    slope: float,
+    offset: float,
+    slope_too: bool = True,
+) -> tuple[float, float]:
+    """Slope and offset of the logits that are most likely for some targets; or the offset alone."""
+
+    def loss(x: NDArray[np.float64]) -> float:
+        z = x[0] * logits + x[1]
+        return float((np.logaddexp(0, z) - target * z).mean())
+
+    x, rows = np.array([slope, offset]), np.array([logits, np.ones_like(logits)])
+    if not slope_too:
+        rows[0] = 0.0
+    for _ in range(100):
+        p = sigmoid(x[0] * logits + x[1])
+        gradient = rows @ (p - target) / len(p)
+        if np.abs(gradient).max() < 1e-10:
+            break
+        curve = (rows * (p * (1 - p))) @ rows.T / len(p) + 1e-12 * np.eye(2)
+        step, size, before = np.linalg.solve(curve, gradient), 1.0, loss(x)
+        while size > 1e-10 and loss(x - size * step) > before - 1e-4 * size * (gradient @ step):
+            size /= 2
+        if size <= 1e-10:
+            break
+        x = x - size * step
+    return float(x[0]), float(x[1])
+
+
+def fit_thresholds(probabilities: NDArray[np.float64], labels: NDArray[np.bool_]) -> list[float]:
+    """The threshold of each class with the highest F1, [n_classes]: half-way between the last
+    probability that is said and the first that is not. 0.5 for a class that no example has, or
+    each.
+
+    probabilities, labels: [n, n_classes].
+    """
+    thresholds = []
+    for p, y in zip(probabilities.T, labels.T, strict=True):
+        if not 0 < y.sum() < len(y):
+            thresholds.append(0.5)
+            continue
+        order = np.argsort(-p, kind="stable")
+        p, y = p[order], y[order]
+        hits = np.cumsum(y)
+        f1 = 2 * hits / (np.arange(1, len(p) + 1) + y.sum())
+        ends = np.append(np.diff(p) != 0, True)  # between equal probabilities is no threshold
+        last = int(np.argmax(np.where(ends, f1, -1)))
+        below = p[last + 1] if last + 1 < len(p) else 0.0
+        thresholds.append(float((p[last] + below) / 2))
+    return thresholds

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
+from audiocls.classifier.model import Classifier
 from audiocls.engine.augmentation import MOST_FOLLOWING
 from audiocls.errors import DataError
-from audiocls.scores.metrics import evaluate, negative_log_likelihood, softmax
+from audiocls.models.cost import multiply_adds
 from audiocls.training.data.examples import Batch, Examples
 from audiocls.training.data.feature_augmentation import Draws, FeatureAugmentation, neighbours
 from audiocls.training.data.sampling import Sampler
-from audiocls.training.fitting.evaluation import logits_of
+from audiocls.training.fitting.evaluation import logits_of, typical_shape
+from audiocls.training.fitting.objective import Row
 from audiocls.training.fitting.schedule import learning_rate
-from audiocls.training.fitting.state import Row, TrainState
+from audiocls.training.fitting.state import TrainState
 from audiocls.training.recipe import Recipe
 from audiocls.training.runtime.device import Device
 from audiocls.training.runtime.interrupt import CtrlC
@@ -37,6 +39,13 @@ def batch_size_of(recipe: Recipe, examples: Examples) -> int:
 def batches_of(recipe: Recipe, examples: Examples) -> int:
     """Steps an epoch; all batches are full."""
     return -(-len(examples) // batch_size_of(recipe, examples))
+
+
+def step_work(recipe: Recipe, classifier: Classifier, examples: Examples) -> int:
+    """Multiply-adds of a step's way forward."""
+    served = copy.deepcopy(classifier).cpu().eval()
+    clip = multiply_adds(served.network, typical_shape(classifier, examples))
+    return clip * batch_size_of(recipe, examples)
 
 
 def train_epoch(
@@ -75,7 +84,7 @@ def train_epoch(
     )
     state.begin_epoch(epoch <= recipe.freeze_epochs, recipe.freeze_norm)
     started = time.perf_counter()
-    sums = _Sums(len(state.classifier.classes_), device)
+    sums = state.objective.sums(len(state.classifier.classes_), device)
     step, steps = state.epoch * per_epoch, recipe.epochs * per_epoch
     lr = recipe.lr
     try:
@@ -90,35 +99,24 @@ def train_epoch(
             state.follow(recipe.ema, step)
             if progress:
                 progress(step, steps, None)
-        loss, balanced_accuracy = sums.means()  # waits for the device
+        row = sums.means()  # waits for the device
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise DataError(f"{error}; try a `batch_size` of {max(2, size // 2)}") from None
     state.training_s += time.perf_counter() - started
     state.clips += per_epoch * size
-    if not math.isfinite(loss):
+    if not math.isfinite(loss := row["train_loss"]):
         kept = f"the model of epoch {state.best_epoch} is kept; " if state.best_epoch else ""
         raise DataError(
             f"training diverged in epoch {epoch}: the loss is {loss}; {kept}"
             f"try a lower `lr` than {recipe.lr}"
         )
-    return {
-        "epoch": epoch,
-        "lr": lr,
-        "train_loss": loss,
-        "train_balanced_accuracy": balanced_accuracy,
-    }
+    return {"epoch": epoch, "lr": lr, **row}
 
 
 def validate(state: TrainState, examples: Examples, device: Device) -> Row:
     """The validation half of a row of the history."""
-    probabilities = softmax(logits_of(state.chosen, examples, device))
-    val = evaluate(probabilities, examples.labels, state.classifier.classes_)
-    return {
-        "val_loss": negative_log_likelihood(probabilities, examples.labels),
-        "val_accuracy": val["accuracy"],
-        "val_balanced_accuracy": val["balanced_accuracy"],
-        "val_macro_f1": val["macro_f1"],
-    }
+    logits = logits_of(state.chosen, examples, device)
+    return state.objective.validation(logits, examples.labels, state.classifier.classes_)
 
 
 def _step(
@@ -132,15 +130,13 @@ def _step(
 ) -> tuple[Tensor, Tensor]:
     """One step of the optimiser with this process's part of an augmented batch of `size` clips.
 
-    Returns the loss of each clip and the class it was taken for.
+    Returns the loss and the logits of each clip.
     """
     with device.autocast():
         logits = state.trained(batch.x, batch.lengths)
 
     def loss_for(labels: Tensor) -> Tensor:
-        return cross_entropy(
-            logits, labels, reduction="none", label_smoothing=recipe.label_smoothing
-        )
+        return state.objective.loss(logits, labels, recipe.label_smoothing)
 
     loss = loss_for(batch.y)
     if recipe.mixup > 0:
@@ -148,24 +144,4 @@ def _step(
         loss = torch.lerp(loss, other, draws.mix.to(loss))
     # Gradients are averaged over the processes, which may have unequal parts of the batch.
     state.descend(loss.sum() * device.world / size, lr)
-    return loss.detach(), logits.detach().argmax(dim=1)
-
-
-class _Sums:
-    """Loss and hits of an epoch, added up on the device."""
-
-    def __init__(self, n_classes: int, device: Device) -> None:
-        self.n_classes, self.device = n_classes, device
-        self.loss = torch.zeros((), dtype=torch.float64, device=device.torch)
-        self.hits, self.n = torch.zeros(2, n_classes, dtype=torch.int64, device=device.torch)
-
-    def add(self, labels: Tensor, loss: Tensor, predicted: Tensor) -> None:
-        self.loss += loss.sum()
-        self.n += torch.bincount(labels, minlength=self.n_classes)
-        self.hits += torch.bincount(labels[predicted == labels], minlength=self.n_classes)
-
-    def means(self) -> tuple[float, float]:
-        """Mean loss a clip, and the mean recall of the classes that were drawn."""
-        loss, hits, n = map(self.device.total, (self.loss, self.hits, self.n))
-        recall = (hits[n > 0] / n[n > 0]).mean()
-        return float(loss / n.sum()), float(recall)
+    return loss.detach(), logits.detach()

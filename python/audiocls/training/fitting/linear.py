@@ -10,11 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from audiocls.scores.metrics import evaluate, negative_log_likelihood, softmax
+from audiocls.scores.metrics import negative_log_likelihood, softmax
+from audiocls.store.labels import ONE
 from audiocls.training.data.examples import Examples
 from audiocls.training.data.sampling import Sampler
 from audiocls.training.fitting.evaluation import embeddings_of
-from audiocls.training.fitting.state import Row, TrainState
+from audiocls.training.fitting.objective import OBJECTIVES, Row
+from audiocls.training.fitting.state import TrainState
 from audiocls.training.runtime.device import Device
 from audiocls.training.trial import Trial
 
@@ -43,21 +45,20 @@ def fit_head(
         torch.from_numpy(labels), recipe.sampler, trial.seed, sources, recipe.source_temperature
     )
     weights = sampler.shares().numpy() * len(labels)
-    found = regress(x, labels, weights, x_val, validation.labels)
+    find = regress if classifier.task.name == ONE else regress_several
+    found = find(x, labels, weights, x_val, validation.labels)
     head = classifier.network.head
     with torch.no_grad():
         for parameter, values in ((head.weight, found.weight), (head.bias, found.bias)):
             parameter.copy_(torch.from_numpy(values))
     state.training_s += time.perf_counter() - started
     state.clips += len(labels)
-    p = softmax(x @ found.weight.T + found.bias)
-    return {
-        "epoch": state.epoch + 1,
-        "lr": 0.0,
-        "C": found.strength,
-        "train_loss": negative_log_likelihood(p, labels),
-        "train_balanced_accuracy": evaluate(p, labels, classifier.classes_)["balanced_accuracy"],
-    }
+    objective = OBJECTIVES[classifier.task.name]
+    sums = objective.sums(len(classifier.classes_), device)
+    logits = torch.from_numpy(x @ found.weight.T + found.bias).to(device.torch)
+    y = torch.from_numpy(labels).to(device.torch)
+    sums.add(y, objective.loss(logits, y, 0.0), logits)
+    return {"epoch": state.epoch + 1, "lr": 0.0, "C": found.strength} | sums.means()
 
 
 def begin_with_head(
@@ -74,7 +75,7 @@ class Regression(NamedTuple):
 
     weight: NDArray[np.float64]  # [n_classes, size]
     bias: NDArray[np.float64]  # [n_classes]
-    strength: float  # scikit-learn's C
+    strength: float  # scikit-learn's C; of several regressions the median
 
 
 def regress(
@@ -101,6 +102,29 @@ def regress(
             best, lowest = Regression(weight, bias, c), loss
     assert best is not None
     return best
+
+
+def regress_several(
+    x: NDArray[np.float64],
+    labels: NDArray[np.generic],
+    weights: NDArray[np.float64],
+    x_val: NDArray[np.float64],
+    labels_val: NDArray[np.generic],
+) -> Regression:
+    """A regression of every class against all others, for labels [n, n_classes] that are there or
+    not; a class that is everywhere or nowhere gets its share alone."""
+    there, val = np.asarray(labels) > 0.5, np.asarray(labels_val) > 0.5
+    rows = []
+    for k in range(there.shape[1]):
+        y = there[:, k].astype(np.int64)
+        if y.min() == y.max():
+            sure = np.log((y.sum() + 0.5) / (len(y) - y.sum() + 0.5))
+            rows.append((np.zeros(x.shape[1]), sure, 0.0))
+            continue
+        own = regress(x, y, weights, x_val, val[:, k].astype(np.int64))
+        rows.append((own.weight[1] - own.weight[0], own.bias[1] - own.bias[0], own.strength))
+    weight, bias, strengths = map(np.array, zip(*rows, strict=True))
+    return Regression(weight, bias, float(np.median(strengths)))
 
 
 def _models(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -28,28 +30,62 @@ class Prediction(NamedTuple):
         return self.predicted == self.label
 
 
-def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
-    """Writes a table of predictions."""
-    write_csv(
-        path,
-        Prediction._fields,
-        ([f"{v:.6g}" if isinstance(v, float) else v for v in row] for row in predictions),
-    )
+class Scored(NamedTuple):
+    """A row of the same tables where a clip has several labels."""
+
+    path: str
+    group: str
+    labels: tuple[str, ...]
+    start_s: float | None
+    probabilities: dict[str, float]  # of each class
 
 
-def read_predictions(path: Path) -> list[Prediction] | None:
+# Then a column for each class.
+_SCORED = Scored._fields[:-1]
+
+
+def write_predictions(
+    path: Path, predictions: Iterable[Prediction] | Iterable[Scored], classes: Sequence[str]
+) -> None:
+    """Writes a table of predictions. classes: those of the model."""
+    rows: Iterator[Prediction | Scored] = iter(predictions)
+    first = next(rows, None)
+    header = [*_SCORED, *classes] if isinstance(first, Scored) else Prediction._fields
+    known: list[Prediction | Scored] = [] if first is None else [first]
+    cells = (_cells(row) for row in itertools.chain(known, rows))
+    write_csv(path, header, cells)
+
+
+def _cells(row: Prediction | Scored) -> list[object]:
+    values: Iterable[object] = row
+    if isinstance(row, Scored):
+        labels = json.dumps(row.labels, ensure_ascii=False)
+        values = (row.path, row.group, labels, row.start_s, *row.probabilities.values())
+    return [f"{v:.6g}" if isinstance(v, float) else v for v in values]
+
+
+def read_predictions(path: Path) -> list[Prediction] | list[Scored] | None:
     """The predictions in a file; None where there is none, DataError where it is damaged."""
     try:
         header, *rows = read_csv(path)
-        if tuple(header) != Prediction._fields:
-            raise DataError(f"{path}: is not a table of predictions of this version")
-        return list(_parsed(rows))
+        if tuple(header) == Prediction._fields:
+            return list(_parsed(rows))
+        if tuple(header[: len(_SCORED)]) == _SCORED:
+            return list(_scored(header[len(_SCORED) :], rows))
+        raise DataError(f"{path}: is not a table of predictions of this version")
     except FileNotFoundError:
         return None
     except ValueError as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{path}: is damaged ({error})") from None
+
+
+def _scored(classes: list[str], rows: Sequence[Sequence[str]]) -> Iterator[Scored]:
+    for path, group, labels, start_s, *cells in rows:
+        start = float(start_s) if start_s else None
+        probabilities = dict(zip(classes, map(float, cells), strict=True))
+        yield Scored(path, group, tuple(json.loads(labels)), start, probabilities)
 
 
 def _parsed(rows: Sequence[Sequence[str]]) -> Iterator[Prediction]:

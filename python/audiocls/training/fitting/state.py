@@ -16,10 +16,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from audiocls.classifier.model import Classifier
+from audiocls.training.fitting.objective import OBJECTIVES, Objective, Row
 from audiocls.training.recipe import Recipe
 from audiocls.training.runtime.device import Device
-
-Row = dict[str, float]
 
 
 @dataclass
@@ -50,6 +49,11 @@ class TrainState:
         return cls(classifier, trained, optimizer, average)
 
     @property
+    def objective(self) -> Objective:
+        """What the task asks of training."""
+        return OBJECTIVES[self.classifier.task.name]
+
+    @property
     def epoch(self) -> int:
         """Epochs that are finished."""
         return len(self.history)
@@ -58,6 +62,15 @@ class TrainState:
     def chosen(self) -> Classifier:
         """What is evaluated and kept: the averaged weights where there are some."""
         return self.average or self.classifier
+
+    def notices(self) -> list[str]:
+        """What one should know of how it came to be."""
+        if not self.went_on:
+            return []
+        return [
+            f"the run was finished and went on from its epoch {self.went_on}, with a new "
+            "optimiser: one that was never finished before gives other weights"
+        ]
 
     def over(self, recipe: Recipe) -> bool:
         """Whether nothing is left to do."""
@@ -104,10 +117,10 @@ class TrainState:
             ours[name].copy_(theirs[name])
 
     def finish_epoch(self, row: Row) -> bool:
-        """Adds an epoch to the history; true if it is the best so far: by balanced accuracy on
+        """Adds an epoch to the history; true if it is the best so far: by the score of its task on
         validation, then by loss."""
         self.history.append(row)
-        score = (row["val_balanced_accuracy"], -row["val_loss"])
+        score = (row[f"val_{self.objective.score}"], -row["val_loss"])
         better = score > self.best_score
         if better:
             self.best_epoch, self.best_score = self.epoch, score
@@ -175,6 +188,8 @@ class TrainState:
             if own is not None:
                 own.load_state_dict(model.state_dict())
                 own.temperature.fill_(1.0)
+                if own.offset is not None:
+                    own.offset.zero_()
         for row in history[:epoch]:
             self.finish_epoch(row)
         self.went_on = epoch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections.abc import Iterator
@@ -18,6 +19,10 @@ from audiocls.errors import SettingError, unknown
 from audiocls.training.runtime.batch_norm import share_batch_norm
 
 DEVICES = ("auto", "cpu", "cuda")
+# Multiply-adds of a step forward that keep a thread of the CPU busy: about ten milliseconds. With
+# less to do, threads wait for each other longer than they compute.
+THREAD_WORK = 200e6
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,19 @@ class Device:
     def autocast(self) -> AbstractContextManager[None]:
         """Inside it, convolutions and matrix products compute in the chosen precision."""
         return torch.autocast(self.torch.type, torch.bfloat16, enabled=self.bfloat16)
+
+    @contextmanager
+    def threads(self, work: float) -> Iterator[None]:
+        """Inside it, torch has no more threads on the CPU than a step of `work` multiply-adds keeps
+        busy."""
+        before = torch.get_num_threads()
+        wanted = min(before, max(1, int(work / THREAD_WORK)))
+        _log.debug("a step has %.3g multiply-adds: %d of %d threads", work, wanted, before)
+        torch.set_num_threads(wanted)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
     @contextmanager
     def joined(self) -> Iterator[None]:

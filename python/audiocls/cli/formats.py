@@ -1,0 +1,222 @@
+"""How predictions are written: for people, for programs, and as the tables of other programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from audiocls.cli import say
+from audiocls.data.annotations import audacity_track, raven_table
+from audiocls.files import printable
+
+if TYPE_CHECKING:
+    from audiocls.inference.prediction import Limits, Prediction
+
+CSV_HEADER = ("path", "row", "start_s", "end_s", "label", "probability", "error")
+# Columns of the probabilities of clips, before one for each class.
+CLIP_COLUMNS = ("path", "start_s", "end_s")
+
+
+class Format(ABC):
+    """What is written of the recordings of one call, on stdout or each in a file of its own.
+
+    Args:
+        top: labels that are shown.
+        limits: from where on something is said.
+        high_hz: half the sample rate of the model.
+        classes: of the model.
+    """
+
+    suffix = ""  # of the files; without one there are none
+    on_stdout = True
+    alone = False  # on stdout one recording only, for its name is not in the text
+    begin = end = ""
+
+    def __init__(self, top: int, limits: Limits, high_hz: float, classes: Sequence[str]) -> None:
+        self.top, self.limits, self.high_hz, self.classes = top, limits, high_hz, classes
+        self.written = 0
+
+    @abstractmethod
+    def text(self, path: str, found: Prediction) -> str:
+        """Of a recording."""
+
+    def failure(self, path: str, why: str) -> str:
+        """Of a recording that cannot be used; what is no part of the output is said on stderr."""
+        say(f"{path}: failed: {why}", err=True)
+        return ""
+
+    def show(self, path: str, found: Prediction | str) -> None:
+        """Writes it on stdout, whole."""
+        failed = isinstance(found, str)
+        text = self.failure(path, found) if isinstance(found, str) else self.text(path, found)
+        self.written += not (failed and not text)
+        click.echo(text, nl=False)
+
+    def file(self, path: str, found: Prediction) -> bytes:
+        """The contents of a file of this recording alone."""
+        return (self.begin + self.text(path, found) + self.end).encode("utf-8", "backslashreplace")
+
+
+class Table(Format):
+    """For people."""
+
+    def text(self, path: str, found: Prediction) -> str:
+        said = found.headline(self.top, self.limits)
+        shown = said or found.top(self.top, self.limits)
+        text = ", ".join(f"{printable(label)} {p:.3f}" for label, p in shown)
+        lines = [f"{printable(path)}: {'' if said else 'nothing; at most '}{text}"]
+        segments = found.segments(self.limits)
+        if [(s.start_s, s.end_s) for s in segments] != [(0.0, found.duration_s)]:
+            for s in segments:
+                span = f"{s.start_s:8.2f} – {s.end_s:8.2f} s"
+                lines.append(f"  {span}  {s.probability:.3f}  {printable(s.label)}")
+        return "\n".join(lines) + "\n"
+
+    def failure(self, path: str, why: str) -> str:
+        return f"{printable(path)}: failed: {printable(why)}\n"
+
+
+class JsonLines(Format):
+    """A line a recording, written at once."""
+
+    suffix = ".jsonl"
+
+    def text(self, path: str, found: Prediction) -> str:
+        document = {"path": path, **found.to_dict(self.top, self.limits), "error": None}
+        return json.dumps(document, ensure_ascii=True) + "\n"
+
+    def failure(self, path: str, why: str) -> str:
+        return json.dumps({"path": path, "label": None, "error": why}, ensure_ascii=True) + "\n"
+
+
+class Json(JsonLines):
+    """One document, yet every recording is there as soon as it is known."""
+
+    suffix = ".json"
+    begin, end = "[", "\n]\n"
+
+    def show(self, path: str, found: Prediction | str) -> None:
+        text = self.failure(path, found) if isinstance(found, str) else self.text(path, found)
+        click.echo(f"{',' * bool(self.written)}\n{text.rstrip()}", nl=False)
+        self.written += 1
+
+    def file(self, path: str, found: Prediction) -> bytes:
+        return self.text(path, found).encode()
+
+
+class Csv(Format):
+    """A row for the recording, or for each of its labels, then one for each segment."""
+
+    suffix = ".csv"
+    begin = ",".join(CSV_HEADER) + "\n"
+
+    def text(self, path: str, found: Prediction) -> str:
+        labels: list[tuple[str, float | None]] = [*found.labels(self.limits)]
+        rows = [
+            (path, "recording", "0.000", f"{found.duration_s:.3f}", *_cells(label, p))
+            for label, p in labels or [("", None)]
+        ]
+        rows += [
+            (path, "segment", f"{s.start_s:.3f}", f"{s.end_s:.3f}", *_cells(s.label, s.probability))
+            for s in found.segments(self.limits)
+        ]
+        return csv_text([*row, ""] for row in rows)
+
+    def failure(self, path: str, why: str) -> str:
+        return csv_text([(path, "recording", "", "", "", "", why)])
+
+
+class Audacity(Format):
+    """A label track."""
+
+    suffix, alone = ".txt", True
+
+    def text(self, path: str, found: Prediction) -> str:
+        return audacity_track(found.segments(self.limits))
+
+
+class Raven(Format):
+    """A selection table."""
+
+    suffix, alone = ".selections.txt", True
+
+    def text(self, path: str, found: Prediction) -> str:
+        return raven_table(found.segments(self.limits), self.high_hz)
+
+
+class ClipsCsv(Format):
+    """All probabilities of every clip."""
+
+    suffix = ".csv"
+
+    def __init__(self, top: int, limits: Limits, high_hz: float, classes: Sequence[str]) -> None:
+        super().__init__(top, limits, high_hz, classes)
+        self.begin = csv_text([(*CLIP_COLUMNS, *classes)])
+
+    def text(self, path: str, found: Prediction) -> str:
+        ends = found.starts_s + (found.clip_s or found.duration_s)
+        return csv_text(
+            (path, f"{start:.6f}", f"{min(end, found.duration_s):.6f}", *(f"{x:.6f}" for x in p))
+            for start, end, p in zip(found.starts_s, ends, found.probabilities, strict=True)
+        )
+
+
+class ClipsParquet(ClipsCsv):
+    """The same as Parquet."""
+
+    suffix, on_stdout = ".parquet", False
+
+    def file(self, path: str, found: Prediction) -> bytes:
+        return parquet([(path, found)], self.classes)
+
+
+FORMATS: dict[str, type[Format]] = {
+    "table": Table,
+    "json": Json,
+    "jsonl": JsonLines,
+    "csv": Csv,
+    "audacity": Audacity,
+    "raven": Raven,
+}
+CLIP_FORMATS: dict[str, type[Format]] = {"csv": ClipsCsv, "parquet": ClipsParquet}
+
+
+def parquet(predictions: Sequence[tuple[str, Prediction]], classes: Sequence[str]) -> bytes:
+    """All probabilities of every clip of some recordings, float32: path, start_s, end_s, and a
+    column for each class."""
+    import numpy as np
+    import pyarrow
+    import pyarrow.parquet
+
+    paths: list[str] = []
+    numbers = []
+    for path, found in predictions:
+        ends = np.minimum(found.starts_s + (found.clip_s or found.duration_s), found.duration_s)
+        numbers.append(np.column_stack([found.starts_s, ends, found.probabilities]))
+        # A path that is not UTF-8 is shown escaped.
+        paths += [path.encode(errors="backslashreplace").decode()] * len(ends)
+    rows = np.concatenate([np.empty((0, 2 + len(classes))), *numbers])
+    columns = [pyarrow.array(paths, pyarrow.string()), *(pyarrow.array(c) for c in rows[:, :2].T)]
+    columns += [pyarrow.array(column.astype(np.float32)) for column in rows[:, 2:].T]
+    table = pyarrow.Table.from_arrays(columns, names=[*CLIP_COLUMNS, *classes])
+    data = io.BytesIO()
+    pyarrow.parquet.write_table(table, data)
+    return data.getvalue()
+
+
+def csv_text(rows: Any) -> str:
+    """Rows as they stand in a CSV file; a name is shown, not obeyed."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_MINIMAL)
+    writer.writerows([printable(cell) for cell in row] for row in rows)
+    return text.getvalue()
+
+
+def _cells(label: str, p: float | None) -> tuple[str, str]:
+    return label, "" if p is None else f"{p:.6f}"

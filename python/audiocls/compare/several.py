@@ -1,0 +1,68 @@
+"""What the page shows of models of several labels, class by class."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from audiocls.compare.ranking import Cell, Ranking
+from audiocls.training.fitting.predictions import Prediction, Scored
+
+_KEYS = ("average_precision", "auroc", "f1", "precision", "recall", "threshold")
+
+
+def per_label(ranking: Ranking) -> list[dict[str, Any]]:
+    """Rows of the table of the classes, by recording: name, n and groups over all cells, and the
+    means of the measures over the cells that define them, else None."""
+    groups: defaultdict[str, set[str]] = defaultdict(set)
+    for cell in ranking.cells:
+        for said in cell.recordings or ():
+            for name in said.labels:
+                groups[name].add(said.group)
+    rows = []
+    for name in ranking.cells[0].result.classes:
+        parts = [c.result.test_recording["per_class"][name] for c in ranking.cells]
+        row: dict[str, Any] = {"name": name, "n": sum(p["n"] for p in parts)}
+        for key in _KEYS:
+            known = [p[key] for p in parts if p[key] is not None]
+            row[key] = sum(known) / len(known) if known else None
+        rows.append(row | {"groups": len(groups[name])})
+    return rows
+
+
+def label_reliability(rows: Sequence[Scored], n_bins: int = 15) -> list[dict[str, Any]]:
+    """The bins of the calibration error over all labels of all clips: bounds, number, mean
+    probability and the share that has the label; before calibration nothing is stored."""
+    p = np.array([list(row.probabilities.values()) for row in rows])
+    there = np.array([[name in row.labels for name in row.probabilities] for row in rows])
+    bin_of = np.clip(np.ceil(p * n_bins).astype(int) - 1, 0, n_bins - 1)
+    found = []
+    for m in range(n_bins):
+        at = bin_of == m
+        n = int(at.sum())
+        after = {
+            "n": n,
+            "confidence": float(p[at].mean()) if n else None,
+            "accuracy": float(there[at].mean()) if n else None,
+        }
+        before = {"n": 0, "confidence": None, "accuracy": None}
+        found.append(
+            {"low": m / n_bins, "high": (m + 1) / n_bins, "before": before, "after": after}
+        )
+    return found
+
+
+def wrong_labels(cells: Sequence[Cell]) -> Iterator[Prediction]:
+    """The labels that reached their threshold in clips that do not have them, as predictions
+    instead of what is there."""
+    for cell in cells:
+        limits = cell.result.thresholds or [0.5] * len(cell.result.classes)
+        for row in cell.clips or ():
+            there = ", ".join(row.labels) or "none of these"
+            pairs = zip(row.probabilities.items(), limits, strict=True)
+            for (name, p), limit in pairs:
+                if p >= limit and name not in row.labels:
+                    yield Prediction(row.path, row.group, there, row.start_s, name, p, 0.0, p)

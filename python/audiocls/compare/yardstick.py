@@ -1,0 +1,212 @@
+"""What models of a task are compared by, how sure that is, and whether two of them differ.
+
+All that differs between the tasks in a comparison stands here, and in the tables of `classes`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiocls.scores.multilabel import average_precisions, weighted_scores
+from audiocls.scores.significance import (
+    PERMUTATIONS,
+    bootstrap_intervals,
+    counts_by_group,
+    exchange_test,
+    group_intervals,
+    permutation_test,
+)
+
+if TYPE_CHECKING:
+    from audiocls.compare.ranking import Cell
+    from audiocls.training.fitting.predictions import Scored
+
+# Exchanges of which each costs as much as an evaluation.
+EXCHANGES = 2_000
+
+
+class Yardstick(ABC):
+    """One of `YARDSTICKS`."""
+
+    # Scores of the test part, with their titles; those by recording begin with `recording_`.
+    scores: ClassVar[Mapping[str, str]]
+    main: str  # of them, what models are compared by
+    validation: str  # its title on the validation part
+    columns: Sequence[str]  # of a part in results.csv
+    exchanges: int  # of the test
+
+    @property
+    def key(self) -> str:
+        """The main score in a part of metrics.json."""
+        return self.main.removeprefix("recording_")
+
+    def of(self, cell: Cell, name: str) -> float:
+        """A score of a cell; 0 where nothing defines it."""
+        key = name.removeprefix("recording_")
+        part = cell.result.test if key == name else cell.result.test_recording
+        return float(part[key] or 0.0)
+
+    @abstractmethod
+    def chance(self, cells: Sequence[Cell]) -> float:
+        """What guessing gives."""
+
+    @abstractmethod
+    def interval(self, cells: Sequence[Cell]) -> tuple[float, float] | None:
+        """95 % bootstrap interval over groups of the main score, all cells together; None where a
+        run has no predictions."""
+
+    @abstractmethod
+    def p_value(self, pairs: Sequence[tuple[Cell, Cell]]) -> float | None:
+        """Of the difference in the main score between two models on the same splits, by exchanging
+        them on whole groups; None where predictions are missing."""
+
+
+class _OneLabel(Yardstick):
+    scores: ClassVar = {
+        "recording_balanced_accuracy": "balanced accuracy by recording",
+        "recording_accuracy": "accuracy by recording",
+        "balanced_accuracy": "balanced accuracy by clip",
+        "macro_f1": "macro-F1 by clip",
+    }
+    main = "recording_balanced_accuracy"
+    validation = "balanced accuracy on validation"
+    columns = ("accuracy", "balanced_accuracy", "macro_f1")
+    exchanges = PERMUTATIONS
+
+    def chance(self, cells: Sequence[Cell]) -> float:
+        return 1 / len(cells[0].result.classes)
+
+    def interval(self, cells: Sequence[Cell]) -> tuple[float, float] | None:
+        known = [rows for c in cells if (rows := c.recordings) is not None]
+        if len(known) < len(cells):
+            return None
+        class_of = {name: i for i, name in enumerate(cells[0].result.classes)}
+        group_of = _numbers(row.group for rows in known for row in rows)
+        parts = [
+            counts_by_group(
+                [class_of[r.label] for r in rows],
+                [class_of[r.predicted] for r in rows],
+                [group_of[r.group] for r in rows],
+                len(group_of),
+                len(class_of),
+            )
+            for rows in known
+        ]
+        return bootstrap_intervals(parts)["balanced_accuracy"]
+
+    def p_value(self, pairs: Sequence[tuple[Cell, Cell]]) -> float | None:
+        """A group's share of a balanced accuracy is fixed by its labels, so that the shares of the
+        groups are exchanged."""
+        shares = self.group_differences(pairs)
+        return None if shares is None else permutation_test(shares)
+
+    def group_differences(self, pairs: Sequence[tuple[Cell, Cell]]) -> NDArray[np.float64] | None:
+        """How much each group adds to the balanced accuracy of the first minus that of the second,
+        the mean over the splits."""
+        total: defaultdict[str, float] = defaultdict(float)
+        for cell, other in pairs:
+            rows, others = cell.recordings, other.recordings
+            if rows is None or others is None:
+                return None
+            right = {row.path: row.right for row in others}
+            n = Counter(row.label for row in rows)
+            for row in rows:
+                weight = 1 / (n[row.label] * len(n) * len(pairs))
+                total[row.group] += weight * (row.right - right[row.path])
+        return np.array(list(total.values()))
+
+
+class _SeveralLabels(Yardstick):
+    scores: ClassVar = {
+        "recording_map": "mean average precision by recording",
+        "recording_macro_f1": "macro-F1 by recording",
+        "map": "mean average precision by clip",
+        "auroc": "AUROC by clip",
+    }
+    main = "recording_map"
+    validation = "mean average precision on validation"
+    columns = ("map", "auroc", "macro_f1")
+    exchanges = EXCHANGES
+
+    def chance(self, cells: Sequence[Cell]) -> float:
+        """The mean over the classes of the share of recordings that have the label."""
+        shares = [
+            row["n"] / c.result.test_recording["n"]
+            for c in cells
+            for row in c.result.test_recording["per_class"].values()
+            if row["n"]
+        ]
+        return sum(shares) / len(shares) if shares else 0.0
+
+    def interval(self, cells: Sequence[Cell]) -> tuple[float, float] | None:
+        known = [rows for c in cells if (rows := c.recordings) is not None]
+        if len(known) < len(cells):
+            return None
+        group_of = _numbers(row.group for rows in known for row in rows)
+        parts = []
+        for rows in known:
+            p, y = _arrays(rows, cells[0].result.classes)
+            group = np.array([group_of[row.group] for row in rows])
+            parts.append(partial(_drawn, p, y, group))
+        return group_intervals(parts, len(group_of)).get("map")
+
+    def p_value(self, pairs: Sequence[tuple[Cell, Cell]]) -> float | None:
+        """Average precision is no sum over groups: it is computed anew for every exchange."""
+        splits = []
+        both = [(cell.recordings, other.recordings) for cell, other in pairs]
+        known = [(a, b) for a, b in both if a is not None and b is not None]
+        if len(known) < len(both):
+            return None
+        group_of = _numbers(row.group for rows, _ in known for row in rows)
+        for rows, others in known:
+            by_path = {row.path: row for row in others}
+            classes = list(rows[0].probabilities)
+            p, y = _arrays(rows, classes)
+            q, _ = _arrays([by_path[row.path] for row in rows], classes)
+            splits.append((p, q, y, np.array([group_of[row.group] for row in rows])))
+
+        def differences(swap: NDArray[np.bool_]) -> NDArray[np.float64]:
+            found = [
+                average_precisions(p, q, y, swap[:, group])
+                - average_precisions(q, p, y, swap[:, group])
+                for p, q, y, group in splits
+            ]
+            mean: NDArray[np.float64] = np.mean(found, axis=0)
+            return mean
+
+        return exchange_test(differences, len(group_of), self.exchanges)
+
+
+YARDSTICKS: dict[str, Yardstick] = {"one": _OneLabel(), "several": _SeveralLabels()}
+
+
+def _numbers(names: Any) -> dict[str, int]:
+    numbers: dict[str, int] = {}
+    for name in names:
+        numbers.setdefault(name, len(numbers))
+    return numbers
+
+
+def _arrays(
+    rows: Sequence[Scored], classes: Sequence[str]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Probabilities and labels, [n, n_classes] each."""
+    p = np.array([[row.probabilities[name] for name in classes] for row in rows])
+    y = np.array([[name in row.labels for name in classes] for row in rows])
+    return p, y
+
+
+def _drawn(
+    p: NDArray[np.float64],
+    y: NDArray[np.bool_],
+    group: NDArray[np.int64],
+    times: NDArray[np.float64],
+) -> dict[str, NDArray[np.float64]]:
+    return weighted_scores(p, y, p >= 0.5, times[:, group])

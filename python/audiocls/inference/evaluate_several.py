@@ -1,0 +1,170 @@
+"""How good a saved model of several labels is on labelled recordings that it has never seen."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiocls.classifier.task import TASKS
+from audiocls.data.annotations import Event
+from audiocls.errors import DataError
+from audiocls.inference.evaluate import Clips, Judged
+from audiocls.inference.predict import Classifier
+from audiocls.inference.prediction import Limits
+from audiocls.scores import events
+from audiocls.scores.events import Counts
+from audiocls.scores.multilabel import evaluate_several as scores_of
+from audiocls.scores.multilabel import weighted_scores
+from audiocls.scores.significance import group_intervals
+
+if TYPE_CHECKING:
+    from audiocls.data.recordings import Recording
+
+TASK = TASKS["several"]
+Kept = list[tuple["Recording", Clips]]
+
+
+def evaluate_several(
+    classifier: Classifier,
+    judged: Sequence[Judged],
+    groups: Sequence[str],
+    *,
+    limits: Limits | None = None,
+    separator: str | None = None,
+    mistakes: int = 10,
+) -> dict[str, Any]:
+    """All measures of a model of several labels, by clip and by recording, ready for JSON.
+
+    Classes are matched by name: labels that the model does not know are left out. F1 is at the
+    thresholds of `limits`, by default the model's own. Of recordings with annotated events, the
+    segments that the model makes are compared with them, too: `events`. separator: between the
+    labels of a recording. groups: of each recording; intervals are over them, as `evaluate` has
+    them.
+
+    Raises DataError where nothing can be judged.
+    """
+    limits = limits or classifier.limits()
+    classes = classifier.classes_
+    failed = [(r.path, p) for r, p in judged if isinstance(p, str)]
+    kept: Kept = [(r, p) for r, p in judged if not isinstance(p, str)]
+    own_groups = [g for g, (_, p) in zip(groups, judged, strict=True) if not isinstance(p, str)]
+    strange = Counter(
+        name for r, _ in kept for name in r.labels(separator) if name and name not in classes
+    )
+    if not kept or not any(_labels(p).any() for _, p in kept):
+        names = f"; the model does not know {', '.join(map(repr, strange))}" if strange else ""
+        raise DataError(f"none of {len(judged)} recordings can be judged{names}")
+    numbers = np.repeat(np.arange(len(kept)), [len(p.counts) for _, p in kept])
+    clips = np.concatenate([p.probabilities for _, p in kept])
+    labels = np.concatenate([_labels(p) for _, p in kept])
+    whole = TASK.of_recordings(clips, numbers)
+    own = TASK.recording_labels(labels, numbers)
+    thresholds = np.broadcast_to(np.asarray(limits.threshold, np.float64), len(classes))
+    n_groups, group = _numbered(own_groups)
+    scores = scores_of(whole, own, classes, thresholds)
+    drawn = partial(_drawn, whole, own, whole >= thresholds, group)
+    scores["interval"] = {k: list(v) for k, v in group_intervals([drawn], n_groups).items()}
+    return {
+        "model": str(classifier.path),
+        "task": TASK.name,
+        "classes": classes,
+        "recording": scores,
+        "clip": scores_of(clips, labels, classes, thresholds),
+        "events": _events(kept, classes, limits, n_groups, group),
+        "groups": n_groups,
+        "unknown_labels": dict(strange),
+        "failed": [{"path": path, "error": error} for path, error in failed],
+        "mistakes": _mistakes(whole, own, thresholds, classes, kept, mistakes),
+    }
+
+
+def _labels(clips: Clips) -> NDArray[np.bool_]:
+    assert clips.labels is not None
+    return clips.labels
+
+
+def _numbered(names: Sequence[str]) -> tuple[int, NDArray[np.int64]]:
+    """How many different names there are, and the number of each."""
+    found, ids = np.unique(np.asarray(names, dtype=object).astype(str), return_inverse=True)
+    return len(found), ids.astype(np.int64)
+
+
+def _drawn(
+    p: NDArray[np.float64],
+    labels: NDArray[np.bool_],
+    said: NDArray[np.bool_],
+    group: NDArray[np.int64],
+    times: NDArray[np.float64],
+) -> dict[str, NDArray[np.float64]]:
+    return weighted_scores(p, labels, said, times[:, group])
+
+
+def _events(
+    kept: Kept, classes: list[str], limits: Limits, n_groups: int, group: NDArray[np.int64]
+) -> dict[str, Any] | None:
+    """Scores of the segments of recordings that have annotated events; None where none has."""
+    by_event, by_segment = ([Counts.none(len(classes))] * n_groups for _ in range(2))
+    n = 0
+    for (recording, clips), g in zip(kept, group, strict=True):
+        if recording.events is None or clips.prediction is None:
+            continue
+        n += 1
+        end_s = clips.prediction.duration_s
+        true = [
+            Event(e.start_s, min(e.end_s, end_s), e.label)
+            for e in recording.events
+            if e.label in classes
+        ]
+        said = clips.prediction.segments(limits)
+        by_event[g] += events.event_counts(true, said, classes)
+        by_segment[g] += events.segment_counts(true, said, classes)
+    if not n:
+        return None
+    return {
+        "recordings": n,
+        "event": _of_groups(by_event, classes)
+        | {"onset_s": events.ONSET_S, "offset_s": events.OFFSET_S,
+           "offset_share": events.OFFSET_SHARE},
+        "segment": _of_groups(by_segment, classes) | {"segment_s": events.SEGMENT_S},
+    }  # fmt: skip
+
+
+def _of_groups(counts: list[Counts], classes: list[str]) -> dict[str, Any]:
+    """The scores of all groups together, with the intervals over them."""
+    total = sum(counts, Counts.none(len(classes)))
+    sums = np.array([[c.hits.sum(), c.true.sum(), c.said.sum()] for c in counts], np.float64)
+
+    def f1(times: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        hits, true, said = (times @ sums).T
+        both = true + said
+        return {"f1": np.divide(2 * hits, both, out=np.full(len(both), np.nan), where=both > 0)}
+
+    intervals = {name: list(ends) for name, ends in group_intervals([f1], len(counts)).items()}
+    return events.scores_of_counts(total, classes) | {"interval": intervals}
+
+
+def _mistakes(
+    p: NDArray[np.float64],
+    labels: NDArray[np.bool_],
+    thresholds: NDArray[np.float64],
+    classes: list[str],
+    kept: Kept,
+    most: int,
+) -> list[dict[str, Any]]:
+    """The labels that were given or missed wrongly, those the model was surest of first."""
+    wrong = np.argwhere((p >= thresholds) != labels)
+    sure = [float(1 - p[i, c] if labels[i, c] else p[i, c]) for i, c in wrong]
+    return [
+        {
+            "path": kept[i][0].path,
+            "label": classes[c],
+            "there": bool(labels[i, c]),
+            "probability": float(p[i, c]),
+        }
+        for i, c in wrong[np.argsort(-np.array(sure), kind="stable")][:most]
+    ]
