@@ -10,10 +10,12 @@ from typing import Any
 
 import click
 
+from audiocls.cli import Option
 from audiocls.cli.options import field_docs
 from audiocls.data.labelling import Labelling
 from audiocls.errors import SettingError
 
+HEADING = "Labels"
 _METAVARS = {
     "label_by": "COLUMN|REGEX",
     "columns": "FIELD=NAME,…",
@@ -44,6 +46,8 @@ def labelling_options(command: Callable[..., None]) -> Callable[..., None]:
         with_labelling = click.option(
             f"--{field.name.replace('_', '-')}",
             field.name,
+            cls=Option,
+            heading=HEADING,
             help=" ".join(docs[field.name].split()),
             multiple=field.name == "exclude",
             **shape,
