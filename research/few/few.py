@@ -28,14 +28,15 @@ import torch
 from numpy.typing import NDArray
 
 from audiocls.data.recordings import Recording
-from audiocls.scores.metrics import evaluate, softmax
+from audiocls.scores.metrics import evaluate
 from audiocls.store.store import Store, open_store
 from audiocls.training import Device, Recipe, Start
 from audiocls.training.data.examples import Examples, split_examples
 from audiocls.training.data.splits import TEST, TRAIN, VAL, Split
 from audiocls.training.fitting.epoch import train_epoch, validate
 from audiocls.training.fitting.evaluation import logits_of, of_clips, of_recordings
-from audiocls.training.fitting.linear import fit_head, regress
+from audiocls.training.fitting.linear import begin_with_head, fit_head
+from audiocls.training.held_out import of_statistics, statistics_of_recordings
 from audiocls.training.loop import first_trial, new_state
 from audiocls.training.runtime.interrupt import CtrlC
 from audiocls.training.runtime.subnormals import subnormals_are_zero
@@ -89,30 +90,6 @@ def few_of(task: str, store: Store, k: int, draw: int) -> Split | None:
     return Split(part, {path: path for path in part}, {p: label[p] for p in part}, {})
 
 
-def statistics(store: Store) -> NDArray[np.float64]:
-    """Mean and deviation of every feature over each recording, [n_recordings, 2 · features]."""
-    x = store.features.numpy().astype(np.float64)
-    rows = np.zeros((len(store.recordings), 2 * x.shape[2]))
-    for r in np.unique(store.clip_recording):
-        frames = x[store.clip_recording == r].reshape(-1, x.shape[2])
-        rows[r] = np.concatenate([frames.mean(axis=0), frames.std(axis=0)])
-    return rows
-
-
-def floor(store: Store, split: Split) -> float:
-    """Logistic regression on mean and deviation."""
-    rows, number = statistics(store), {name: i for i, name in enumerate(store.classes)}
-    x, y = {}, {}
-    for p in (TRAIN, VAL, TEST):
-        own = [r for r in store.recordings if split.part.get(r.path) == p]
-        x[p] = rows[[r.id for r in own]]
-        y[p] = np.array([number[r.label] for r in own])
-    found = regress(x[TRAIN], y[TRAIN], np.ones(len(y[TRAIN])), x[VAL], y[VAL], store.classes)
-    p = softmax(x[TEST] @ found.weight.T + found.bias)
-    score: float = evaluate(p, y[TEST], store.classes)["balanced_accuracy"]
-    return score
-
-
 @subnormals_are_zero()
 def trained(
     store: Store, split: Split, model: str | None, start: Start | None, recipe: Recipe, seed: int
@@ -123,6 +100,8 @@ def trained(
     trial = first_trial(model, recipe, start, seed, None, None)
     parts: dict[int, Examples] = split_examples(store, split, trial, device)
     state = new_state(trial, store, parts[TRAIN], device, start)
+    if trial.recipe.fit_head:
+        begin_with_head(trial, state, parts[TRAIN], parts[VAL], device)
     best = copy.deepcopy(state.chosen)
     with CtrlC() as ctrl_c:
         while not state.over(trial.recipe):
@@ -138,17 +117,25 @@ def trained(
     return scores["balanced_accuracy"], state.epoch
 
 
+def balanced_accuracy(p: NDArray[np.float64], store: Store, split: Split) -> float:
+    """Of the test part, whose probabilities stand in the order of the store's recordings."""
+    labels = [r.label for r in store.recordings if split.part.get(r.path) == TEST]
+    numbers = np.array([store.classes.index(name) for name in labels])
+    score: float = evaluate(p, numbers, store.classes)["balanced_accuracy"]
+    return score
+
+
 def cells(given: argparse.Namespace, done: set[tuple[str, ...]]) -> Iterator[dict[str, Any]]:
     """What is to be done, the quick things first."""
     start = Start.load(given.init)
     stores: dict[str, Store] = {}
+    rows: dict[str, NDArray[np.float64]] = {}
     for draw in range(given.draws):
         for k in map(int, given.sizes.split(",")):
             for task in given.tasks.split(","):
                 if task not in stores:
-                    stores[task] = open_store(
-                        given.stores / ("players" if task == "iowa" else task)
-                    )
+                    stores[task] = open_store(given.stores / task)
+                    rows[task] = statistics_of_recordings(stores[task])
                 split = few_of(task, stores[task], k, draw)
                 for way in given.ways.split(","):
                     if split is None or (task, str(k), str(draw), way) in done:
@@ -156,7 +143,8 @@ def cells(given: argparse.Namespace, done: set[tuple[str, ...]]) -> Iterator[dic
                     store, begun = stores[task], time.perf_counter()
                     epochs = 0
                     if way == "floor":
-                        score = floor(store, split)
+                        _, p = of_statistics(rows[task], store, split)
+                        score = balanced_accuracy(p, store, split)
                     elif way == "nothing":
                         recipe = Recipe()
                         score, epochs = trained(store, split, "compact", None, recipe, draw)

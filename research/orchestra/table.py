@@ -21,8 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import recall_score
 
-from audiocls.classifier.answers import certainty, closed_set
-from audiocls.classifier.description import UNKNOWN
+from audiocls.classifier.answers import UNKNOWN, certainty, closed_set
 from audiocls.scores.metrics import expected_calibration_error, mean_by_recording
 from calibrate import crossed, joined, players_of, threshold_of
 from leave_out import HOME, STRANGE, Answers, read_arrays

@@ -92,6 +92,17 @@ def test_nothing_of_a_source_that_is_left_out_is_drawn(place: Path, small: Recip
         assert {store.recordings[i].split for i in rows} == {"train"}
 
 
+def test_a_blend_lies_between_two_trainings(place: Path, small: Recipe) -> None:
+    start = Classifier.load(place / "model")
+    made = adapt.adapt(adapt.open_samples(place / "store"), start, small, 4)
+    a, b = start.state_dict(), made.state_dict()
+    for share in (0.0, 0.5, 1.0):
+        blended = adapt.blend(start, made, share).state_dict()
+        for name, value in a.items():
+            expected = value if not value.is_floating_point() else value + share * (b[name] - value)
+            assert torch.allclose(blended[name], expected, atol=1e-6), name
+
+
 def test_logits_are_adjusted_by_what_a_domain_holds() -> None:
     label = torch.tensor([0, 0, 0, 1, 1, 2])
     domain = torch.tensor([0, 0, 1, 0, 1, 0])

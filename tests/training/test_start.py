@@ -103,7 +103,7 @@ def test_a_frozen_body_stays_as_it_is(tmp_path: Path, start: Start) -> None:
 
 @pytest.mark.parametrize("stops", [(1,), (2, 3)])
 def test_interrupted_and_resumed(tmp_path: Path, start: Start, stops: tuple[int, ...]) -> None:
-    fields = {"epochs": 4, "freeze_epochs": 2, "ema": 0.9}
+    fields = {"epochs": 4, "freeze_epochs": 2, "ema": 0.9, "fit_head": True, "freeze_norm": True}
     run(tmp_path / "undisturbed", start=start, **fields)
     for stop in stops:
         with pytest.raises(KeyboardInterrupt):
@@ -178,8 +178,9 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, trained: Path, start: Star
         first_trial("lstm", Recipe(), start, 0, None, None)
     with pytest.raises(SettingError, match="model 'linear' is invalid: needs `init`"):
         Trial(LINEAR)
-    with pytest.raises(SettingError, match="freeze_epochs 3 is invalid: needs `init`"):
-        Trial("lstm", Recipe(freeze_epochs=3))
+    for field, value in (("freeze_epochs", 3), ("fit_head", True), ("freeze_norm", True)):
+        with pytest.raises(SettingError, match=f"{field} .* is invalid: needs `init`"):
+            Trial("lstm", Recipe(**{field: value}))
     with pytest.raises(DataError, match="holds no model"):
         Start.load(tmp_path)
     damaged = tmp_path / "damaged"

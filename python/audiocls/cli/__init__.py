@@ -23,7 +23,7 @@ from audiocls.files import printable
 # In the order of a first session; `audiocls --help` lists them so.
 COMMANDS = (
     "synth", "extract", "merge", "info", "train", "compare",
-    "predict", "demo", "stream", "evaluate", "embed", "similar", "export", "presets",
+    "predict", "demo", "stream", "evaluate", "embed", "similar", "doubt", "export", "presets",
     "completion",
 )  # fmt: skip
 
@@ -46,6 +46,7 @@ EXTRAS = {
     "s3fs": "remote",
     "ray": "ray",
     "soundfile": "soundfile",
+    "av": "av",
 }
 
 

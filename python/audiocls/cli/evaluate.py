@@ -131,6 +131,9 @@ def command(
             failed += isinstance(p, str)
             judged.append((recording, p))
             progress(failed)
+    # Of one with stretches, each is judged.
+    group_of = dict(zip((r.id for r in source.recordings), groups, strict=True))
+    groups = [group_of[recording.id] for recording, _ in judged]
     if several:
         result = evaluate_several(
             classifier,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import wave
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,8 +43,13 @@ def confident_mistakes(rows: Iterable[Prediction], store: Store | None) -> list[
     for row in sorted(rows, key=lambda row: (-row.probability, row.path, row.start_s or 0)):
         if len(chosen) < MOST:
             chosen.setdefault(row.path, row)
+    return listen(list(chosen.values()), store)
+
+
+def listen(rows: Sequence[Prediction], store: Store | None) -> list[Mistake]:
+    """What is to be heard and seen of each row."""
     extractor = Extractor(PICTURE, threads=1)
-    return [_mistake(row, store, extractor) for row in chosen.values()]
+    return [_mistake(row, store, extractor) for row in rows]
 
 
 def _mistake(row: Prediction, store: Store | None, extractor: Extractor) -> Mistake:

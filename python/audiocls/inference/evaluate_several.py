@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocls.classifier.task import TASKS
-from audiocls.data.annotations import Event
+from audiocls.data.annotations import Event, merged
 from audiocls.errors import DataError
 from audiocls.inference.evaluate import Clips, Judged
 from audiocls.inference.predict import Classifier
@@ -117,9 +117,10 @@ def _events(
             continue
         n += 1
         end_s = clips.prediction.duration_s
+        # What overlaps of one label is heard as one.
         true = [
             Event(e.start_s, min(e.end_s, end_s), e.label)
-            for e in recording.events
+            for e in merged(recording.events)
             if e.label in classes
         ]
         said = [s for s in clips.prediction.segments(limits) if s.label in classes]

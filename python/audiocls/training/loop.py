@@ -30,7 +30,7 @@ from audiocls.training.data.normalisation import statistics
 from audiocls.training.data.splits import TRAIN, VAL, Split, make_split
 from audiocls.training.fitting.epoch import Progress, batches_of, step_work, train_epoch, validate
 from audiocls.training.fitting.evaluation import evaluate
-from audiocls.training.fitting.linear import fit_head
+from audiocls.training.fitting.linear import begin_with_head, fit_head
 from audiocls.training.fitting.state import TrainState
 from audiocls.training.recipe import Recipe
 from audiocls.training.run import Result, Run
@@ -175,8 +175,11 @@ def _fit(
         warnings = split.warnings + (leak_warnings(store, split) if leaks is None else leaks)
         warnings += shortcuts(store.recordings, store.recording_labels)
         warnings += silent(store.recordings)
-        if not (resume and run.restore(trial, split, state)) and device.leads:
-            run.begin(split, state)
+        if not (resume and run.restore(trial, split, state)):
+            if device.leads:
+                run.begin(split, state)
+            if trial.recipe.fit_head:
+                begin_with_head(trial, state, parts[TRAIN], parts[VAL], device)
         work = step_work(trial.recipe, state.classifier, parts[TRAIN])
         threads.enter_context(device.threads(work))
         batches = batches_of(trial.recipe, parts[TRAIN])

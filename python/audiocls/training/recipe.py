@@ -98,6 +98,12 @@ class Recipe:
     clips_per_recording: Annotated[int, Range(0)] = 0
     """At most so many clips of a recording train, evenly spread over it, the first among them; 0:
     all. Validation and test keep all."""
+    fit_head: bool = False
+    """With `init`: the head begins as a logistic regression on what the body makes of the training
+    part (Kumar et al. 2022, arXiv:2202.10054)."""
+    freeze_norm: bool = False
+    """With `init`: batch normalisation keeps the statistics that it came with, for few recordings
+    tell them badly."""
     freeze_epochs: Annotated[int, Range(0)] = 0
     """With `init`: epochs in which the head alone is trained, and the body stays as it is."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -175,8 +181,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "batch_size": 16,
         "lr": 1e-3,
         "ema": 0.99,
-        "freeze_epochs": 5,
-        "patience": 15,
+        "fit_head": True,
+        "freeze_norm": True,
+        "patience": 0,
     },
     "orchestra": {
         "phrase_p": 0.5,

@@ -67,7 +67,7 @@ class Start:
         a linear head is fitted at once."""
         recipe = replace(recipe, remove_level=self.description.remove_level)
         if model == LINEAR:
-            recipe = replace(recipe, epochs=1, patience=0, ema=0.0, freeze_epochs=0)
+            recipe = replace(recipe, epochs=1, patience=0, ema=0.0, fit_head=False, freeze_epochs=0)
         return recipe
 
     def check(self, store: Store) -> None:

@@ -44,9 +44,9 @@ class Trial:
             object.__setattr__(self, "model", architecture(self.model))
         elif not self.init:
             raise SettingError("model", LINEAR, "needs `init`: the model whose body it takes")
-        if self.recipe.freeze_epochs and not self.init:
-            rule = "needs `init`: a model whose body is worth keeping"
-            raise SettingError("freeze_epochs", self.recipe.freeze_epochs, rule)
+        for name in ("fit_head", "freeze_norm", "freeze_epochs"):
+            if (value := getattr(self.recipe, name)) and not self.init:
+                raise SettingError(name, value, "needs `init`: a model to begin with")
         if isinstance(self.seed, bool) or not 0 <= self.seed < 2**32:
             raise SettingError("seed", self.seed, "must be 0 to 4294967295")
 

@@ -82,7 +82,7 @@ def train_epoch(
         device,
         stored=examples.augmenter is None,
     )
-    state.begin_epoch(head_only=epoch <= recipe.freeze_epochs)
+    state.begin_epoch(epoch <= recipe.freeze_epochs, recipe.freeze_norm)
     started = time.perf_counter()
     sums = state.objective.sums(len(state.classifier.classes_), device)
     step, steps = state.epoch * per_epoch, recipe.epochs * per_epoch

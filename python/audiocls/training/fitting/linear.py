@@ -41,7 +41,7 @@ def fit_head(
         torch.from_numpy(labels), recipe.sampler, trial.seed, sources, recipe.source_temperature
     )
     weights = sampler.shares().numpy() * len(labels)
-    found = regress(x, labels, weights, x_val, validation.labels, classifier.classes_)
+    found = regress(x, labels, weights, x_val, validation.labels)
     head = classifier.network.head
     with torch.no_grad():
         for parameter, values in ((head.weight, found.weight), (head.bias, found.bias)):
@@ -58,6 +58,15 @@ def fit_head(
     }
 
 
+def begin_with_head(
+    trial: Trial, state: TrainState, examples: Examples, validation: Examples, device: Device
+) -> None:
+    """Gives a state before its first epoch such a head."""
+    fit_head(trial, state, examples, validation, device)
+    if state.average is not None:
+        state.average.load_state_dict(state.classifier.state_dict())
+
+
 class Regression(NamedTuple):
     """A logistic regression: logits are x @ weight.T + bias."""
 
@@ -72,11 +81,10 @@ def regress(
     weights: NDArray[np.float64],
     x_val: NDArray[np.float64],
     labels_val: NDArray[Any],
-    classes: list[str],
 ) -> Regression:
-    """The logistic regression with an L2 penalty of the strength that is best on validation, by
-    balanced accuracy, then by loss. Of several labels one for each class, by mean average
-    precision.
+    """The logistic regression with an L2 penalty of the strength with which validation is most
+    likely: of few recordings the loss tells more than how many are right. Of several labels one for
+    each class.
 
     x: [n, size], labels: [n], each class among them, or bool [n, n_classes]; weights: [n], how much
     each counts.
@@ -86,15 +94,15 @@ def regress(
     mean = np.average(x, axis=0, weights=weights)
     deviation = np.sqrt(np.average((x - mean) ** 2, axis=0, weights=weights))
     deviation = np.where(deviation > 1e-6 * np.maximum(1.0, np.abs(mean)), deviation, np.inf)
-    best, score = None, (-1.0, -np.inf)
+    best, lowest = None, np.inf
     columns = [labels] if labels.ndim == 1 else list(labels.T.astype(np.int64))
     models = [_models((x - mean) / deviation, own, weights) for own in columns]
     for c, *own in zip(STRENGTHS, *models, strict=True):
         weight, bias = _rows(own, mean, deviation)
-        row = objective.validation(x_val @ weight.T + bias, labels_val, classes)
-        found = (row[f"val_{objective.score}"], -row["val_loss"])
-        if found > score:
-            best, score = Regression(weight, bias, c), found
+        names = [str(number) for number in range(len(bias))]
+        loss = objective.validation(x_val @ weight.T + bias, labels_val, names)["val_loss"]
+        if loss < lowest:
+            best, lowest = Regression(weight, bias, c), loss
     assert best is not None
     return best
 

@@ -13,8 +13,10 @@ from safetensors import safe_open
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from audiocls.classifier.model import Classifier
+from audiocls.schema import Rule, at_least, validate
 from audiocls.training.fitting.objective import OBJECTIVES, Objective, Row
 from audiocls.training.recipe import Recipe
 from audiocls.training.runtime.device import Device
@@ -76,13 +78,14 @@ class TrainState:
         waited = self.epoch - self.best_epoch
         return self.epoch >= recipe.epochs or (0 < recipe.patience <= waited)
 
-    def begin_epoch(self, head_only: bool) -> None:
-        """Ready for steps of the head alone, or of all; the body then keeps its batch statistics
-        too."""
+    def begin_epoch(self, head_only: bool, freeze_norm: bool) -> None:
+        """Ready for steps of the head alone, or of all. Batch statistics stay as they are where the
+        body does, or with `freeze_norm`."""
         self.head_only = head_only
         self.classifier.train()
-        if head_only:
-            self.classifier.network.eval()
+        for module in self.classifier.modules():
+            if head_only or (freeze_norm and isinstance(module, _BatchNorm)):
+                module.eval()
         if self.trained is self.classifier:  # other processes expect every gradient
             for parameter in self.classifier.parameters():
                 parameter.requires_grad_(not head_only)
@@ -191,6 +194,28 @@ class TrainState:
         self.went_on = epoch
 
 
+def _are_epochs(rows: list[dict[str, Any]]) -> bool:
+    names = set(rows[0]) if rows else {"epoch"}
+    return "epoch" in names and all(
+        set(row) == names and all(type(value) in (int, float) for value in row.values())
+        for row in rows
+    )
+
+
+def _are_two_numbers(score: list[Any]) -> bool:
+    return len(score) == 2 and all(type(number) in (int, float) for number in score)
+
+
+_PROGRESS = {
+    "history": Rule([{str: object}], "must be rows of numbers, one an epoch", _are_epochs),
+    "best_epoch": at_least(0),
+    "best_score": Rule([object], "must be two numbers", _are_two_numbers),
+    "clips": at_least(0),
+    "training_s": at_least(0, float),
+    "settings": {"store": str, str: object},
+}
+
+
 def read_progress(path: str) -> dict[str, Any]:
     """What a saved state says of itself, without its tensors: history, best, settings.
 
@@ -198,6 +223,7 @@ def read_progress(path: str) -> dict[str, Any]:
     """
     with safe_open(path, "pt") as file:
         progress: dict[str, Any] = json.loads(file.metadata()["progress"])
+    validate(progress, _PROGRESS, "progress")
     return progress
 
 

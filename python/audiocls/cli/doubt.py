@@ -1,0 +1,126 @@
+"""`audiocls doubt`: labels that held-out models doubt."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from audiocls.cli import Command, StorePath, next_step
+from audiocls.cli.options import recipe_of, recipe_options
+from audiocls.files import escape
+
+SHOWN = 10
+
+
+@click.command("doubt", cls=Command)
+@click.argument("features", type=StorePath(), metavar="FEATURES")
+@click.option(
+    "--model",
+    metavar="NAME",
+    help="Who doubts: statistics, logistic regression on mean and deviation of every feature, in "
+    "seconds; or a model as for train, which takes its time.  [default: statistics; with --init "
+    "linear]",
+)
+@click.option("--init", metavar="MODEL", help="A trained model to begin with, as for train.")
+@click.option(
+    "--feature", metavar="NAME", help="Of a store of samples: the preset that is computed from it."
+)
+@click.option("--folds", default=5, show_default=True, help="Parts that are held out in turn.")
+@click.option(
+    "--group-by",
+    metavar="recording|COLUMN|REGEX",
+    help="What is held out together, as for train.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of folds, weights and draws.")
+@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("runs/doubt"),
+    show_default=True,
+    metavar="DIR",
+    help="Where doubts.csv and doubts.html go, and trained folds, which are kept.",
+)
+@click.option("--restart", is_flag=True, help="Do finished folds again.")
+@click.option("--json", "as_json", is_flag=True, help="Print the doubtful recordings as JSON.")
+@recipe_options()
+def command(
+    features: str | Path,
+    model: str | None,
+    init: str | None,
+    feature: str | None,
+    folds: int,
+    group_by: str | None,
+    seed: int,
+    device: str,
+    out: Path,
+    restart: bool,
+    as_json: bool,
+    preset: str | None,
+    **options: Any,
+) -> None:
+    """List the labels of a feature store that are probably wrong, the most doubtful first.
+
+    Every recording is judged by a model that was trained without it and without its group; where
+    that is surer of another class than it commonly is of that class, the label is doubted
+    (confident learning). Some are mistakes of the model: listen to them on the page.
+
+    \b
+    Example:
+      audiocls doubt features/mel
+      audiocls doubt features/own-mel-16k --init orchestra
+      audiocls doubt features/mel --model best --epochs 10 --group-by player
+    """
+    from audiocls.cli.progress import CellLines
+    from audiocls.compare.doubt import doubt
+    from audiocls.training.start import Start
+
+    start = None if init is None else Start.load(init)
+    recipe = recipe_of(preset, options, begun=start is not None)
+    with CellLines(recipe.epochs) as lines:
+        found = doubt(
+            features,
+            model,
+            init=start,
+            feature=feature,
+            recipe=recipe,
+            folds=folds,
+            group_by=group_by,
+            seed=seed,
+            device=device,
+            out=out,
+            restart=restart,
+            announce=lambda number, of: lines.announce(f"fold {number}", number, of),
+            command=shlex.join(["audiocls", *sys.argv[1:]]),
+        )
+    if as_json:
+        rows = [
+            {
+                "path": row.path,
+                "label": row.label,
+                "suggested": row.predicted,
+                "label_probability": row.label_probability,
+                "suggested_probability": row.probability,
+                "group": row.group,
+            }
+            for row in found.rows
+        ]
+        document = {"recordings": found.n_recordings, "accuracy": found.accuracy, "doubts": rows}
+        click.echo(json.dumps(document, indent=1, ensure_ascii=True))
+        return
+    for row in found.rows[:SHOWN]:
+        told = f"{escape(row.label)}, probably {escape(row.predicted)} ({row.probability:.2f})"
+        click.echo(f"{escape(row.path)}: {told}")
+    more = len(found.rows) - SHOWN
+    click.echo(
+        f"{'… and ' + str(more) + ' more: ' if more > 0 else ''}"
+        f"{len(found.rows)} of {found.n_recordings} labels are doubted"
+    )
+    click.echo(f"table: {found.table}")
+    click.echo(f"page:  {found.page}")
+    next_step("extract DATA …   (again, once labels are mended)")

@@ -1,0 +1,167 @@
+"""Which labels are probably wrong, by models that did not train on them; to listen to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import jinja2
+import numpy as np
+from numpy.typing import NDArray
+
+from audiocls.compare.mistakes import listen
+from audiocls.errors import SettingError
+from audiocls.files import replace_file, write_csv
+from audiocls.scores.confident_learning import doubtful
+from audiocls.store.labels import ONE
+from audiocls.store.store import Store
+from audiocls.training.data.features import open_features
+from audiocls.training.data.splits import Split
+from audiocls.training.fitting.epoch import Progress
+from audiocls.training.fitting.predictions import Prediction
+from audiocls.training.held_out import (
+    STATISTICS,
+    held_out,
+    make_folds,
+    of_statistics,
+    of_trial,
+    statistics_of_recordings,
+)
+from audiocls.training.loop import check_model, first_trial, run_name
+from audiocls.training.recipe import Recipe
+from audiocls.training.run import Run
+from audiocls.training.runtime.device import Device
+from audiocls.training.runtime.subnormals import subnormals_are_zero
+from audiocls.training.start import Start
+from audiocls.training.trial import LINEAR
+
+COLUMNS = ("path", "label", "suggested", "label_probability", "suggested_probability", "group")
+SHOWN = 100  # recordings that the page holds: 9 MB of sound
+# Called before a fold: its number from 1, how many there are.
+Announce = Callable[[int, int], Progress | None]
+
+
+@dataclass(frozen=True)
+class Doubts:
+    """What `doubt` found: the doubtful recordings, the most doubtful first, and the files."""
+
+    rows: list[Prediction]  # `predicted` is what is suggested
+    n_recordings: int
+    accuracy: float  # of the models that judged, against the labels as they are
+    table: Path
+    page: Path
+
+
+@subnormals_are_zero()
+def doubt(
+    features: str | Path,
+    model: str | None = None,
+    *,
+    init: str | Path | Start | None = None,
+    feature: str | None = None,
+    recipe: Recipe | None = None,
+    folds: int = 5,
+    group_by: str | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    out: str | Path = "runs/doubt",
+    restart: bool = False,
+    announce: Announce | None = None,
+    command: str = "",
+) -> Doubts:
+    """Finds labels of a feature store that are probably wrong.
+
+    Every recording is judged by a model that was trained without its group, in `folds` folds; then
+    confident learning says which labels these models doubt (`scores.confident_learning`).
+
+    Args:
+        features: the store, of the task `one`.
+        model: `statistics`, logistic regression on mean and deviation of every feature; or a model
+            as for `train`, whose folds are run folders under `out`; a finished one is kept. By
+            default `statistics`, with `init` `linear`.
+        init, recipe, group_by, seed, device, feature: as for `train`.
+        out: where doubts.csv and doubts.html go.
+        restart: whether finished folds are done again.
+        announce: see `Announce`. command: what the page says made it.
+
+    Raises:
+        SettingError: what cannot be, before anything is trained.
+        DataError: too few groups for so many folds.
+    """
+    start = init if isinstance(init, Start) or init is None else Start.load(init)
+    model = model or (STATISTICS if start is None else LINEAR)
+    if model == STATISTICS and start is not None:
+        raise SettingError("init", start.name, f"{STATISTICS!r} has no weights to begin with")
+    out = Path(out)
+    if out.exists() and not out.is_dir():
+        raise SettingError("out", str(out), "is a file; a folder is needed")
+    recipe = recipe or Recipe.preset("modern" if start is None else "finetune")
+    store = open_features(features, recipe, feature, None, None, start)
+    if store.task != ONE:
+        raise SettingError("features", str(features), "has several labels a recording: one needed")
+    splits = make_folds(store, folds, group_by, seed)
+    if model == STATISTICS:
+        known = statistics_of_recordings(store)
+        paths, probabilities = held_out(splits, lambda _, split: of_statistics(known, store, split))
+    else:
+        trial = first_trial(model, recipe, start, seed, group_by, None)
+        trial = replace(trial, feature=run_name(features, feature))
+        if start is None:
+            check_model(trial.model, store)
+        chosen = Device.pick(device, recipe.precision)
+
+        def ask(number: int, split: Split) -> tuple[list[str], NDArray[np.float64]]:
+            own = replace(trial, fold=f"{number + 1}/{folds}")
+            progress = announce(number + 1, folds) if announce else None
+            run = Run(out / "folds" / own.name)
+            return of_trial(
+                own, store, split, run, chosen, start=start, restart=restart, progress=progress
+            )
+
+        paths, probabilities = held_out(splits, ask)
+    classes, group, label = store.classes, splits[0].group, splits[0].label
+    labels = np.array([classes.index(label[path]) for path in paths])
+    rows = []
+    for i in doubtful(labels, probabilities):
+        p, best = probabilities[i], int(probabilities[i].argmax())
+        own, sure = float(p[labels[i]]), float(p[best])
+        path = paths[i]
+        rows.append(
+            Prediction(path, group[path], label[path], None, classes[best], sure, own, sure)
+        )
+    accuracy = float((probabilities.argmax(axis=1) == labels).mean())
+    found = Doubts(rows, len(paths), accuracy, out / "doubts.csv", out / "doubts.html")
+    out.mkdir(parents=True, exist_ok=True)
+    write_csv(found.table, COLUMNS, map(_cells, rows))
+    how = {"model": model, "folds": folds, "group_by": splits[0].how["group_by"]}
+    replace_file(found.page, _page(found, store, how | {"command": command}))
+    return found
+
+
+def _cells(row: Prediction) -> tuple[str, ...]:
+    own, sure = f"{row.label_probability:.6g}", f"{row.probability:.6g}"
+    return row.path, row.label, row.predicted, own, sure, row.group
+
+
+def _page(found: Doubts, store: Store, how: dict[str, object]) -> bytes:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("audiocls", "compare"),
+        autoescape=jinja2.select_autoescape(["jinja"]),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    shown = listen(found.rows[:SHOWN], store)
+    page = environment.get_template("doubt.html.jinja").render(
+        doubts=found.rows,
+        mistakes=shown,
+        shown=len(shown),
+        n_recordings=found.n_recordings,
+        accuracy=found.accuracy,
+        pairs=Counter((row.label, row.predicted) for row in found.rows).most_common(),
+        table=found.table.name,
+        **how,
+    )
+    return page.encode("utf-8", "replace")

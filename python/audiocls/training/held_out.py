@@ -1,0 +1,110 @@
+"""What is said of every recording by a model that did not train on it: group-wise
+cross-validation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiocls.classifier.model import Classifier
+from audiocls.errors import SettingError
+from audiocls.scores.metrics import softmax
+from audiocls.training.data.examples import split_examples
+from audiocls.training.data.splits import TEST, TRAIN, VAL, Split, make_split
+from audiocls.training.fitting.evaluation import logits_of, of_clips, of_recordings
+from audiocls.training.fitting.linear import regress
+from audiocls.training.loop import fit
+from audiocls.training.run import Run
+from audiocls.training.runtime.device import Device
+from audiocls.training.start import Start
+from audiocls.training.trial import Trial
+
+if TYPE_CHECKING:
+    from audiocls.store.store import Store
+    from audiocls.training.fitting.epoch import Progress
+
+STATISTICS = "statistics"  # a model: logistic regression on mean and deviation of every feature
+
+
+def make_folds(store: Store, folds: int, group_by: str | None, seed: int) -> list[Split]:
+    """Splits whose test parts are all recordings, each once, in whole groups. A `split` column of
+    the data set is not asked. Raises as `make_split`, and SettingError for fewer than two."""
+    if folds < 2:
+        raise SettingError("folds", folds, "must be >= 2")
+    recordings = [replace(r, split="") for r in store.recordings]
+    return [
+        make_split(recordings, group_by=group_by, fold=f"{k}/{folds}", seed=seed)
+        for k in range(1, folds + 1)
+    ]
+
+
+def of_statistics(
+    rows: NDArray[np.float64], store: Store, split: Split
+) -> tuple[list[str], NDArray[np.float64]]:
+    """Paths and probabilities, [n, n_classes], of the test part, by logistic regression on what
+    `statistics_of_recordings` gives. In seconds, and without a network."""
+    number = {name: i for i, name in enumerate(store.classes)}
+    paths = {
+        p: [r.path for r in store.recordings if split.part.get(r.path) == p]
+        for p in (TRAIN, VAL, TEST)
+    }
+    at = {r.path: r.id for r in store.recordings}
+    x = {p: rows[[at[path] for path in own]] for p, own in paths.items()}
+    y = {p: np.array([number[split.label[path]] for path in own]) for p, own in paths.items()}
+    even = np.ones(len(y[TRAIN]))
+    found = regress(x[TRAIN], y[TRAIN], even, x[VAL], y[VAL])
+    return paths[TEST], softmax(x[TEST] @ found.weight.T + found.bias)
+
+
+def statistics_of_recordings(store: Store) -> NDArray[np.float64]:
+    """Mean and deviation of every feature over the clips of each recording,
+    [n_recordings, 2 · features]; 0 where a recording has no clip."""
+    n, size = len(store.recordings), store.clip_shape[1]
+    frames, sums, squares = np.zeros(n), np.zeros((n, size)), np.zeros((n, size))
+    for clip, recording in enumerate(store.clip_recording):
+        x = store.features[clip].astype(np.float64)
+        frames[recording] += len(x)
+        sums[recording] += x.sum(axis=0)
+        squares[recording] += (x**2).sum(axis=0)
+    frames = np.maximum(frames, 1)[:, None]
+    mean = sums / frames
+    return np.hstack([mean, np.sqrt(np.maximum(squares / frames - mean**2, 0))])
+
+
+def of_trial(
+    trial: Trial,
+    store: Store,
+    split: Split,
+    run: Run,
+    device: Device,
+    *,
+    start: Start | None = None,
+    restart: bool = False,
+    progress: Progress | None = None,
+) -> tuple[list[str], NDArray[np.float64]]:
+    """Paths and probabilities of the test part by a model that is trained as `fit` does, in a run
+    folder; a finished one is taken as it is."""
+    fit(trial, store, split, run, device, progress, start=start, resume=not restart)
+    parts = split_examples(store, split, trial, device)
+    classifier = Classifier.load(run.model, device.torch)
+    clips = of_clips(logits_of(classifier, parts[TEST], device), parts[TEST], split, classifier)
+    whole = of_recordings(clips, parts[TEST], classifier)
+    return whole.paths, whole.probabilities
+
+
+def held_out(
+    splits: Sequence[Split], ask: Callable[[int, Split], tuple[list[str], NDArray[np.float64]]]
+) -> tuple[list[str], NDArray[np.float64]]:
+    """Paths and probabilities of all recordings, in the order of their paths."""
+    paths: list[str] = []
+    rows = []
+    for number, split in enumerate(splits):
+        own, probabilities = ask(number, split)
+        paths += own
+        rows.append(probabilities)
+    order = sorted(range(len(paths)), key=paths.__getitem__)
+    return [paths[i] for i in order], np.concatenate(rows)[order]
