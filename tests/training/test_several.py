@@ -221,18 +221,11 @@ def test_a_model_of_one_label_begins_one_of_several(tmp_path: Path) -> None:
     scaled = (z - mean) / np.where(deviation > 1e-6, deviation, np.inf)
     strength = Run(tmp_path / LINEAR).history()[0]["C"]
     for i in range(4):
-        ideal = LogisticRegression(C=strength, max_iter=5000, tol=1e-8)
-        ideal.fit(scaled, y[:, i], sample_weight=weights)
-        ours = head.network.head.weight[i].detach().double().numpy() * deviation
-
-        def cost(weight: np.ndarray, z: np.ndarray, label: np.ndarray = y[:, i]) -> float:
-            loss = np.logaddexp(0, np.where(label, -z, z))
-            return float((weight**2).sum() / 2 + strength * (weights * loss).sum())
-
-        best = cost(ideal.coef_[0], ideal.decision_function(scaled))
-        assert best <= cost(ours, logits[:, i]) * (1 + 1e-6)
-        # scikit-learn stops at a gradient of 1e-4: near the lowest cost, whatever the logits are.
-        assert cost(ours, logits[:, i]) == pytest.approx(best, rel=5e-3)
+        # To where scikit-learn goes by itself: of a weak penalty that is not the very end.
+        regression = LogisticRegression(C=strength, max_iter=1000)
+        regression.fit(scaled, y[:, i], sample_weight=weights)
+        expected = regression.decision_function(scaled)
+        np.testing.assert_allclose(logits[:, i], expected, atol=0.02)
 
 
 def test_a_store_of_samples_trains_on_windows_of_several_labels(tmp_path: Path) -> None:
