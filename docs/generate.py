@@ -24,6 +24,7 @@ import click
 
 import audiocls
 from audiocls.cli import COMMANDS, main
+from audiocls.cli.labels import HEADING as LABELS
 from audiocls.training.recipe import PRESETS, Recipe, field_types
 
 ROOT = Path(__file__).parents[1]
@@ -62,6 +63,14 @@ LIMITS = (
     ("bytes of a recording in a cell of a table", "LARGEST_CELL",
      "python/audiocls/data/listing/table.py"),
     ("bytes of a JSON document", "LARGEST_DOCUMENT", "python/audiocls/files.py"),
+    ("numbers of all results of a model's graph, a number of its input", "CELLS",
+     "python/audiocls/classifier/operators.py"),
+    ("products of a model's graph, a number of its input", "PRODUCTS",
+     "python/audiocls/classifier/operators.py"),
+    ("seconds of a user's expression on all paths, without 1 ms a path", "SEARCH_S",
+     "python/audiocls/data/grouping.py"),
+    ("bytes of an upload to the demo page", "LARGEST_UPLOAD",
+     "python/audiocls/inference/own_pages.py"),
     ("parts of a store on a cluster", "MOST_PARTS", "python/audiocls/store/cluster.py"),
 )  # fmt: skip
 
@@ -73,6 +82,8 @@ DOCUMENTS = (
      "Prediction"),
     ("recordings.csv of a store", "audiocls.data.recordings", "Recording"),
 )  # fmt: skip
+# Fields that stand elsewhere: in events.csv and failures.csv, and as columns of their own.
+NO_COLUMNS = {("Recording", field) for field in ("events", "left_out", "extra")}
 
 
 def pages() -> dict[str, str]:
@@ -112,14 +123,22 @@ def commands(title: str, names: Sequence[str]) -> str:
             usage = " ".join(command.collect_usage_pieces(own)).replace("[OPTIONS]", "").strip()
             text += [f"## audiocls {name}", f"`audiocls {name} {usage}`".replace(" `", "`")]
             text.append(first_paragraph(command.help or ""))
-            rows = []
+            rows, refers = [], False
             for param in command.params:
                 record = param.get_help_record(own)
                 if record is None or not record[1] or param.name in shared:
                     continue
+                if getattr(param, "heading", "") == LABELS and name != "extract":
+                    refers = True
+                    continue
                 rows.append((f"`{record[0]}`", " ".join(record[1].split())))
             if rows:
                 text.append(table(("option", "does"), rows))
+            if refers:
+                text.append(
+                    "The options that say where labels stand are those of "
+                    "[extract](data-commands.md#audiocls-extract)."
+                )
     return "\n\n".join(text)
 
 
@@ -174,7 +193,11 @@ def documents() -> str:
     text = ["# Fields of documents"]
     for title, module, name in DOCUMENTS:
         cls = getattr(importlib.import_module(module), name)
-        rows = [(f"`{field}`", comment) for field, comment in field_comments(cls).items()]
+        rows = [
+            (f"`{field}`", comment)
+            for field, comment in field_comments(cls).items()
+            if (cls.__name__, field) not in NO_COLUMNS
+        ]
         text += [f"## {title}", table(("field", "what"), rows)]
     return "\n\n".join(text)
 
@@ -216,8 +239,6 @@ def speed() -> str:
             ],
         ),
         "For the signal of ten minutes the rate is in seconds of sound a second.",
-        "## More cores, double precision",
-        table(results["scaling"]["head"], results["scaling"]["rows"]),
         "`precision=double` takes so many times as long: "
         + ", ".join(f"`{row[0]}` {row[3]}" for row in results["precision"]["rows"]) + ".",
         "## From files to features",

@@ -14,6 +14,7 @@ from audiocls.data.annotations import Event
 RATE = 16_000
 # A tone for each label; Hz.
 TONES = {"bell": 3000.0, "hum": 300.0, "whistle": 1200.0}
+NOTHING = "nothing"
 
 
 def scene(events: Sequence[Event], duration_s: float, seed: int) -> NDArray[np.float32]:
@@ -28,16 +29,16 @@ def scene(events: Sequence[Event], duration_s: float, seed: int) -> NDArray[np.f
 
 
 def write_scenes(folder: Path, n: int = 36, seed: int = 0) -> Path:
-    """One second each with none or more of the tones, and metadata.csv with labels such as
+    """One second each with some of the tones, or `NOTHING`, and metadata.csv with labels such as
     bell;hum."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(seed)
     rows = ["file_name,label"]
     for i in range(n):
-        names = [name for name in TONES if rng.random() < 0.5] or [[*TONES][i % 3]]
+        names = [name for name in TONES if rng.random() < 0.5]
         y = scene([Event(0.0, 1.0, name) for name in names], 1.0, seed + i)
         soundfile.write(folder / f"{i:03}.wav", y, RATE)
-        rows.append(f"{i:03}.wav,{';'.join(names)}")
+        rows.append(f"{i:03}.wav,{';'.join(names) or NOTHING}")
     (folder / "metadata.csv").write_text("\n".join(rows) + "\n")
     return folder
 

@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from adapt import save
-from audiocls.classifier.answers import certainty
-from audiocls.classifier.description import UNKNOWN
+from audiocls.classifier.answers import UNKNOWN, certainty
 from audiocls.classifier.model import Classifier
 from audiocls.scores.metrics import mean_by_recording, softmax
 from leave_out import HOME, STRANGE, Answers, read_arrays
@@ -66,9 +65,8 @@ def fit(answers: Answers, rows: NDArray[np.bool_]) -> float:
     weight = 1 / (counts * per_source)[number]
     truth = np.searchsorted(answers.classes, answers.label[rows])
     clips = rows[answers.recording]
-    logits, recording, loud = (
-        x[clips] for x in (answers.logits, answers.recording, answers.counts)
-    )
+    logits, recording = answers.logits[clips], answers.recording[clips]
+    loud = answers.counts[clips]
 
     def loss(log_t: float) -> float:
         p = mean_by_recording(softmax(logits, float(np.exp(log_t))), recording, loud)[0]

@@ -87,7 +87,7 @@ def test_predict_writes_a_label_track(place: Path) -> None:
     ("args", "code", "message"),
     [
         ("predict nowhere noise.wav", 1, "'nowhere' holds no model"),
-        ("predict model noise.wav --format xml", 2, "choose from table, json, csv, audacity"),
+        ("predict model noise.wav --format xml", 2, "choose from table, json, jsonl, csv"),
         ("predict model noise.wav --hop-s -1", 2, "--hop-s -1 is invalid"),
         ("predict model empty-folder", 1, "no recordings there"),
         ("predict model none*.wav", 1, "no recordings there"),

@@ -25,11 +25,12 @@ from audiocls.cli import main
 from audiocls.compare.charts import scatter
 from audiocls.compare.commands import compare_command, extract_command
 from audiocls.compare.confusion import MOST_CLASSES, matrix, per_class, reliability
-from audiocls.compare.differences import Difference, answers, differences, group_differences
+from audiocls.compare.differences import Difference, answers, differences, on_common_splits
 from audiocls.compare.grid import compare
 from audiocls.compare.mistakes import MOST, PICTURE, _mistake, confident_mistakes
 from audiocls.compare.page import write_report
 from audiocls.compare.ranking import Cell, Ranking, Spread, ranked
+from audiocls.compare.yardstick import OneLabel
 from audiocls.training.fitting.predictions import Prediction, write_predictions
 
 torch.set_num_threads(1)
@@ -239,7 +240,7 @@ def test_differences_by_group_add_up_to_that_of_the_scores(made: tuple[Path, lis
     rankings = ranked(made[1])
     for a in rankings:
         for b in rankings:
-            shares = group_differences(a, b)
+            shares = OneLabel().group_differences(on_common_splits(a, b))
             assert shares is not None
             assert shares.sum() == pytest.approx(a.main.mean - b.main.mean)
 
@@ -259,7 +260,8 @@ def test_a_sentence_and_its_test(made: tuple[Path, list[Cell]], tmp_path: Path) 
     assert [(d.better.model, d.shown) for d in found[:2]] == [("good", True)] * 2
     assert not found[2].shown
     # Few groups: the test is exact, and scipy's.
-    shares = group_differences(made_up["good"], made_up["bad"])
+    pairs = on_common_splits(made_up["good"], made_up["bad"])
+    shares = OneLabel().group_differences(pairs)
     assert shares is not None
     exact = stats.permutation_test(
         (shares, np.zeros(len(shares))),
@@ -403,19 +405,14 @@ def test_a_store_of_a_stranger_gives_no_file_away(tmp_path: Path) -> None:
     assert _mistake(row, store, Extractor(PICTURE, threads=1)).audio is None
 
 
-def test_mistakes_are_the_most_confident_one_a_recording(made: tuple[Path, list[Cell]]) -> None:
-    cell = made[1][0]
-
+def test_mistakes_are_the_most_confident_one_a_recording() -> None:
     def row(path: str, probability: float, start: float = 0.0, right: bool = False) -> Prediction:
         said = "drum" if right else "flute"
         return Prediction(path, "g", "drum", start, said, probability, 0.1, 0.5)
 
     rows = [row(f"p{i}", 0.5 + i / 100) for i in range(MOST + 5)]
     rows += [row("p3", 0.99, 1.0), row("sure", 1.0, right=True)]
-    one = Cell(cell.trial, cell.run, cell.result)
-    one.__dict__["clips"] = rows
-    mistakes = confident_mistakes(Ranking("a", "lstm", [one]), None)
-    assert mistakes is not None
+    mistakes = confident_mistakes((row for row in rows if not row.right), None)
     assert len(mistakes) == MOST
     assert (mistakes[0].row.path, mistakes[0].row.start_s) == ("p3", 1.0)
     assert [m.row.path for m in mistakes[1:3]] == [f"p{MOST + 4}", f"p{MOST + 3}"]

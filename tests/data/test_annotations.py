@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from audiocls.data.annotations import Annotations, Event, event_of, read_annotations
+from audiocls.data.annotations import Annotations, Event, event_of, merged, read_annotations
 from audiocls.data.tables import columns_of, encoding_of, separator_of
 from audiocls.errors import DataError, SettingError
 
@@ -170,3 +170,11 @@ def test_an_event_of_a_row() -> None:
     for start in ("nan", "inf", "1e12", ""):
         with pytest.raises(ValueError, match="has no start and end in seconds"):
             event_of(start, "2", "owl")
+
+
+def test_events_of_one_label_that_overlap_are_one_stretch() -> None:
+    events = [Event(2, 4, "owl"), Event(0, 1, "owl"), Event(3, 5, "owl"), Event(1, 3, "frog"),
+              Event(5, 6, "owl"), Event(2.5, 2.75, "owl"), Event(6.5, 7, "owl")]  # fmt: skip
+    assert merged(events) == [
+        Event(0, 1, "owl"), Event(1, 3, "frog"), Event(2, 6, "owl"), Event(6.5, 7, "owl"),
+    ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import os
 import signal
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import av
 import numpy as np
 import psutil
 import pytest
@@ -157,15 +159,15 @@ def test_a_child_that_does_not_behave_is_ended(
     monkeypatch.setattr(fallback, "_WORKER", tmp_path / "worker.py")
     (tmp_path / "data/a").mkdir(parents=True)
     (tmp_path / "data/a/bad.opus").write_bytes(OPUS)
-    with pytest.raises(LimitError, match=f"^soundfile: .*{message}"):
+    with pytest.raises(LimitError, match=f"^the fallback decoder: .*{message}"):
         list(Decoding(OPUS))
-    with pytest.raises(OSError, match=rf"bad\.opus: .*; soundfile: .*{message}"):
+    with pytest.raises(OSError, match=rf"bad\.opus: .*; the fallback decoder: .*{message}"):
         audiocls.load(tmp_path / "data/a/bad.opus")
     soundfile.write(tmp_path / "data/a/good.wav", TONE, RATE)
     store = audiocls.extract(tmp_path / "data", "mel-16k", tmp_path / "store")
     bad, good = store.recordings
     assert (bad.status, good.status, len(store)) == ("failed", "ok", 6)
-    assert "soundfile: " in bad.error
+    assert "the fallback decoder: " in bad.error
     assert not busy()
 
 
@@ -220,7 +222,8 @@ def test_what_c_libraries_print_goes_nowhere(capfd: pytest.CaptureFixture[str]) 
 
 def test_without_soundfile_the_reason_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "soundfile", None)
-    with pytest.raises(OSError, match="soundfile, which may know the format, is not installed"):
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(OSError, match="soundfile and av, which may know the format, are not"):
         audio.load_bytes(OPUS)
 
 
@@ -286,6 +289,88 @@ def test_a_stop_ends_the_wait() -> None:
     stop.set()
     with pytest.raises(LimitError, match="the run was stopped"):
         Decoding(OPUS, stop)
+
+
+# --- what only FFmpeg knows ---
+
+
+CORE = 22_050
+
+
+def he_aac() -> bytes:
+    """An M4A whose header says HE-AAC, of which the core has half the rate. The part that holds its
+    high frequencies is left out."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="ipod") as container:
+        stream = container.add_stream("aac", rate=CORE, layout="mono")
+        frame = av.AudioFrame.from_ndarray(TONE[None], "fltp", "mono")
+        frame.sample_rate, frame.pts = CORE, 0
+        pieces = av.AudioResampler("fltp", "mono", CORE, frame_size=1024)
+        for piece in [*pieces.resample(frame), *pieces.resample(None)]:
+            container.mux(stream.encode(piece))
+        container.mux(stream.encode())
+        old = bytes(stream.codec_context.extradata or b"")
+    data = bytearray(file.getvalue())
+    # ISO/IEC 14496-3: object type 5 (SBR) over type 2 (LC), 22.05 and 44.1 kHz, one channel.
+    new = bytes.fromhex("2b8a0800")
+    esds = data.find(b"esds")
+    at = data.find(b"\5\x80\x80\x80" + bytes([len(old)]) + old, esds)
+    assert 0 < esds < at
+    more = len(new) - len(old)
+    data[at + 4 : at + 5 + len(old)] = bytes([len(new)]) + new
+    for tag in (b"\4\x80\x80\x80", b"\3\x80\x80\x80"):
+        data[data.find(tag, esds) + 4] += more
+    entry = data.find(b"mp4a", data.find(b"stsd"))
+    for name in (b"esds", b"stsd", b"stbl", b"minf", b"mdia", b"trak", b"moov", b"mp4a"):
+        box = (entry if name == b"mp4a" else data.find(name)) - 4
+        length = int.from_bytes(data[box : box + 4], "big") + more
+        data[box : box + 4] = length.to_bytes(4, "big")
+    data[entry + 28 : entry + 32] = (2 * CORE << 16).to_bytes(4, "big")
+    return bytes(data)
+
+
+def test_he_aac_is_decoded_as_by_ffmpeg(tmp_path: Path) -> None:
+    file = tmp_path / "phone.m4a"
+    file.write_bytes(he_aac())
+    with av.open(str(file)) as container:
+        frames = [f.to_ndarray() for f in container.decode(audio=0)]
+        rate = container.streams.audio[0].codec_context.sample_rate
+    expected = np.concatenate(frames, axis=1).mean(axis=0)
+    assert rate == 2 * CORE
+    assert np.abs(expected).max() > 0.3
+    for samples, got in (audiocls.load(file), audio.load_bytes(file.read_bytes())):
+        assert got == rate
+        np.testing.assert_allclose(samples, expected, atol=1e-6)
+    assert audio.probe(str(file))[1] == rate
+
+
+def test_without_ffmpeg_the_reason_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "phone.m4a"
+    file.write_bytes(he_aac())
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda n: None if n == "av" else found(n))
+    worker = tmp_path / "worker.py"
+    run = f"runpy.run_path({str(fallback._WORKER)!r}, run_name='__main__')"
+    worker.write_text(f"import runpy, sys\nsys.modules['av'] = None\n{run}\n")
+    monkeypatch.setattr(fallback, "_WORKER", worker)
+    with pytest.raises(OSError, match=r"HE-AAC.*; pip install 'audiocls\[av\]' decodes more"):
+        audiocls.load(file)
+
+
+def test_playlists_name_no_other_file(tmp_path: Path) -> None:
+    """FFmpeg would follow them, to files and URLs."""
+    secret = tmp_path / "secret.wav"
+    soundfile.write(secret, TONE, RATE)
+    for name, text in (
+        ("x.m3u8", f"#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:3,\n{secret}\n#EXT-X-ENDLIST\n"),
+        ("x.ffconcat", f"ffconcat version 1.0\nfile {secret}\n"),
+        ("x.sdp", "v=0\nm=audio 9 RTP/AVP 0\nc=IN IP4 127.0.0.1\n"),
+    ):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(OSError, match="PyAV: "):
+            audiocls.load(tmp_path / name)
 
 
 # --- a recording that few bytes make very long ---

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,22 @@ def clip(n: int, rate: int, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float3
     rng, t = np.random.default_rng(seed), np.arange(n) / rate
     y = 0.3 * np.sin(2 * np.pi * 440 * t) + rng.normal(0, 0.05, n)
     return y.astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], tuple[Path, Path]]:
+    """A saved model, and its file: an architecture and a preset are exported once."""
+
+    @functools.cache
+    def export(architecture: str, preset: str) -> tuple[Path, Path]:
+        place = tmp_path_factory.mktemp(architecture)
+        spec = FeatureSpec.preset(preset)
+        folder, out = model(place / "model", architecture, spec, threshold=0.4), place / "m.onnx"
+        run = CliRunner().invoke(main, ["export", str(folder), "--out", str(out), "--json"])
+        assert run.exit_code == 0, run.stderr
+        return folder, out
+
+    return export
 
 
 # Every branch of the spec, beyond the presets.
@@ -96,12 +114,11 @@ def test_the_features_of_a_graph_equal_the_engines(name: str) -> None:
     ("architecture", "preset"),
     [*((name, "mfcc") for name in MODELS), *(("lstm", name) for name in PRESETS if name != "mfcc")],
 )
-def test_the_file_says_what_the_model_says(tmp_path: Path, architecture: str, preset: str) -> None:
+def test_the_file_says_what_the_model_says(
+    exported: Callable[[str, str], tuple[Path, Path]], architecture: str, preset: str
+) -> None:
     spec = FeatureSpec.preset(preset)
-    folder = model(tmp_path / "model", architecture, spec, threshold=0.4)
-    out = tmp_path / "model.onnx"
-    run = CliRunner().invoke(main, ["export", str(folder), "--out", str(out), "--json"])
-    assert run.exit_code == 0, run.stderr
+    folder, out = exported(architecture, preset)
     session = onnxruntime.InferenceSession(out.read_bytes(), providers=["CPUExecutionProvider"])
     about = {k: json.loads(v) for k, v in session.get_modelmeta().custom_metadata_map.items()}
     assert (about["classes"], about["threshold"]) == (["a", "b", "c"], 0.4)
@@ -122,17 +139,16 @@ def test_the_file_says_what_the_model_says(tmp_path: Path, architecture: str, pr
 
 @pytest.mark.parametrize("architecture", ["compact", "crnn", "lstm", "resnet"])
 def test_weights_of_16_bits_are_those_of_the_model_rounded(
-    tmp_path: Path, architecture: str
+    exported: Callable[[str, str], tuple[Path, Path]], tmp_path: Path, architecture: str
 ) -> None:
     spec = FeatureSpec.preset("mfcc")
-    folder = model(tmp_path / "model", architecture, spec)
-    for weights in ("float32", "float16"):
-        out = tmp_path / f"{weights}.onnx"
-        run = CliRunner().invoke(
-            main, ["export", str(folder), "--out", str(out), "--weights", weights]
-        )
-        assert run.exit_code == 0, run.stderr
-    whole, half = ((tmp_path / f"{w}.onnx").stat().st_size for w in ("float32", "float16"))
+    folder, float32 = exported(architecture, "mfcc")
+    out = tmp_path / "float16.onnx"
+    run = CliRunner().invoke(
+        main, ["export", str(folder), "--out", str(out), "--weights", "float16"]
+    )
+    assert run.exit_code == 0, run.stderr
+    whole, half = (file.stat().st_size for file in (float32, out))
     n_weights = sum(p.numel() for p in Module.load(folder).network.parameters() if p.ndim >= 2)
     assert whole - half == pytest.approx(2 * n_weights, rel=0.05, abs=8000)
 

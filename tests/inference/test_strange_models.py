@@ -308,10 +308,10 @@ def test_weights_without_a_checksum_give_no_nan(model: Path, how: str, graph: bo
     file.write_bytes(data[:8] + text + data[8 + size :])
     if graph:
         write_graph(model)
+    else:
+        (model / "network.onnx").unlink()
     assert len(audiocls.Classifier.load(model).predict([CLIP])) == 1
     damage(model, how)
-    if not graph:
-        (model / "network.onnx").unlink(missing_ok=True)
     refused(model, "is damaged")
 
 
@@ -341,3 +341,32 @@ def test_links_are_followed(model: Path, tmp_path: Path) -> None:
         shutil.move(model / name, tmp_path / f"blob-{name[:3]}")
         (model / name).symlink_to(tmp_path / f"blob-{name[:3]}")
     assert np.array_equal(audiocls.Classifier.load(model).predict_proba([CLIP]), expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [({"quiet_db": -3}, "quiet_db -3 .*must be >= 0"), ({"hop_s": 1e-4}, "hop_s 0.0001 must be")],
+)
+def test_settings_that_make_no_sense(model: Path, change: dict[str, float], said: str) -> None:
+    about = json.loads((model / "model.json").read_text())
+    (model / "model.json").write_text(json.dumps(about | change))
+    refused(model, said)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", "null", '{"train": 5}', '{"test": null}', "[" * 100_000]
+)
+def test_metrics_that_are_none(model: Path, tmp_path: Path, text: str) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(model, run / "model")
+    (run / "metrics.json").write_text(text)
+    done = CliRunner().invoke(main, ["info", str(run)])
+    assert (done.exit_code, done.stderr.count("\n")) == (1, 1), done.output
+    assert "metrics.json" in done.stderr
+
+
+@pytest.mark.parametrize("threshold", ["nan", "a=nan", "-nan"])
+def test_a_threshold_is_a_number(model: Path, threshold: str) -> None:
+    done = CliRunner().invoke(main, ["predict", str(model), "x.wav", f"--threshold={threshold}"])
+    assert done.exit_code == 2
+    assert "must be a number" in done.stderr

@@ -107,6 +107,20 @@ def test_the_store_of_one_machine_though_a_worker_is_killed(
     assert contents(out) == contents(whole.path)
 
 
+def test_labels_of_a_table_elsewhere(
+    data: Path, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table is named from here, and workers have another folder."""
+    rows = [f"class {i % 3}/{i}.wav,{i % 2},0.1,0.4" for i in range(9)]
+    (tmp_path / "t.csv").write_text("\n".join(["clip,kind,onset,offset", *rows]) + "\n")
+    monkeypatch.chdir(tmp_path)
+    labels = {"table": "t.csv", "columns": {"file_name": "clip", "label": "kind"}}
+    whole = audiocls.extract(data, "mel-16k", "whole", **labels)
+    assert whole.events is not None
+    extract_on_cluster(data, "mel-16k", "store", address=address, **labels)
+    assert contents(tmp_path / "store") == contents(tmp_path / "whole")
+
+
 def test_parts_that_are_there_are_kept(data: Path, address: str, tmp_path: Path) -> None:
     """Those of other numbers too, and nothing is made again with other settings."""
     out = tmp_path / "store"

@@ -28,7 +28,7 @@ from audiocls.training.fitting.schedule import learning_rate
 from audiocls.training.fitting.state import TrainState
 from audiocls.training.loop import new_state
 from audiocls.training.run import FILES
-from audiocls.training.runtime.device import _faster_in_bfloat16, _why_not_bfloat16
+from audiocls.training.runtime.device import THREAD_WORK, _faster_in_bfloat16, _why_not_bfloat16
 
 torch.set_num_threads(1)
 CPU = Device.pick("cpu")
@@ -543,6 +543,23 @@ def test_bfloat16_is_used_where_it_is_faster(
         assert _why_not_bfloat16(torch.device("cpu")) == why
     finally:
         _faster_in_bfloat16.cache_clear()
+
+
+def test_a_step_has_as_many_threads_as_it_keeps_busy(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    used: list[int] = []
+    monkeypatch.setattr(torch, "get_num_threads", lambda: used[-1] if used else 8)
+    monkeypatch.setattr(torch, "set_num_threads", used.append)
+    caplog.set_level("DEBUG", "audiocls")
+    with pytest.raises(KeyboardInterrupt), CPU.threads(1e6):
+        raise KeyboardInterrupt
+    with CPU.threads(3.5 * THREAD_WORK):
+        pass
+    with CPU.threads(1e15):
+        pass
+    assert used == [1, 8, 3, 8, 8, 8]
+    assert "3 of 8 threads" in caplog.text
 
 
 def test_learning_rate_rises_and_falls() -> None:

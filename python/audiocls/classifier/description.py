@@ -174,7 +174,7 @@ _DOCUMENT = {
     "hop_s": at_least(0, float),
     "versions": {str: str},
     "remove_level": optional(bool),
-    "quiet_db": optional(float),
+    "quiet_db": Rule(float, "must be >= 0", lambda db: db >= 0, optional=True),
     "short": optional(one_of("pad", "repeat", "drop")),
     "min_rms": optional(float),
     "threshold": optional(float),

@@ -20,7 +20,8 @@ from audiocls.classifier.onnx_file import TYPES, Graph, Node, Tensor
 _FOLLOWED = 1 << 12
 # For each number of a graph's input, at most so many numbers in all results, and products: several
 # times what any of our networks needs.
-CELLS, PRODUCTS = 2_000, 1_000_000
+CELLS = 2_000
+PRODUCTS = 1_000_000
 _LEAST = 1 << 22  # small inputs may have so many anyway
 _MOST_NODES = 10_000
 
@@ -151,9 +152,11 @@ def _each(compute: Callable[..., Any] | None = None) -> Rule:
 
 def _divide(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
     if a.dtype.kind != "i":
-        return np.divide(a, b)
+        quotient: NDArray[Any] = np.divide(a, b)
+        return quotient
     whole: NDArray[Any] = np.trunc(np.divide(a, np.where(b == 0, 1, b)))
-    return np.where(b == 0, 0, whole).astype(np.int64)
+    found: NDArray[Any] = np.where(b == 0, 0, whole).astype(np.int64)
+    return found
 
 
 def _first(node: Node, inputs: list[Any]) -> Known:

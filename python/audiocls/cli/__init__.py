@@ -46,6 +46,7 @@ EXTRAS = {
     "s3fs": "remote",
     "ray": "ray",
     "soundfile": "soundfile",
+    "av": "av",
 }
 
 

@@ -111,7 +111,7 @@ def command(
         raise DataError(f"{data}: no recordings there")
     groups = groups_of(source.recordings, group_by)
     judge = of_store(classifier, source) if isinstance(source, Store) else of_recordings(
-        classifier, source, labelling.min_overlap
+        classifier, source, labelling
     )  # fmt: skip
     from audiocls.classifier.description import model_folder
     from audiocls.classifier.heard import heard_among
@@ -131,10 +131,18 @@ def command(
             failed += isinstance(p, str)
             judged.append((recording, p))
             progress(failed)
+    # Of one with stretches, each is judged.
+    group_of = dict(zip((r.id for r in source.recordings), groups, strict=True))
+    groups = [group_of[recording.id] for recording, _ in judged]
     if several:
-        separator = source.label_separator
         result = evaluate_several(
-            classifier, judged, groups, limits=limits, separator=separator, mistakes=mistakes
+            classifier,
+            judged,
+            groups,
+            limits=limits,
+            separator=source.label_separator,
+            background=labelling.background,
+            mistakes=mistakes,
         )
     else:
         result = evaluate(

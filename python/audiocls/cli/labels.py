@@ -10,10 +10,12 @@ from typing import Any
 
 import click
 
+from audiocls.cli import Option
 from audiocls.cli.options import field_docs
 from audiocls.data.labelling import Labelling
 from audiocls.errors import SettingError
 
+HEADING = "Labels"
 _METAVARS = {
     "label_by": "COLUMN|REGEX",
     "columns": "FIELD=NAME,…",
@@ -44,6 +46,8 @@ def labelling_options(command: Callable[..., None]) -> Callable[..., None]:
         with_labelling = click.option(
             f"--{field.name.replace('_', '-')}",
             field.name,
+            cls=Option,
+            heading=HEADING,
             help=" ".join(docs[field.name].split()),
             multiple=field.name == "exclude",
             **shape,
@@ -71,7 +75,7 @@ def refuse(labelling: Labelling, what: str) -> None:
     for field in fields(Labelling):
         value = getattr(labelling, field.name)
         if value != getattr(plain, field.name):
-            raise SettingError(field.name, _shown(value), f"is for recordings; {what}")
+            raise SettingError(field.name, _shown(field.name, value), f"is for recordings; {what}")
 
 
 def arguments(labelling: Labelling) -> str:
@@ -85,11 +89,11 @@ def arguments(labelling: Labelling) -> str:
         if field.name == "exclude":
             words += [f"{flag} {shlex.quote(pattern)}" for pattern in value]
         else:
-            words.append(f"{flag} {shlex.quote(str(_shown(value)))}")
+            words.append(f"{flag} {shlex.quote(str(_shown(field.name, value)))}")
     return " ".join(words)
 
 
-def _shown(value: Any) -> Any:
-    if isinstance(value, dict):
-        return ",".join(f"{field}={column}" for field, column in value.items())
+def _shown(name: str, value: Any) -> Any:
+    if name == "columns":
+        return ",".join(f"{field}={column}" for field, column in value)
     return ",".join(value) if isinstance(value, tuple) else value

@@ -6,6 +6,7 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
+import math
 import textwrap
 import types
 from collections.abc import Callable
@@ -39,11 +40,17 @@ class PerClass(click.ParamType[Any]):
             return value
         try:
             if "=" not in value:
-                return float(value)
+                return _not_nan(value)
             pairs = (part.rpartition("=") for part in value.split(","))
-            return {label.strip(): float(number) for label, _, number in pairs}
+            return {label.strip(): _not_nan(number) for label, _, number in pairs}
         except ValueError:
             self.fail(f"{value!r} must be a number, or such as dog=0.4,bird=0.6", param, ctx)
+
+
+def _not_nan(text: str) -> float:
+    if math.isnan(value := float(text)):
+        raise ValueError("nothing is below NaN")
+    return value
 
 
 PER_CLASS = PerClass()

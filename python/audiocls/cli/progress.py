@@ -21,6 +21,7 @@ from rich.progress import (
 
 from audiocls.cli import say
 from audiocls.files import printable
+from audiocls.scores.measures import MEASURES, measures_of_history
 
 if TYPE_CHECKING:
     from audiocls.store.extraction import Progress as ExtractionProgress
@@ -69,11 +70,12 @@ class EpochLines:
             say(f"{self.title}{done} of {total} batches", err=True)
         if row is not None:
             self.told = time.monotonic()
+            main = measures_of_history(row)
             self.bar.console.print(
                 f"{self.title}"
                 f"epoch {row['epoch']:.0f}/{self.epochs}  "
                 f"loss {row['train_loss']:.3f}  val loss {row['val_loss']:.3f}  "
-                f"val balanced accuracy {row['val_balanced_accuracy']:.3f}  {row['seconds']:.1f} s",
+                f"val {main.title} {row[f'val_{main.main}']:.3f}  {row['seconds']:.1f} s",
                 markup=False,
             )
 
@@ -95,8 +97,8 @@ class CellLines(EpochLines):
         scores = result.test_recording
         rest = f"  about {_time(left_s)} left" if left_s else ""
         self.bar.console.print(
-            f"[{number}/{of}] {printable(name)}  by recording: accuracy {scores['accuracy']:.3f}, "
-            f"balanced {scores['balanced_accuracy']:.3f}  {_time(result.training_s)}{rest}",
+            f"[{number}/{of}] {printable(name)}  by recording: "
+            f"{MEASURES[result.task].line(scores)}  {_time(result.training_s)}{rest}",
             markup=False,
         )
 

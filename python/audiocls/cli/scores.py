@@ -85,7 +85,7 @@ def print_several(result: dict[str, Any]) -> None:
     say(f"{'class':24} " + " ".join(f"{name:>10}" for name in columns))
     for name, row in whole["per_class"].items():
         cells = [str(row["n"]), *(number(row[key]) for key in several.per_class)]
-        cells += [number(events["event"]["per_class"][name]["f1"])] if events else []
+        cells += [number(events["event"]["per_class"].get(name, {}).get("f1"))] if events else []
         say(f"{name:24} " + " ".join(f"{cell:>10}" for cell in cells))
     if result["mistakes"]:
         say()

@@ -17,7 +17,9 @@ from audiocls.cli.options import PER_CLASS
 @click.command("stream", cls=Command)
 @click.argument("model", metavar="MODEL")
 @click.argument("source", metavar="[-|mic]", type=click.Choice(["-", "mic"]), default="-")
-@click.option("--rate", type=click.IntRange(1), help="Samples a second.  [default: the model's]")
+@click.option(
+    "--rate", type=click.IntRange(1, 2**32 - 1), help="Samples a second.  [default: the model's]"
+)
 @click.option("--channels", type=click.IntRange(1, 64), default=1, show_default=True)
 @click.option(
     "--sample-type",

@@ -49,7 +49,7 @@ def differences(rankings: Sequence[Ranking]) -> list[Difference]:
     all splits at once, gives its distribution where they are equally good.
     """
     pairs = list(combinations(rankings, 2))
-    found = [a.yardstick.p_value(_on_common_splits(a, b)) for a, b in pairs]
+    found = [a.yardstick.p_value(on_common_splits(a, b)) for a, b in pairs]
     tested = [i for i, p in enumerate(found) if p is not None]
     corrected = holm([p for p in found if p is not None])
     p_of = dict(zip(tested, corrected, strict=True))
@@ -74,7 +74,7 @@ def answers(best: Ranking, tested: Sequence[Difference]) -> list[tuple[bool, str
     return [(True, sentence), *((False, d.sentence()) for d in own if d not in beaten)]
 
 
-def _on_common_splits(a: Ranking, b: Ranking) -> list[tuple[Cell, Cell]]:
+def on_common_splits(a: Ranking, b: Ranking) -> list[tuple[Cell, Cell]]:
     """The cells of the splits that both have, in pairs."""
     others = {cell.split: cell for cell in b.cells}
     return [(cell, others[cell.split]) for cell in a.cells if cell.split in others]

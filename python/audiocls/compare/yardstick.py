@@ -68,7 +68,9 @@ class Yardstick(ABC):
         them on whole groups; None where predictions are missing."""
 
 
-class _OneLabel(Yardstick):
+class OneLabel(Yardstick):
+    """Of models that give one label: balanced accuracy."""
+
     scores: ClassVar = {
         "recording_balanced_accuracy": "balanced accuracy by recording",
         "recording_accuracy": "accuracy by recording",
@@ -123,7 +125,9 @@ class _OneLabel(Yardstick):
         return np.array(list(total.values()))
 
 
-class _SeveralLabels(Yardstick):
+class SeveralLabels(Yardstick):
+    """Of models that give several: mean average precision."""
+
     scores: ClassVar = {
         "recording_map": "mean average precision by recording",
         "recording_macro_f1": "macro-F1 by recording",
@@ -184,7 +188,7 @@ class _SeveralLabels(Yardstick):
         return exchange_test(differences, len(group_of), self.exchanges)
 
 
-YARDSTICKS: dict[str, Yardstick] = {"one": _OneLabel(), "several": _SeveralLabels()}
+YARDSTICKS: dict[str, Yardstick] = {"one": OneLabel(), "several": SeveralLabels()}
 
 
 def _numbers(names: Any) -> dict[str, int]:

@@ -53,6 +53,19 @@ class Labelled(Protocol):
     def probability(self) -> float: ...
 
 
+def merged(events: Iterable[Event]) -> list[Event]:
+    """The stretches in which each label is there: events of a label that overlap or touch are one,
+    for nothing that hears them together could tell them apart. In order of time."""
+    found: list[Event] = []
+    for event in sorted(events, key=lambda e: (e.label, e.start_s)):
+        last = found[-1] if found else None
+        if last is not None and last.label == event.label and event.start_s <= last.end_s:
+            found[-1] = Event(last.start_s, max(last.end_s, event.end_s), event.label)
+        else:
+            found.append(event)
+    return sorted(found)
+
+
 @dataclass
 class Annotations:
     """What a file says of one recording."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from audiocls.data.tables import KNOWN
 from audiocls.errors import SettingError, unknown
@@ -20,7 +20,7 @@ class Labelling:
     label_by: str | None = None
     """Where the label stands: a column of the table, or an expression searched in the path; its
     groups, joined by "/", are the label."""
-    columns: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    columns: Mapping[str, str] | tuple[tuple[str, str], ...] = ()
     """Which columns of a table hold what: file_name=A,label=B,start_s=C,end_s=D. Nothing after the
     "=": there is no such column, even if one is called so."""
     label_separator: str | None = None
@@ -44,7 +44,10 @@ class Labelling:
     """Of tables, annotations and folder names that are not UTF-8, such as latin-1."""
 
     def __post_init__(self) -> None:
-        for name in self.columns:
+        # Pairs, so that it has a hash, as a task on a cluster needs.
+        columns = dict(self.columns)
+        object.__setattr__(self, "columns", tuple(sorted(columns.items())))
+        for name in columns:
             if name not in KNOWN:
                 raise unknown("columns", name, KNOWN)
         if not 0 < self.min_overlap <= 1:
@@ -58,6 +61,14 @@ class Labelling:
         if separator is not None and (not separator or any(c.isalnum() for c in separator)):
             rule = "must be characters that no label has, no letters or digits, such as ';'"
             raise SettingError("label_separator", separator, rule)
+
+    def from_here(self) -> Labelling:
+        """The same with absolute paths of what lies on this machine, for another process."""
+
+        def absolute(path: str | None) -> str | None:
+            return str(Path(path).absolute()) if path and Path(path).exists() else path
+
+        return replace(self, table=absolute(self.table), annotations=absolute(self.annotations))
 
     @property
     def events(self) -> dict[str, object]:

@@ -1,9 +1,9 @@
-"""What the engine cannot decode, decoded by soundfile in a process of its own.
+"""What the engine cannot decode, decoded by soundfile or PyAV in a process of its own.
 
-libsndfile and mpg123 are written in C, can loop for ever on a damaged file, and take what memory a
-header claims. So they work in a child (`_fallback_worker.py`), which is ended when it takes too
-long, too much memory or dies: that costs one recording. A child serves many recordings, one at a
-time, as starting one takes longer than decoding most of them.
+libsndfile, mpg123 and FFmpeg are written in C, can loop for ever on a damaged file, and take what
+memory a header claims. So they work in a child (`_fallback_worker.py`), which is ended when it
+takes too long, too much memory or dies: that costs one recording. A child serves many recordings,
+one at a time, as starting one takes longer than decoding most of them.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ LONGEST_S = 24 * 3600  # as in the engine
 # Memory of a child on top of what Python, numpy and the bytes of the recording take.
 MEMORY_BYTES = 512 << 20
 
+# What the child decodes with, each an extra of that name.
+DECODERS = ("soundfile", "av")
 _WORKER = Path(__file__).with_name("_fallback_worker.py")
 _BLOCKS_AHEAD = 4
 _POLL_S = 0.1
@@ -103,7 +105,9 @@ class Decoding:
             self._n_samples += block.size
             self._deadline += SECONDS_A_MILLION * block.size / 1e6
             if self._n_samples > self._most:
-                raise LimitError(f"soundfile: gives more than {self._most} samples, given up")
+                raise LimitError(
+                    f"the fallback decoder: gives more than {self._most} samples, given up"
+                )
             return block
         except BaseException:
             self.close()
@@ -122,22 +126,27 @@ class Decoding:
         assert child is not None
         while True:
             if self._stop is not None and self._stop.is_set():
-                raise LimitError("soundfile: the run was stopped")
+                raise LimitError("the fallback decoder: the run was stopped")
             try:
                 kind, payload = child.messages.get(timeout=_POLL_S)
             except queue.Empty:
                 if time.monotonic() > self._deadline:
-                    raise LimitError("soundfile: takes too long, given up") from None
+                    raise LimitError("the fallback decoder: takes too long, given up") from None
                 continue
             if kind == b"e":
                 if child.ready:
                     self._child = None
                     child.give_back()
-                raise OSError(f"soundfile: {payload.decode(errors='replace')}")
+                more = (
+                    ""
+                    if importlib.util.find_spec("av")
+                    else "; pip install 'audiocls[av]' decodes more"
+                )
+                raise OSError(f"{payload.decode(errors='replace')}{more}")
             if kind == b"m":
-                raise LimitError("soundfile: needs too much memory, given up")
+                raise LimitError("the fallback decoder: needs too much memory, given up")
             if kind == b"":
-                raise LimitError(f"soundfile: {child.cause_of_death()}")
+                raise LimitError(f"the fallback decoder: {child.cause_of_death()}")
             return kind, payload
 
 
@@ -151,8 +160,9 @@ class _Child:
     @classmethod
     def take(cls) -> _Child:
         """One that has nothing to do."""
-        if not sys.executable or importlib.util.find_spec("soundfile") is None:
-            raise OSError("soundfile, which may know the format, is not installed")
+        missing = [name for name in DECODERS if importlib.util.find_spec(name) is None]
+        if not sys.executable or len(missing) == len(DECODERS):
+            raise OSError(f"{' and '.join(DECODERS)}, which may know the format, are not installed")
         idle = cls._idle.setdefault(os.getpid(), [])
         with contextlib.suppress(IndexError):  # Another thread may take the last one.
             while idle:

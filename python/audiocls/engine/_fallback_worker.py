@@ -1,5 +1,5 @@
-"""The child of fallback.py: decodes by soundfile what it is asked to. It runs as a script, imports
-nothing of the package, and ends when its parent does."""
+"""The child of _fallback.py: decodes by soundfile, or else by PyAV, what it is asked to. It runs as
+a script, imports nothing of the package, and ends when its parent does."""
 
 from __future__ import annotations
 
@@ -25,6 +25,12 @@ MESSAGE = struct.Struct("<cI")
 SECONDS_A_MILLION = 2.0
 # Values that are decoded at once, of all channels.
 BLOCK = 1 << 18
+# What FFmpeg may do for us. Playlists and the like, which name other files and URLs, are not here.
+FORMATS = "aac,mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,asf,amr,avi,mpegts"
+CODECS = (
+    "aac,aac_latm,mp3float,mp3,opus,vorbis,flac,alac,amrnb,amrwb,wmav1,wmav2,ac3,eac3,"
+    "pcm_s16le,pcm_s16be,pcm_s24le,pcm_s32le,pcm_f32le,pcm_u8"
+)
 
 
 def main() -> None:
@@ -38,9 +44,9 @@ def main() -> None:
 
     try:
         import numpy as np
-        import soundfile  # noqa: F401
     except Exception as error:
-        return send(b"e", f"cannot be imported: {error}".encode())
+        return send(b"e", f"numpy cannot be imported: {error}".encode())
+    decoders = importable()
     np.ones((2, 2)).mean(axis=1)  # what is loaded at first use comes before the limit, too
     send(b"r")
     while len(head := sys.stdin.buffer.read(REQUEST.size)) == REQUEST.size:
@@ -50,16 +56,93 @@ def main() -> None:
         payload = sys.stdin.buffer.read(n)
         try:
             with opened(payload) if is_path else io.BytesIO(payload) as source:
-                decode(source, send, header_only, end)
+                try_each(decoders, source, send, header_only, end)
         except MemoryError:
             send(b"m")
         except Exception as error:
+            send(b"e", str(error).encode("utf-8", "replace")[:1000])
+
+
+def importable() -> dict[str, Callable[..., None]]:
+    """The decoders that are installed, by their names."""
+    found: dict[str, Callable[..., None]] = {}
+    with contextlib.suppress(Exception):
+        import soundfile  # noqa: F401
+
+        found["soundfile"] = by_soundfile
+    with contextlib.suppress(Exception):
+        import av  # noqa: F401
+
+        found["PyAV"] = by_av
+    return found
+
+
+def try_each(
+    decoders: dict[str, Callable[..., None]],
+    source: BinaryIO,
+    send: Callable[..., None],
+    header_only: bool,
+    end: float,
+) -> None:
+    """Lets one decoder after another try, until one knows the format."""
+    reasons = []
+    for name, decode in decoders.items():
+        begun = False
+
+        def told(kind: bytes, payload: bytes = b"") -> None:
+            nonlocal begun
+            begun = True
+            send(kind, payload)
+
+        source.seek(0)
+        try:
+            return decode(source, told, header_only, end)
+        except MemoryError:
+            raise
+        except Exception as error:
             # Not soundfile's whole text, which has the descriptor for a name.
-            text = getattr(error, "error_string", None) or str(error)
-            send(b"e", text.encode("utf-8", "replace")[:1000])
+            text = getattr(error, "error_string", None) or getattr(error, "strerror", None)
+            reasons.append(f"{name}: {text or error}")
+            if begun:
+                break
+    raise OSError("; ".join(reasons) or "neither soundfile nor av can be imported")
 
 
-def decode(source: BinaryIO, send: Callable[..., None], header_only: bool, end: float) -> None:
+def by_av(source: BinaryIO, send: Callable[..., None], header_only: bool, end: float) -> None:
+    """Sends what FFmpeg makes of the first stream of sound, as `by_soundfile`."""
+    import av
+    import numpy as np
+
+    options = {"format_whitelist": FORMATS, "codec_whitelist": CODECS}
+    with av.open(source, "r", options=options, metadata_errors="ignore") as container:
+        if not container.streams.audio:
+            raise OSError("there is no sound in it")
+        stream = container.streams.audio[0]
+        stream.codec_context.thread_count = 1
+        same_rate = None
+        for frame in container.decode(stream):
+            if same_rate is None:
+                # Of HE-AAC only what is decoded tells the rate.
+                rate, channels = frame.sample_rate, frame.layout.nb_channels
+                seconds = float((stream.duration or 0) * (stream.time_base or 0))
+                n_claimed = max(0, round(seconds * rate))
+                send(b"i", struct.pack("<IIQ", rate, channels, n_claimed))
+                if header_only:
+                    break
+                same_rate = av.AudioResampler(format="fltp", layout=frame.layout, rate=rate)
+            for part in same_rate.resample(frame):
+                block = part.to_ndarray()  # [channels, n]
+                send(b"b", block.mean(axis=0, dtype=np.float32).tobytes())
+                end += SECONDS_A_MILLION * block.shape[1] / 1e6
+                limit_time(end)
+        if same_rate is None and not header_only:
+            raise OSError("holds no samples")
+    send(b"d")
+
+
+def by_soundfile(
+    source: BinaryIO, send: Callable[..., None], header_only: bool, end: float
+) -> None:
     """Sends what the header says, then block after block of mono samples."""
     import numpy as np
     import soundfile

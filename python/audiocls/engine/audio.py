@@ -25,7 +25,7 @@ def load(
     """The samples of a recording, as one channel.
 
     WAV, FLAC, MP3, Ogg Vorbis, AIFF, M4A/AAC, CAF and Matroska are recognised by their content;
-    what the engine cannot decode goes to soundfile where that is installed.
+    what the engine cannot decode goes to soundfile and PyAV where these are installed.
 
     Args:
         path: a regular file; the name may hold any bytes.
@@ -195,11 +195,11 @@ def _resampled(decoding: Decoding, rate: int, engine: OSError) -> Iterator[NDArr
                 bad = np.flatnonzero(~np.isfinite(block))
                 if bad.size:
                     at, value = n_samples + bad[0], block[bad[0]]
-                    raise OSError(f"soundfile: sample {at} is {value}: must be finite")
+                    raise OSError(f"sample {at} is {value}: must be finite")
                 n_samples += len(block)
                 yield block if resampler is None else resampler.push(block)
             if not n_samples:
-                raise OSError("soundfile: holds no samples")
+                raise OSError("holds no samples")
             if resampler is not None:
                 yield resampler.finish()
     except (OSError, ValueError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocls.classifier.answers import UNKNOWN, answers, closed_set
+from audiocls.data.labelling import Labelling
 from audiocls.errors import AudioclsError, DataError, SettingError
 from audiocls.inference.predict import BATCH, Classifier
 from audiocls.inference.prediction import Prediction
@@ -18,7 +20,6 @@ from audiocls.scores import metrics
 from audiocls.store.labels import ONE, SEVERAL, Coverage
 
 if TYPE_CHECKING:
-    from audiocls.data.labelling import Labelling
     from audiocls.data.recordings import Listing, Recording
     from audiocls.store.store import Store
 
@@ -71,20 +72,31 @@ def of_store(classifier: Classifier, store: Store) -> Iterator[Judged]:
             levels.append(classifier.levels(x))
         counts = classifier.counts(np.concatenate(levels))
         own = None if labels is None else labels[clips]
-        yield recording, Clips(np.concatenate(rows).astype(np.float64), counts, own)
+        found = Clips(np.concatenate(rows).astype(np.float64), counts, own)
+        if store.events is not None and store.task == ONE:
+            names = [store.classes[label] for label in store.labels[clips]]
+            yield from _runs(recording, found, names, store.clip_whole[clips])
+        else:
+            yield recording, found
 
 
 def of_recordings(
-    classifier: Classifier, listing: Listing, min_overlap: float = 0.5
+    classifier: Classifier, listing: Listing, labelling: Labelling | None = None
 ) -> Iterator[Judged]:
-    """What a model says of the recordings of a data set. min_overlap: as in training, of clips that
-    have the labels of events.
+    """What a model says of the recordings of a data set. labelling: which clips have the label of
+    an event, as in training.
 
     Raises SettingError where the recordings have several labels, and the model gives one, or the
     reverse.
     """
+    coverage = _coverage(classifier, labelling or Labelling())
     with_events = any(r.events is not None for r in listing.recordings)
-    task = SEVERAL if with_events or listing.label_separator is not None else ONE
+    several = listing.label_separator is not None or (
+        any(coverage.several(r.events or ()) for r in listing.recordings)
+        if classifier.description.task == ONE
+        else with_events
+    )
+    task = SEVERAL if several else ONE
     _check_task(classifier, task, listing.root)
     good = [r for r in listing.recordings if r.status != "failed"]
     on_disk = [r for r in good if listing.files[r.id] is not None]
@@ -106,10 +118,20 @@ def of_recordings(
             yield recording, str(answer)
         else:
             assert answer.counts is not None
-            labels = None
             if task == SEVERAL:
-                labels = _labels(classifier, recording, answer, listing, min_overlap)
-            yield recording, Clips(answer.probabilities, answer.counts, labels, answer)
+                labels = _labels(classifier.classes_, recording, answer, listing, coverage)
+                yield recording, Clips(answer.probabilities, answer.counts, labels, answer)
+                continue
+            found_clips = Clips(answer.probabilities, answer.counts)
+            if recording.events is None:
+                yield recording, found_clips
+                continue
+            clips = _clips(answer, coverage)
+            names = sorted({*recording.labels(), coverage.background or ""} - {""})
+            matrix = coverage.matrix([recording], clips, names)
+            number = np.where(matrix.any(axis=1), matrix.argmax(axis=1), -1)
+            own = [names[i] if i >= 0 else "" for i in number]
+            yield from _runs(recording, found_clips, own, coverage.runs(number, clips))
 
 
 def _check_task(classifier: Classifier, task: str, data: str) -> None:
@@ -137,23 +159,45 @@ def _columns(
     return out
 
 
+def _coverage(classifier: Classifier, labelling: Labelling) -> Coverage:
+    """Which of the model's clips have the label of an event."""
+    cut, rate = classifier.description.cut, classifier.sample_rate
+    lengths = cut.clip_len(rate), cut.hop_len(rate)
+    return Coverage(*lengths, rate, labelling.min_overlap, labelling.background)
+
+
+def _clips(found: Prediction, coverage: Coverage) -> NDArray[np.int64]:
+    """int64 [n_clips, 2]: the clips of a recording as `Coverage.matrix` takes them."""
+    starts = np.round(found.starts_s * coverage.sample_rate).astype(np.int64)
+    return np.stack([np.zeros_like(starts), starts], axis=1)
+
+
 def _labels(
-    classifier: Classifier,
+    classes: Sequence[str],
     recording: Recording,
     found: Prediction,
     listing: Listing,
-    min_overlap: float,
+    coverage: Coverage,
 ) -> NDArray[np.bool_]:
     """Which labels each clip of a recording has, of those that the model knows."""
-    n, classes, rate = len(found.starts_s), classifier.classes_, classifier.sample_rate
     if recording.events is None:
         names = list(recording.labels(listing.label_separator))
-        return _columns(np.ones((n, len(names)), np.bool_), names, classes)
-    cut = classifier.description.cut
-    coverage = Coverage(cut.clip_len(rate), cut.hop_len(rate), rate, min_overlap)
-    starts = np.round(found.starts_s * rate).astype(np.int64)
-    clips = np.stack([np.zeros_like(starts), starts], axis=1)
-    return coverage.matrix([recording], clips, classes)
+        return _columns(np.ones((len(found.starts_s), len(names)), np.bool_), names, classes)
+    return coverage.matrix([recording], _clips(found, coverage), classes)
+
+
+def _runs(
+    recording: Recording, clips: Clips, labels: Sequence[str], runs: NDArray[np.int64]
+) -> Iterator[Judged]:
+    """Each run of clips with one label, as if it were a recording; clips without a label are left
+    out. runs: int64 [n_clips], the number of each clip's."""
+    for run in np.unique(runs):
+        own = np.flatnonzero(runs == run)
+        if label := labels[own[0]]:
+            # Which clips count is relative to the loudest of the recording: here to none.
+            counts = clips.counts[own]
+            part = Clips(clips.probabilities[own], counts if counts.any() else ~counts)
+            yield replace(recording, label=label, events=None), part
 
 
 def evaluate(
@@ -295,7 +339,6 @@ def _mistakes(
 
 def opened(data: str | Path, labelling: Labelling | None = None) -> Store | Listing:
     """A feature store, or the recordings of a data set with the labels that `labelling` finds."""
-    from audiocls.data.labelling import Labelling
     from audiocls.data.listing import list_recordings
     from audiocls.store.place import is_store
     from audiocls.store.store import open_store

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocls.classifier.task import TASKS
-from audiocls.data.annotations import Event
+from audiocls.data.annotations import Event, merged
 from audiocls.errors import DataError
 from audiocls.inference.evaluate import Clips, Judged
 from audiocls.inference.predict import Classifier
@@ -36,6 +36,7 @@ def evaluate_several(
     *,
     limits: Limits | None = None,
     separator: str | None = None,
+    background: str | None = None,
     mistakes: int = 10,
 ) -> dict[str, Any]:
     """All measures of a model of several labels, by clip and by recording, ready for JSON.
@@ -43,7 +44,8 @@ def evaluate_several(
     Classes are matched by name: labels that the model does not know are left out. F1 is at the
     thresholds of `limits`, by default the model's own. Of recordings with annotated events, the
     segments that the model makes are compared with them, too: `events`. separator: between the
-    labels of a recording. groups: of each recording; intervals are over them, as `evaluate` has
+    labels of a recording. background: the class of clips without an event, which is none itself.
+    groups: of each recording; intervals are over them, as `evaluate` has
     them.
 
     Raises DataError where nothing can be judged.
@@ -75,7 +77,7 @@ def evaluate_several(
         "classes": classes,
         "recording": scores,
         "clip": scores_of(clips, labels, classes, thresholds),
-        "events": _events(kept, classes, limits, n_groups, group),
+        "events": _events(kept, [c for c in classes if c != background], limits, n_groups, group),
         "groups": n_groups,
         "unknown_labels": dict(strange),
         "failed": [{"path": path, "error": error} for path, error in failed],
@@ -115,12 +117,13 @@ def _events(
             continue
         n += 1
         end_s = clips.prediction.duration_s
+        # What overlaps of one label is heard as one.
         true = [
             Event(e.start_s, min(e.end_s, end_s), e.label)
-            for e in recording.events
+            for e in merged(recording.events)
             if e.label in classes
         ]
-        said = clips.prediction.segments(limits)
+        said = [s for s in clips.prediction.segments(limits) if s.label in classes]
         by_event[g] += events.event_counts(true, said, classes)
         by_segment[g] += events.segment_counts(true, said, classes)
     if not n:

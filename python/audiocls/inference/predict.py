@@ -239,6 +239,8 @@ class Classifier:
         try:
             if (shape := clip_shape(spec.to_json(), own.to_json(), "float32")) != taken:
                 raise ValueError(f"clips give {shape}, the network takes {taken}")
+            if own.clip_s > 1000 * own.hop_s:
+                raise ValueError(f"hop_s {own.hop_s} must be at least a thousandth of clip_s")
         except ValueError as error:
             raise DataError(f"model.json contradicts itself: {error}") from None
         if hop_s is None:
@@ -324,4 +326,5 @@ def _samples(
     for start in range(0, len(samples), n_samples):
         piece = samples[start : start + n_samples]
         with np.errstate(over="ignore"):
-            yield np.ascontiguousarray(piece, np.float32)
+            piece = np.ascontiguousarray(piece, np.float32)
+        yield piece  # not inside: whoever ends this may be another thread

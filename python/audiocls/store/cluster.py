@@ -19,11 +19,12 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from audiocls import __version__
+from audiocls.data.labelling import Labelling
 from audiocls.data.recordings import read_recordings
 from audiocls.engine.spec import FeatureSpec
 from audiocls.errors import AudioclsError, DataError, SettingError
@@ -68,6 +69,9 @@ def extract_on_cluster(
     """
     ray: Any = importlib.import_module("ray")  # its types are not strict ones
     data = str(data) if is_url(data) else str(Path(data).absolute())
+    given = {f.name: settings.pop(f.name) for f in fields(Labelling) if f.name in settings}
+    labelling = replace(settings.pop("labelling", None) or Labelling(), **given)
+    settings["labelling"] = labelling.from_here()
     work = plan(data, feature, **settings)
     out = out if out is not None else Path("features") / work.about["feature"]
     notice = notice or _ignore
@@ -93,9 +97,9 @@ def extract_on_cluster(
             if threads > max(nodes, default=0):
                 rule = f"the largest node has {max(nodes, default=0)}"
                 raise SettingError("threads", threads, rule)
-            given = settings | {"threads": threads, "name": work.about["feature"]}
+            chosen = settings | {"threads": threads, "name": work.about["feature"]}
             task = _Task(
-                data, work.spec, tuple(sorted(given.items())), of, accept_failures, work.digest
+                data, work.spec, tuple(sorted(chosen.items())), of, accept_failures, work.digest
             )
             # One part for each task that runs and for one that waits: more would fill Ray's memory.
             _make(ray, task, parts, 2 * sum(count // threads for count in nodes), progress)

@@ -111,6 +111,13 @@ class Coverage:
             matrix[~matrix.any(axis=1), number[self.background]] = True
         return matrix
 
+    def runs(self, labels: NDArray[np.int64], clips: NDArray[np.int64]) -> NDArray[np.int64]:
+        """int64 [n_clips]: the number of the run of clips that each is in: of one recording, one
+        after another, with the same label. labels: int64 [n_clips]. clips: as in `matrix`."""
+        changes = (np.diff(labels) != 0) | (np.diff(clips[:, 0]) != 0)
+        changes |= np.diff(clips[:, 1]) != self.hop_len
+        return np.concatenate([np.zeros(min(len(labels), 1), np.int64), np.cumsum(changes)])
+
     def span(self, events: Iterable[Event], start: int) -> tuple[int, int]:
         """First sample, and one past the last, of the stretch around a clip in which every clip has
         its labels."""

@@ -158,6 +158,15 @@ class Store:
         """bool [n_clips, n_classes]: which labels each clip has."""
         return self._labels.matrix
 
+    @cached_property
+    def clip_whole(self) -> NDArray[np.int64]:
+        """int64 [n_clips]: the number of what each clip is a piece of and judged with: its
+        recording; if clips have one label each, those of events: the run of clips with that label.
+        """
+        if self.coverage is None or self.task != ONE:
+            return self.clip_recording
+        return self.coverage.runs(self.labels, self._clips)
+
     @property
     def recording_labels(self) -> list[tuple[str, ...]]:
         """The labels of each recording; of one with events, those that its clips have."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -13,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from audiocls.engine.dataset import FileLock
 from audiocls.errors import DataError, SettingError
-from audiocls.files import read_csv, replace_file, write_csv, write_json
+from audiocls.files import read_csv, read_json, replace_file, write_csv, write_json
+from audiocls.schema import one_of, optional, validate
+from audiocls.scores.measures import MEASURES
 from audiocls.training.fitting.predictions import (
     Prediction,
     Scored,
@@ -45,6 +46,26 @@ FILES = (
     "model/network.onnx",
 )
 _LOCK = ".lock"
+# metrics.json, without its scores.
+_RESULT = {
+    "seed": int,
+    "split": {str: object},
+    "parameters": int,
+    "clips_per_s": float,
+    "device": str,
+    "training_s": float,
+    "chosen": {str: object},
+    "temperature": object,
+    "threshold": optional(float),
+    "cost": {str: object},
+    "settings": {str: object},
+    "store": {"name": str, "identity": str},
+    "classes": [str],
+    "versions": {str: str},
+    "init": optional({str: str}),
+    "warnings": [str],
+    "thresholds": optional([float]),
+}
 Scores = dict[str, Any]  # as `metrics.evaluate` gives them
 
 
@@ -110,7 +131,10 @@ class Result:
             clips_per_s=state.clips / state.training_s,
             device=device.name,
             training_s=state.training_s,
-            chosen={"epoch": state.best_epoch, "by": f"{objective.title} on the validation part"},
+            chosen={
+                "epoch": state.best_epoch,
+                "by": f"{objective.measures.title} on the validation part",
+            },
             temperature=classifier.temperature.tolist(),
             threshold=about.threshold,
             thresholds=about.thresholds,
@@ -128,15 +152,20 @@ class Result:
         """The result in a run folder; None where there is none. DataError where it is damaged."""
         file = folder / "metrics.json"
         try:
-            document = json.loads(file.read_text(encoding="utf-8"))
-            names = [f.name for f in dataclasses.fields(cls)]
-            old = {"clips_per_s": document.get("samples_per_s"), "temperature": 1.0, "cost": {}}
-            old |= {"task": "one"}
-            return cls(**{name: document.get(name, old.get(name)) for name in names})
+            document = read_json(file)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (ValueError, AttributeError, RecursionError) as error:
-            raise DataError(f"{str(file)!r} is damaged: {error}") from None
+        source = f"{str(file)!r} is damaged"
+        validate(document, {str: object}, source)
+        old = {"clips_per_s": document.get("samples_per_s"), "temperature": 1.0, "cost": {}}
+        document = old | {"task": "one", "warnings": []} | document
+        validate(document, {"task": one_of(*MEASURES)}, source)
+        measures = MEASURES[document["task"]]
+        each = dict.fromkeys(measures.per_class, optional(float)) | {"n": int}
+        part = dict.fromkeys(measures.part, optional(float)) | {"n": int, "per_class": {str: each}}
+        parts = dict.fromkeys(("train", "val", "test", "test_recording"), part)
+        validate(document, _RESULT | parts, source)
+        return cls(**{f.name: document.get(f.name) for f in dataclasses.fields(cls)})
 
     def to_dict(self) -> dict[str, Any]:
         """As metrics.json has it; `samples_per_s` is the older name of `clips_per_s`."""
@@ -229,9 +258,17 @@ class Run:
             settings, store = progress["settings"], progress["settings"].pop("store")
             self._refuse_other(trial, split, settings, store)
             state.restore(file.read_bytes(), progress)
-        except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-            if isinstance(error, SettingError):
-                raise
+        except SettingError:
+            raise
+        except (
+            SafetensorError,
+            LookupError,
+            TypeError,
+            ValueError,
+            RuntimeError,
+            AttributeError,
+            ArithmeticError,
+        ) as error:
             raise DataError(
                 f"{str(file)!r} is damaged ({str(error).splitlines()[0]}); `restart` begins anew"
             ) from None

@@ -70,7 +70,12 @@ fn decoder_for(format: &dyn FormatReader) -> Result<(Box<dyn AudioDecoder>, u32,
     };
     let decoder = symphonia::default::get_codecs()
         .make_audio_decoder(parameters, &AudioDecoderOptions::default())
-        .map_err(|e| e.to_string())?;
+        .map_err(|e| match e.to_string() {
+            text if text.contains("aac too complex") => {
+                format!("its sound is HE-AAC, not AAC-LC ({text})")
+            }
+            text => text,
+        })?;
     let sample_rate = parameters.sample_rate.ok_or("does not say its sample rate")?;
     let channels = parameters.channels.as_ref().map_or(0, |channels| channels.count());
     if parameters.codec == CODEC_ID_VORBIS && channels > 2 {

@@ -169,7 +169,7 @@ def _leave_times_out(
         f"{unfit[0]} has {durations[unfit[0]]:.1f} s, its stretch ends at {example.end_s:g} s"
     )
     single = all(len(a.where) <= 1 for a in listing.annotations.values())
-    if not single or "start_s" in labelling.columns:
+    if not single or "start_s" in dict(labelling.columns):
         raise DataError(f"{said}; to label whole recordings instead: `columns` start_s=")
     for recording in listing.recordings:
         annotations = listing.annotations.get(recording.path)

@@ -59,6 +59,7 @@ class Examples:
         self.store, self.clips, self.device = store, clips, device
         self.labels = TASKS[store.task].labels(store)[clips]
         self.recording = np.asarray(store.clip_recording)[clips]
+        self.whole = np.asarray(store.clip_whole)[clips]
         self.lengths: NDArray[np.int64] | None = None
         if store.cut.clip_s <= 0:
             self.lengths = np.diff(store.features.offsets)[clips]

@@ -116,18 +116,19 @@ def of_clips(
 
 
 def of_recordings(clips: Judged, examples: Examples, classifier: Classifier) -> Judged:
-    """What it says of each recording, by its clips that are loud enough."""
+    """What it says of each recording, by its clips that are loud enough; of each run of clips with
+    the label of a stretch, if recordings are known by these."""
     task, quiet_db = classifier.task, classifier.description.quiet_db
-    ids, first = np.unique(examples.recording, return_index=True)
+    ids, first = np.unique(examples.whole, return_index=True)
     # Levels are told by the features, so they are read only where they decide something.
-    counts = loud_enough(levels_of(examples), examples.recording, quiet_db) if quiet_db else None
+    counts = loud_enough(levels_of(examples), examples.whole, quiet_db) if quiet_db else None
     calibrated, raw = (
-        task.of_recordings(p, examples.recording, counts)
+        task.of_recordings(p, examples.whole, counts)
         for p in (clips.probabilities, clips.uncalibrated)
     )
     return Judged(
         classes=clips.classes,
-        labels=task.recording_labels(clips.labels, examples.recording),
+        labels=task.recording_labels(clips.labels, examples.whole),
         probabilities=calibrated,
         uncalibrated=raw,
         paths=[clips.paths[i] for i in first],

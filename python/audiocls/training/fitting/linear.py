@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 import warnings
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from audiocls.scores.metrics import negative_log_likelihood, softmax
-from audiocls.store.labels import ONE
 from audiocls.training.data.examples import Examples
 from audiocls.training.data.sampling import Sampler
 from audiocls.training.fitting.evaluation import embeddings_of
@@ -19,9 +18,6 @@ from audiocls.training.fitting.objective import OBJECTIVES, Row
 from audiocls.training.fitting.state import TrainState
 from audiocls.training.runtime.device import Device
 from audiocls.training.trial import Trial
-
-if TYPE_CHECKING:
-    from sklearn.linear_model import LogisticRegression
 
 # Inverse strengths of the penalty; embeddings have deviation 1.
 STRENGTHS = tuple(10.0**e for e in range(-4, 3))
@@ -45,20 +41,21 @@ def fit_head(
         torch.from_numpy(labels), recipe.sampler, trial.seed, sources, recipe.source_temperature
     )
     weights = sampler.shares().numpy() * len(labels)
-    find = regress if classifier.task.name == ONE else regress_several
-    found = find(x, labels, weights, x_val, validation.labels)
+    found = regress(x, labels, weights, x_val, validation.labels)
     head = classifier.network.head
     with torch.no_grad():
         for parameter, values in ((head.weight, found.weight), (head.bias, found.bias)):
             parameter.copy_(torch.from_numpy(values))
     state.training_s += time.perf_counter() - started
     state.clips += len(labels)
-    objective = OBJECTIVES[classifier.task.name]
-    sums = objective.sums(len(classifier.classes_), device)
-    logits = torch.from_numpy(x @ found.weight.T + found.bias).to(device.torch)
-    y = torch.from_numpy(labels).to(device.torch)
-    sums.add(y, objective.loss(logits, y, 0.0), logits)
-    return {"epoch": state.epoch + 1, "lr": 0.0, "C": found.strength} | sums.means()
+    objective = state.objective
+    own = objective.validation(x @ found.weight.T + found.bias, labels, classifier.classes_)
+    return {
+        "epoch": state.epoch + 1,
+        "lr": 0.0,
+        "C": found.strength,
+        **{f"train_{name}": own[f"val_{name}"] for name in ("loss", objective.score)},
+    }
 
 
 def begin_with_head(
@@ -75,81 +72,70 @@ class Regression(NamedTuple):
 
     weight: NDArray[np.float64]  # [n_classes, size]
     bias: NDArray[np.float64]  # [n_classes]
-    strength: float  # scikit-learn's C; of several regressions the median
+    strength: float  # scikit-learn's C
 
 
 def regress(
     x: NDArray[np.float64],
-    labels: NDArray[np.int64],
+    labels: NDArray[Any],
     weights: NDArray[np.float64],
     x_val: NDArray[np.float64],
-    labels_val: NDArray[np.int64],
+    labels_val: NDArray[Any],
 ) -> Regression:
     """The logistic regression with an L2 penalty of the strength with which validation is most
-    likely: of few recordings the loss tells more than how many are right.
+    likely: of few recordings the loss tells more than how many are right. Of several labels one for
+    each class.
 
-    x: [n, size], labels: [n], each class among them; weights: [n], how much each counts.
+    x: [n, size], labels: [n], each class among them, or bool [n, n_classes]; weights: [n], how much
+    each counts.
     """
+    objective = OBJECTIVES["one" if labels.ndim == 1 else "several"]
     # Scaled, so that the penalty is the same for all numbers; the result then undoes it.
     mean = np.average(x, axis=0, weights=weights)
     deviation = np.sqrt(np.average((x - mean) ** 2, axis=0, weights=weights))
     deviation = np.where(deviation > 1e-6 * np.maximum(1.0, np.abs(mean)), deviation, np.inf)
     best, lowest = None, np.inf
-    for c, model in _models((x - mean) / deviation, labels, weights):
-        weight, bias = _rows(model, mean, deviation)
-        loss = negative_log_likelihood(softmax(x_val @ weight.T + bias), labels_val)
+    columns = [labels] if labels.ndim == 1 else list(labels.T.astype(np.int64))
+    models = [_models((x - mean) / deviation, own, weights) for own in columns]
+    for c, *own in zip(STRENGTHS, *models, strict=True):
+        weight, bias = _rows(own, mean, deviation)
+        names = [str(number) for number in range(len(bias))]
+        loss = objective.validation(x_val @ weight.T + bias, labels_val, names)["val_loss"]
         if loss < lowest:
             best, lowest = Regression(weight, bias, c), loss
     assert best is not None
     return best
 
 
-def regress_several(
-    x: NDArray[np.float64],
-    labels: NDArray[np.generic],
-    weights: NDArray[np.float64],
-    x_val: NDArray[np.float64],
-    labels_val: NDArray[np.generic],
-) -> Regression:
-    """A regression of every class against all others, for labels [n, n_classes] that are there or
-    not; a class that is everywhere or nowhere gets its share alone."""
-    there, val = np.asarray(labels) > 0.5, np.asarray(labels_val) > 0.5
-    rows = []
-    for k in range(there.shape[1]):
-        y = there[:, k].astype(np.int64)
-        if y.min() == y.max():
-            sure = np.log((y.sum() + 0.5) / (len(y) - y.sum() + 0.5))
-            rows.append((np.zeros(x.shape[1]), sure, 0.0))
-            continue
-        own = regress(x, y, weights, x_val, val[:, k].astype(np.int64))
-        rows.append((own.weight[1] - own.weight[0], own.bias[1] - own.bias[0], own.strength))
-    weight, bias, strengths = map(np.array, zip(*rows, strict=True))
-    return Regression(weight, bias, float(np.median(strengths)))
-
-
 def _models(
     x: NDArray[np.float64], labels: NDArray[np.int64], weights: NDArray[np.float64]
-) -> list[tuple[float, LogisticRegression]]:
-    """A logistic regression of every strength, each from where the one before ended."""
+) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Of every strength the rows and biases of a logistic regression: one a class, or of two
+    classes, there or not, the row of the second."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
+    if len(np.unique(labels)) == 1:  # a label that each clip has: nothing tells when it is there
+        return [(np.zeros((1, x.shape[1])), np.full(1, np.log(len(x) + 1.0)))] * len(STRENGTHS)
     fitted = []
     for c in STRENGTHS:
         model = LogisticRegression(C=c, max_iter=ITERATIONS)
         with warnings.catch_warnings():
             # Of separable classes and a weak penalty: validation tells whether it is good enough.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            fitted.append((c, model.fit(x, labels, sample_weight=weights)))
+            model.fit(x, labels, sample_weight=weights)
+        fitted.append((model.coef_, model.intercept_))
     return fitted
 
 
 def _rows(
-    model: LogisticRegression, mean: NDArray[np.float64], deviation: NDArray[np.float64]
+    models: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]],
+    mean: NDArray[np.float64],
+    deviation: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Weights [n_classes, size] and bias [n_classes] for embeddings as they are."""
-    weight, bias = model.coef_, model.intercept_
-    if len(bias) == 1:  # of two classes scikit-learn keeps the difference
+    weight, bias = (np.concatenate(parts) for parts in zip(*models, strict=True))
+    if len(models) == len(bias) == 1:  # of two classes scikit-learn keeps the difference
         weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
     weight = weight / deviation
     return weight, bias - weight @ mean

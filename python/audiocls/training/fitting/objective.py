@@ -21,7 +21,7 @@ from audiocls.classifier.answers import UNKNOWN
 from audiocls.classifier.description import Description
 from audiocls.classifier.model import Classifier
 from audiocls.scores import metrics
-from audiocls.scores.measures import MEASURES
+from audiocls.scores.measures import MEASURES, Measures
 from audiocls.scores.metrics import sigmoid, softmax
 from audiocls.scores.multilabel import evaluate_several, weighted_scores
 from audiocls.scores.significance import bootstrap_intervals, counts_by_group, group_intervals
@@ -58,8 +58,12 @@ class Judged:
 class Objective(ABC):
     """One of `OBJECTIVES`."""
 
-    score: str  # of the validation part, by which the epoch is chosen
-    title: str  # the same in words
+    measures: Measures
+
+    @property
+    def score(self) -> str:
+        """Of the validation part, by which the epoch is chosen."""
+        return self.measures.main
 
     @abstractmethod
     def loss(self, logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
@@ -141,7 +145,7 @@ class _Hits(Sums):
 class _One(Objective):
     """One label a clip: cross-entropy, balanced accuracy, one temperature."""
 
-    score, title = MEASURES["one"].main, "balanced accuracy"
+    measures = MEASURES["one"]
 
     def loss(self, logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
         return cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
@@ -212,7 +216,7 @@ class _Several(Objective):
     """Several labels a clip: binary cross-entropy, mean average precision, Platt's two numbers and
     a threshold a class."""
 
-    score, title = MEASURES["several"].main, "mean average precision"
+    measures = MEASURES["several"]
 
     def loss(self, logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
         """The mean over the classes. Smoothing as of one label of two: there, or not."""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from audiocls.classifier.model import Classifier
+from audiocls.schema import Rule, at_least, validate
 from audiocls.training.fitting.objective import OBJECTIVES, Objective, Row
 from audiocls.training.recipe import Recipe
 from audiocls.training.runtime.device import Device
@@ -195,6 +196,28 @@ class TrainState:
         self.went_on = epoch
 
 
+def _are_epochs(rows: list[dict[str, Any]]) -> bool:
+    names = set(rows[0]) if rows else {"epoch"}
+    return "epoch" in names and all(
+        set(row) == names and all(type(value) in (int, float) for value in row.values())
+        for row in rows
+    )
+
+
+def _are_two_numbers(score: list[Any]) -> bool:
+    return len(score) == 2 and all(type(number) in (int, float) for number in score)
+
+
+_PROGRESS = {
+    "history": Rule([{str: object}], "must be rows of numbers, one an epoch", _are_epochs),
+    "best_epoch": at_least(0),
+    "best_score": Rule([object], "must be two numbers", _are_two_numbers),
+    "clips": at_least(0),
+    "training_s": at_least(0, float),
+    "settings": {"store": str, str: object},
+}
+
+
 def read_progress(path: str) -> dict[str, Any]:
     """What a saved state says of itself, without its tensors: history, best, settings.
 
@@ -202,6 +225,7 @@ def read_progress(path: str) -> dict[str, Any]:
     """
     with safe_open(path, "pt") as file:
         progress: dict[str, Any] = json.loads(file.metadata()["progress"])
+    validate(progress, _PROGRESS, "progress")
     return progress
 
 
