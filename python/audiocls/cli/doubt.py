@@ -10,9 +10,8 @@ from typing import Any
 
 import click
 
-from audiocls.cli import Command, StorePath, next_step
+from audiocls.cli import Command, StorePath, next_step, say
 from audiocls.cli.options import recipe_of, recipe_options
-from audiocls.files import escape
 
 SHOWN = 10
 
@@ -114,13 +113,12 @@ def command(
         click.echo(json.dumps(document, indent=1, ensure_ascii=True))
         return
     for row in found.rows[:SHOWN]:
-        told = f"{escape(row.label)}, probably {escape(row.predicted)} ({row.probability:.2f})"
-        click.echo(f"{escape(row.path)}: {told}")
+        say(f"{row.path}: {row.label}, probably {row.predicted} ({row.probability:.2f})")
     more = len(found.rows) - SHOWN
-    click.echo(
+    say(
         f"{'… and ' + str(more) + ' more: ' if more > 0 else ''}"
         f"{len(found.rows)} of {found.n_recordings} labels are doubted"
     )
-    click.echo(f"table: {found.table}")
-    click.echo(f"page:  {found.page}")
+    say(f"table: {found.table}")
+    say(f"page:  {found.page}")
     next_step("extract DATA …   (again, once labels are mended)")

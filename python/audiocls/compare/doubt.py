@@ -155,7 +155,7 @@ def _page(found: Doubts, store: Store, how: dict[str, object]) -> bytes:
     )
     shown = listen(found.rows[:SHOWN], store)
     page = environment.get_template("doubt.html.jinja").render(
-        doubts=found.rows,
+        found=found.rows,
         mistakes=shown,
         shown=len(shown),
         n_recordings=found.n_recordings,

@@ -25,8 +25,8 @@ def thresholds(
     own = probabilities[np.arange(len(labels)), labels]
     sums = np.bincount(labels, own, minlength=n)
     means = np.divide(sums, counts, out=np.full(n, 2.0), where=counts > 0)
-    found: NDArray[np.float64] = np.maximum(means, 2 * ROUNDING)
-    return found
+    reached: NDArray[np.float64] = np.maximum(means, 2 * ROUNDING)
+    return reached
 
 
 def believed(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -88,7 +88,17 @@ def of_trial(
 ) -> tuple[list[str], NDArray[np.float64]]:
     """Paths and probabilities of the test part by a model that is trained as `fit` does, in a run
     folder; a finished one is taken as it is."""
-    fit(trial, store, split, run, device, progress, start=start, resume=not restart)
+    fit(
+        trial,
+        store,
+        split,
+        run,
+        device,
+        progress,
+        start=start,
+        restart=restart,
+        resume=not restart,
+    )
     parts = split_examples(store, split, trial, device)
     classifier = Classifier.load(run.model, device.torch)
     clips = of_clips(logits_of(classifier, parts[TEST], device), parts[TEST], split, classifier)
