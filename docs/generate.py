@@ -63,6 +63,14 @@ LIMITS = (
     ("bytes of a recording in a cell of a table", "LARGEST_CELL",
      "python/audiocls/data/listing/table.py"),
     ("bytes of a JSON document", "LARGEST_DOCUMENT", "python/audiocls/files.py"),
+    ("numbers of all results of a model's graph, a number of its input", "CELLS",
+     "python/audiocls/classifier/operators.py"),
+    ("products of a model's graph, a number of its input", "PRODUCTS",
+     "python/audiocls/classifier/operators.py"),
+    ("seconds of a user's expression on all paths, without 1 ms a path", "SEARCH_S",
+     "python/audiocls/data/grouping.py"),
+    ("bytes of an upload to the demo page", "LARGEST_UPLOAD",
+     "python/audiocls/inference/own_pages.py"),
     ("parts of a store on a cluster", "MOST_PARTS", "python/audiocls/store/cluster.py"),
 )  # fmt: skip
 
@@ -74,6 +82,8 @@ DOCUMENTS = (
      "Prediction"),
     ("recordings.csv of a store", "audiocls.data.recordings", "Recording"),
 )  # fmt: skip
+# Fields that stand elsewhere: in events.csv and failures.csv, and as columns of their own.
+NO_COLUMNS = {("Recording", field) for field in ("events", "left_out", "extra")}
 
 
 def pages() -> dict[str, str]:
@@ -183,7 +193,11 @@ def documents() -> str:
     text = ["# Fields of documents"]
     for title, module, name in DOCUMENTS:
         cls = getattr(importlib.import_module(module), name)
-        rows = [(f"`{field}`", comment) for field, comment in field_comments(cls).items()]
+        rows = [
+            (f"`{field}`", comment)
+            for field, comment in field_comments(cls).items()
+            if (cls.__name__, field) not in NO_COLUMNS
+        ]
         text += [f"## {title}", table(("field", "what"), rows)]
     return "\n\n".join(text)
 

@@ -1,9 +1,10 @@
 """The model in the box, trained further with all players: the second of its two trainings.
 
-    python research/orchestra/adapt.py STORE MODEL OUT [--without SOURCE …] [--steps 8000]
+    python research/orchestra/adapt.py STORE MODEL OUT [--without SOURCE …] [--steps 4500]
 
 STORE: the samples of a manifest of `orchestra.py` with the players. MODEL: what the first training
-gave, which has heard no player. OUT is a model folder; OUT/state.pt goes on where it was stopped.
+gave, which has heard no player. OUT is a model folder whose weights are half of each training's
+(`blend`); OUT/state.pt goes on where it was stopped.
 Clips are drawn and augmented as `audiocls train --recipe orchestra --source family` does it. In the
 loss logits are adjusted by how often a class occurs among the players or apart from them
 (`log_priors`), which is why this is no `audiocls train`.
@@ -15,6 +16,7 @@ import argparse
 import copy
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,6 +38,7 @@ from players import sources
 
 ROUND = 250  # steps for which clips are drawn at once, and after which the state is kept
 STATE = "state.pt"
+SHARE = 0.5  # of the second training in the weights
 
 
 def log_priors(label: Tensor, domain: Tensor, sampler: Sampler, n_classes: int) -> Tensor:
@@ -45,9 +48,8 @@ def log_priors(label: Tensor, domain: Tensor, sampler: Sampler, n_classes: int) 
     arXiv:2007.07314), so that a clip that sounds like other players is not taken for one of the
     classes of which there are other players: there is no mandolin and no cor anglais of them.
     """
-    weight = sampler.cell_probability[sampler.cell_of] / sampler.counts[sampler.cell_of]
     drawn = torch.zeros(2, n_classes, dtype=torch.float64)
-    drawn.index_put_((domain, label), weight, accumulate=True)
+    drawn.index_put_((domain, label), sampler.shares(), accumulate=True)
     return (drawn / drawn.sum(dim=1, keepdim=True)).log().float()
 
 
@@ -88,13 +90,13 @@ class Clips:
 
     def batch(self, ids: Tensor, following: Tensor, epoch: int, first: int) -> Tensor:
         """Features of augmented clips; `first` is the number of the first draw in the epoch."""
-
-        def rows(numbers: Tensor) -> np.ndarray:
-            return self.store.recording_index(self.clips[numbers.numpy()])
-
         draws = np.arange(first, first + len(ids))
         x = self.augmenter.batch(
-            self.store.whole, rows(ids), epoch, draws=draws, following=rows(following)
+            self.store,
+            self.clips[ids.numpy()],
+            epoch,
+            draws=draws,
+            following=self.clips[following.numpy()],
         )
         return torch.from_numpy(x)
 
@@ -121,7 +123,7 @@ def adapt(
     optimizer = torch.optim.AdamW(
         classifier.parameters(), recipe.lr, weight_decay=recipe.weight_decay
     )
-    kept = (classifier, average, optimizer)
+    kept: tuple[Any, ...] = (classifier, average, optimizer)
     step = 0
     if state is not None and state.exists():
         step, *documents = torch.load(state, weights_only=True)
@@ -170,6 +172,20 @@ def follow(average: nn.Module, network: nn.Module, decay: float) -> None:
             value.copy_(theirs[name])
 
 
+@torch.no_grad()
+def blend(start: Classifier, made: Classifier, share: float) -> Classifier:
+    """Weights between two trainings, `share` of the later one.
+
+    Wortsman et al. 2022, "Robust fine-tuning of zero-shot models", arXiv:2109.01903: half of each
+    keeps what the first knows of sounds that the second was not trained on.
+    """
+    blended, theirs = copy.deepcopy(start), made.state_dict()
+    for name, value in blended.state_dict().items():
+        if value.is_floating_point():
+            value.lerp_(theirs[name], share)
+    return blended.eval()
+
+
 def save(classifier: Classifier, out: Path) -> None:
     """Writes a model folder with its graph."""
     classifier.save(out)
@@ -196,10 +212,11 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("out", type=Path)
     parser.add_argument("--without", metavar="SOURCE", action="append", default=[])
-    parser.add_argument("--steps", type=int, default=8000)
+    parser.add_argument("--steps", type=int, default=4500)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--source-temperature", type=float, default=0.5)
+    parser.add_argument("--share", type=float, default=SHARE, help="of this training [0.5]")
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
@@ -209,7 +226,7 @@ def main() -> None:
     made = adapt(
         open_samples(given.store), start, recipe, given.steps, given.without, given.seed, state
     )
-    save(made, given.out)
+    save(blend(start, made, given.share), given.out)
 
 
 if __name__ == "__main__":

@@ -65,9 +65,8 @@ def fit(answers: Answers, rows: NDArray[np.bool_]) -> float:
     weight = 1 / (counts * per_source)[number]
     truth = np.searchsorted(answers.classes, answers.label[rows])
     clips = rows[answers.recording]
-    logits, recording, loud = (
-        x[clips] for x in (answers.logits, answers.recording, answers.counts)
-    )
+    logits, recording = answers.logits[clips], answers.recording[clips]
+    loud = answers.counts[clips]
 
     def loss(log_t: float) -> float:
         p = mean_by_recording(softmax(logits, float(np.exp(log_t))), recording, loud)[0]

@@ -1,7 +1,7 @@
 """How good the model in the box is on players that it has never heard: each source left out.
 
     python research/orchestra/leave_out.py PHILHARMONIA SOURCES PLAYERS STORE MODEL OUT \
-        [--fold 1] [--seed 0] [--steps 2000] [--source-temperature 0.5]
+        [--fold 1] [--seed 0] [--steps 1200] [--source-temperature 0.5]
 
 MODEL has heard no player, STORE holds the samples of everything that trains. Once a fold MODEL is
 trained further (`adapt.py`) without the sources of the fold; then it is asked about every recording
@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 import audiocls
-from adapt import STATE, adapt, open_samples, recipe_of
+from adapt import SHARE, STATE, adapt, blend, open_samples, recipe_of
 from audiocls.classifier.model import Classifier
 from audiocls.inference.predict import Classifier as Predictor
 from orchestra import Row, background, training_rows
@@ -114,7 +114,7 @@ def listen(model: str, rows: Sequence[Row]) -> Questions:
 def ask(classifier: Classifier, questions: Questions) -> Answers:
     """What a model says."""
     classifier.eval()
-    parts = torch.from_numpy(questions.features).split(256)
+    parts = torch.split(torch.from_numpy(questions.features), 256)
     logits = torch.cat([classifier(x) for x in parts]).double().numpy()
     fields = {k: v for k, v in vars(questions).items() if k != "features"}
     return Answers(np.array(classifier.classes_), logits=logits, **fields)
@@ -139,9 +139,10 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--fold", type=int, action="append", choices=range(1, len(FOLDS) + 1))
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--source-temperature", type=float, default=0.5)
+    parser.add_argument("--share", type=float, default=SHARE, help="of this training [0.5]")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     file = given.out.parent / "questions.npz"
@@ -166,6 +167,7 @@ def main() -> None:
                 open_samples(given.store), start, recipe, given.steps, without, given.seed,
                 folder / STATE,
             )  # fmt: skip
+            made = blend(start, made, given.share)
             made.save(folder)
             write_arrays(ask(made, questions.of([*without, *test_only, HOME, STRANGE])), file)
 

@@ -89,8 +89,11 @@ def specs(draw: st.DrawFn, **fixed: Any) -> FeatureSpec:
         choose("fmax_hz", st.sampled_from([None, rate / 2, rate / 2 - 1, rate / 3]))
     logs = ["db", "natural", "log10"] + ["none"] * (kind != "mfcc")
     if choose("log", st.sampled_from(logs)) != "none":
-        choose("log_floor", st.sampled_from([1e-10, 1e-5, 2.0**-23]))
-        choose("log_floor_rule", st.sampled_from(["max", "replace_zeros"]))
+        # Without its mean, nothing but rounding may be left of a frame's lowest bins.
+        least = [] if chosen["remove_dc"] else [1e-10]
+        choose("log_floor", st.sampled_from([*least, 1e-5, 2.0**-23]))
+        rules = ["max"] if chosen["remove_dc"] else ["max", "replace_zeros"]
+        choose("log_floor_rule", st.sampled_from(rules))
         choose("top_db", st.sampled_from([None, 80.0, 30.0]))
     choose("scale", st.sampled_from([1.0, 0.25]))
     choose("offset", st.sampled_from([0.0, 1.0]))

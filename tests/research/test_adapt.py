@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from conftest import ROOT
 from saved_model import saved
 
 import adapt
@@ -90,6 +91,17 @@ def test_nothing_of_a_source_that_is_left_out_is_drawn(place: Path, small: Recip
         rows = store.clip_recording[clips.clips[torch.cat([ids, following.ravel()]).numpy()]]
         assert {family[i] for i in rows} == left
         assert {store.recordings[i].split for i in rows} == {"train"}
+
+
+def test_a_blend_lies_between_two_trainings(place: Path, small: Recipe) -> None:
+    start = Classifier.load(place / "model")
+    made = adapt.adapt(adapt.open_samples(place / "store"), start, small, 4)
+    a, b = start.state_dict(), made.state_dict()
+    for share in (0.0, 0.5, 1.0):
+        blended = adapt.blend(start, made, share).state_dict()
+        for name, value in a.items():
+            expected = value if not value.is_floating_point() else value + share * (b[name] - value)
+            assert torch.allclose(blended[name], expected, atol=1e-6), name
 
 
 def test_logits_are_adjusted_by_what_a_domain_holds() -> None:
@@ -180,3 +192,8 @@ def test_the_packed_model_says_what_was_calibrated(
         assert after.probabilities(x).numpy() == pytest.approx(expected, abs=1e-5)
     assert after.description.threshold is not None
     assert 0 < after.description.threshold < 1
+
+
+def test_the_card_shows_what_was_measured() -> None:
+    card = (ROOT / "docs" / "evidence" / "orchestra.md").read_text("utf-8")
+    assert table.markdown(ROOT / "research" / "results") in card

@@ -20,7 +20,8 @@ from audiocls.classifier.onnx_file import TYPES, Graph, Node, Tensor
 _FOLLOWED = 1 << 12
 # For each number of a graph's input, at most so many numbers in all results, and products: several
 # times what any of our networks needs.
-CELLS, PRODUCTS = 2_000, 1_000_000
+CELLS = 2_000
+PRODUCTS = 1_000_000
 _LEAST = 1 << 22  # small inputs may have so many anyway
 _MOST_NODES = 10_000
 

@@ -10,9 +10,8 @@ from typing import Any
 
 import click
 
-from audiocls.cli import Command, StorePath, next_step
+from audiocls.cli import Command, StorePath, next_step, say
 from audiocls.cli.options import recipe_of, recipe_options
-from audiocls.files import escape
 
 SHOWN = 10
 
@@ -22,8 +21,8 @@ SHOWN = 10
 @click.option(
     "--model",
     metavar="NAME",
-    help="Who doubts: statistics, logistic regression on mean and deviation of every feature, in "
-    "seconds; or a model as for train, which takes its time.  [default: statistics; with --init "
+    help="Who doubts: statistics, a forest on mean and deviation of every feature, in seconds; or "
+    "a model as for train, which takes its time.  [default: statistics; with --init "
     "linear]",
 )
 @click.option("--init", metavar="MODEL", help="A trained model to begin with, as for train.")
@@ -106,6 +105,7 @@ def command(
                 "suggested": row.predicted,
                 "label_probability": row.label_probability,
                 "suggested_probability": row.probability,
+                "doubted": row.path in found.doubted,
                 "group": row.group,
             }
             for row in found.rows
@@ -114,13 +114,11 @@ def command(
         click.echo(json.dumps(document, indent=1, ensure_ascii=True))
         return
     for row in found.rows[:SHOWN]:
-        told = f"{escape(row.label)}, probably {escape(row.predicted)} ({row.probability:.2f})"
-        click.echo(f"{escape(row.path)}: {told}")
-    more = len(found.rows) - SHOWN
-    click.echo(
-        f"{'… and ' + str(more) + ' more: ' if more > 0 else ''}"
-        f"{len(found.rows)} of {found.n_recordings} labels are doubted"
+        say(f"{row.path}: {row.label}, probably {row.predicted} ({row.probability:.2f})")
+    say(
+        f"{len(found.doubted)} of {found.n_recordings} labels are doubted; of {len(found.rows)} "
+        "the models say otherwise, the least probable labels first"
     )
-    click.echo(f"table: {found.table}")
-    click.echo(f"page:  {found.page}")
+    say(f"table: {found.table}")
+    say(f"page:  {found.page}")
     next_step("extract DATA …   (again, once labels are mended)")

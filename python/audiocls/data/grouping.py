@@ -12,7 +12,8 @@ from audiocls.data.recordings import Recording
 from audiocls.errors import DataError, SettingError, unknown
 
 # Seconds that an expression may take on all paths: many times what any sound one needs.
-SEARCH_S, SEARCH_S_A_PATH = 5.0, 1e-3
+SEARCH_S = 5.0
+SEARCH_S_A_PATH = 1e-3
 
 
 def columns_of(recordings: Sequence[Recording]) -> list[str]:

@@ -114,18 +114,19 @@ def by_av(source: BinaryIO, send: Callable[..., None], header_only: bool, end: f
     import numpy as np
 
     options = {"format_whitelist": FORMATS, "codec_whitelist": CODECS}
-    with av.open(source, options=options, metadata_errors="ignore") as container:
+    with av.open(source, "r", options=options, metadata_errors="ignore") as container:
         if not container.streams.audio:
             raise OSError("there is no sound in it")
         stream = container.streams.audio[0]
-        stream.thread_type = "NONE"
+        stream.codec_context.thread_count = 1
         same_rate = None
         for frame in container.decode(stream):
             if same_rate is None:
                 # Of HE-AAC only what is decoded tells the rate.
                 rate, channels = frame.sample_rate, frame.layout.nb_channels
-                length = stream.duration * stream.time_base if stream.duration else 0
-                send(b"i", struct.pack("<IIQ", rate, channels, max(0, round(length * rate))))
+                seconds = float((stream.duration or 0) * (stream.time_base or 0))
+                n_claimed = max(0, round(seconds * rate))
+                send(b"i", struct.pack("<IIQ", rate, channels, n_claimed))
                 if header_only:
                     break
                 same_rate = av.AudioResampler(format="fltp", layout=frame.layout, rate=rate)

@@ -194,7 +194,9 @@ def _runs(
     for run in np.unique(runs):
         own = np.flatnonzero(runs == run)
         if label := labels[own[0]]:
-            part = Clips(clips.probabilities[own], clips.counts[own])
+            # Which clips count is relative to the loudest of the recording: here to none.
+            counts = clips.counts[own]
+            part = Clips(clips.probabilities[own], counts if counts.any() else ~counts)
             yield replace(recording, label=label, events=None), part
 
 

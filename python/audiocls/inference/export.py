@@ -83,7 +83,7 @@ def export(model: str | Path, out: str | Path, weights: str = "float32") -> dict
     if weights == "float16":
         _halve(graph)
     document = graph.SerializeToString()
-    sharpness = max(1.0, 1.0 / float(module.classifier.temperature))
+    sharpness = max(1.0, 1.0 / float(module.classifier.temperature.min()))
     _check(document, classifier, n_samples, free, TOLERANCE[weights] * sharpness)
     replace_file(out, document)
     return metadata

@@ -326,4 +326,5 @@ def _samples(
     for start in range(0, len(samples), n_samples):
         piece = samples[start : start + n_samples]
         with np.errstate(over="ignore"):
-            yield np.ascontiguousarray(piece, np.float32)
+            piece = np.ascontiguousarray(piece, np.float32)
+        yield piece  # not inside: whoever ends this may be another thread

@@ -1,0 +1,134 @@
+"""From a fresh folder to scores: annotated soundscapes, and the layouts of well-known data sets."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from sounds import RATE, tone, write
+
+from audiocls.cli import main
+from audiocls.store.store import open_store
+
+
+def run(*arguments: object) -> Result:
+    done = CliRunner().invoke(main, [str(a) for a in arguments], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done
+
+
+@pytest.fixture(scope="module")
+def soundscapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four minutes in four files, with events of two classes that overlap, also those of one; a
+    Raven table and an Audacity track of each."""
+    folder = tmp_path_factory.mktemp("soundscapes")
+    for site in range(4):
+        rng = np.random.default_rng(site)
+        samples = 0.01 * rng.standard_normal(60 * RATE)
+        events = []
+        for hz, label in ((600, "owl"), (2500, "frog")):
+            for start in np.sort(rng.uniform(0, 57, 12)).round(3):
+                end = round(start + rng.uniform(0.6, 2.5), 3)
+                first, last = round(start * RATE), round(end * RATE)
+                samples[first:last] += tone((last - first) / RATE, hz, seed=site)
+                events.append((float(start), end, label))
+        write(folder / f"audio/site{site}.wav", samples)
+        raven = "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tSpecies\n"
+        for n, (start, end, label) in enumerate(sorted(events), 1):
+            for view in ("Waveform 1", "Spectrogram 1"):
+                raven += f"{n}\t{view}\t1\t{start}\t{end}\t300\t{label}\n"
+        rows = "".join(f"{start}\t{end}\t{label}\n\\\t300\t4000\n" for start, end, label in events)
+        for name in ("raven", "audacity"):
+            (folder / name).mkdir(exist_ok=True)
+        (folder / f"raven/site{site}.Table.1.selections.txt").write_text(raven)
+        (folder / f"audacity/site{site}.txt").write_text(rows)
+    return folder
+
+
+def test_annotated_soundscapes(soundscapes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(soundscapes)
+    labels = ["--background", "quiet", "--annotations"]
+    cut = ["--feature", "mel-16k", "--clip-s", 0.4, "--hop-s", 0.2]
+    for form in ("raven", "audacity"):
+        run("extract", "audio", *labels, form, *cut, "--out", form + "-store")
+    store, other = open_store("raven-store"), open_store("audacity-store")
+    assert store.task == "several"
+    assert store.classes == ["frog", "owl", "quiet"]
+    np.testing.assert_array_equal(store.label_matrix, other.label_matrix)
+    shown = json.loads(run("info", "raven-store", "--json").stdout)
+    assert sum(c["events"] for c in shown["classes"]) == 96
+    run("train", "--features", "raven-store", "--model", "compact", "--epochs", 12, "--out", "run",
+        "--device", "cpu", "--precision", "float32")  # fmt: skip
+    found = run("evaluate", "run", "audio", *labels, "audacity", "--json")
+    assert "3 of 4 recordings trained this model" in found.stderr
+    scores = json.loads(found.stdout)
+    assert scores["events"]["event"]["f1"] > 0.9
+    assert scores["events"]["segment"]["f1"] > 0.95
+    assert scores["clip"]["map"] > 0.95
+
+
+def layout(name: str, folder: Path) -> list[str]:
+    """Makes the layout of a data set in `folder`; the one option that it needs."""
+    rows: list[list[object]]
+    if name == "ESC-50":
+        rows = [["filename", "fold", "target", "category", "esc10", "src_file", "take"]]
+        for k, word in enumerate(("dog", "rain", "clock")):
+            for fold in range(1, 6):
+                file = f"{fold}-{1000 + fold}-A-{k}.wav"
+                write(folder / "audio" / file, tone(0.5, 300 * (k + 1), seed=fold))
+                rows.append([file, fold, k, word, "False", 1000 + fold, "A"])
+        table, option = folder / "meta/esc50.csv", ["--table", "meta/esc50.csv"]
+    elif name == "UrbanSound8K":
+        rows = [["slice_file_name", "fsID", "start", "end", "salience", "fold", "classID", "class"]]
+        for k, word in enumerate(("dog", "rain", "clock")):
+            for i in range(6):
+                file = f"{100 + i}-{k}-0-{i}.wav"
+                write(folder / f"audio/fold{1 + i % 3}" / file, tone(0.5, 300 * (k + 1), seed=i))
+                rows.append([file, 100 + i, 20.5 * i, 20.5 * i + 4, 1, 1 + i % 3, k, word])
+        table = folder / "metadata/UrbanSound8K.csv"
+        option = ["--table", "metadata/UrbanSound8K.csv"]
+    elif name == "RAVDESS":
+        for actor in range(1, 5):
+            for emotion in (1, 3, 5):
+                file = f"Actor_{actor:02}/03-01-{emotion:02}-01-01-01-{actor:02}.wav"
+                write(folder / file, tone(0.5, 300 * emotion, seed=actor))
+        return ["--label-by", "/[0-9]+-[0-9]+-([0-9]+)-"]
+    else:
+        for word in ("yes", "no", "up"):
+            for i in range(5):
+                write(folder / word / f"{i:08x}_nohash_0.wav", tone(0.5, 300 * len(word), seed=i))
+        write(folder / "_background_noise_/hum.wav", tone(3, 50))
+        (folder / "validation_list.txt").write_text("yes/00000000_nohash_0.wav\n")
+        return ["--exclude", "_background_noise_"]
+    table.parent.mkdir(parents=True)
+    with table.open("w", newline="") as text:
+        csv.writer(text).writerows(rows)
+    return option
+
+
+@pytest.mark.parametrize(
+    ("name", "classes"),
+    [
+        ("ESC-50", {"dog": 5, "rain": 5, "clock": 5}),
+        ("UrbanSound8K", {"dog": 6, "rain": 6, "clock": 6}),
+        ("RAVDESS", {"01": 4, "03": 4, "05": 4}),
+        ("Speech Commands", {"yes": 5, "no": 5, "up": 5}),
+    ],
+)
+def test_layouts_of_data_sets_need_one_option(
+    name: str, classes: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    option = layout(name, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    shown = json.loads(run("info", name, *option, "--json").stdout)
+    assert {c["label"]: c["recordings"] for c in shown["classes"]} == classes
+    run("train", name, *option, "--model", "lstm", "--feature", "mel-16k", "--epochs", 1,
+        "--out", "run", "--device", "cpu")  # fmt: skip
+    scores = json.loads((tmp_path / "run/metrics.json").read_text())
+    assert scores["classes"] == sorted(classes)
+    found = json.loads(run("evaluate", "run", name, *option, "--json").stdout)
+    assert found["recording"]["n"] == sum(classes.values())
