@@ -12,7 +12,7 @@ INSTALL = $(BIN)/uv pip install --quiet --require-hashes --python
 PROFILE := release
 test lint: PROFILE := quick
 
-.PHONY: help build demo browser test lint fuzz audit bench bench-rust study ablation parity sources orchestra reference docs lock clean
+.PHONY: help build demo browser test lint fuzz audit bench bench-rust study ablation parity sources orchestra players reference docs lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile | expand -t 18
@@ -94,9 +94,22 @@ orchestra: build sources ## the model in the box -> python/audiocls/classifier/o
 	$(BIN)/python research/orchestra/orchestra.py $(PHILHARMONIA) build/sources build/orchestra.csv
 	$(BIN)/audiocls extract build/orchestra.csv --feature samples --set sample_rate=16000 --out features/orchestra
 	$(BIN)/audiocls train --model compact --features features/orchestra --feature mel-16k --recipe orchestra \
-		--source family --group-by group --out runs/orchestra --resume
+		--source family --out runs/orchestra --resume
 	$(BIN)/python research/orchestra/pack_model.py runs/orchestra python/audiocls/classifier/orchestra
 	$(BIN)/python research/orchestra/elsewhere.py build/sources runs/orchestra
+
+# The model in the box trained further with other players, and asked about each source left out: research/notes/players.md.
+PLAYERS ?= players
+
+players: build ## a second training of runs/orchestra, with other players -> runs/players (research/notes/players.md)
+	$(BIN)/python research/orchestra/orchestra.py $(PHILHARMONIA) build/sources build/players.csv --players $(PLAYERS)
+	$(BIN)/audiocls extract build/players.csv --feature samples --set sample_rate=16000 --out features/players
+	$(BIN)/python research/orchestra/leave_out.py $(PHILHARMONIA) build/sources $(PLAYERS) features/players \
+		runs/orchestra runs/left-out/answers
+	$(BIN)/python research/orchestra/adapt.py features/players runs/orchestra runs/adapted
+	$(BIN)/python research/orchestra/calibrate.py runs/adapted runs/players runs/left-out/answers/*.npz
+	$(BIN)/python research/orchestra/table.py research/results box=runs/left-out/answers-start.npz \
+		players=$$(ls runs/left-out/answers/*.npz | paste -sd,)
 
 # In an environment of its own: it needs nothing of the program.
 MANUAL := build/manual

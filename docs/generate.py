@@ -82,6 +82,8 @@ DOCUMENTS = (
      "Prediction"),
     ("recordings.csv of a store", "audiocls.data.recordings", "Recording"),
 )  # fmt: skip
+# Fields that stand elsewhere: in events.csv and failures.csv, and as columns of their own.
+NO_COLUMNS = {("Recording", field) for field in ("events", "left_out", "extra")}
 
 
 def pages() -> dict[str, str]:
@@ -191,7 +193,11 @@ def documents() -> str:
     text = ["# Fields of documents"]
     for title, module, name in DOCUMENTS:
         cls = getattr(importlib.import_module(module), name)
-        rows = [(f"`{field}`", comment) for field, comment in field_comments(cls).items()]
+        rows = [
+            (f"`{field}`", comment)
+            for field, comment in field_comments(cls).items()
+            if (cls.__name__, field) not in NO_COLUMNS
+        ]
         text += [f"## {title}", table(("field", "what"), rows)]
     return "\n\n".join(text)
 

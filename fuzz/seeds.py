@@ -24,6 +24,16 @@ RATE = 8000
 TONE = (0.5 * np.sin(np.arange(200) * 0.3)).astype(np.float32)
 
 
+def mp3(rate: int) -> bytes:
+    """Channels that are nearly alike, and a click, which takes short windows."""
+    noise = np.random.default_rng(0).normal(0, 0.1, (3000, 1)) * [1, 0.9]
+    noise[1500:1510] = 0.9
+    file = io.BytesIO()
+    how = {"format": "MP3", "bitrate_mode": "CONSTANT", "compression_level": 0.9}
+    soundfile.write(file, noise, rate, **how)
+    return file.getvalue()
+
+
 def recordings() -> dict[str, bytes]:
     """By file name."""
     kinds = [
@@ -38,6 +48,8 @@ def recordings() -> dict[str, bytes]:
         stereo = np.stack([TONE, TONE[::-1]], axis=1) if subtype in ("PCM_24", "FLOAT") else TONE
         soundfile.write(file, stereo, RATE, format=kind, subtype=subtype)
         found[f"{kind}-{subtype}".lower()] = file.getvalue()
+    for rate in (44100, 24000):
+        found[f"mp3-stereo-{rate}"] = mp3(rate)
     encoders = [("m4a", "aac"), ("m4a", "alac"), ("adts", "aac"), ("caf", "alac"),
                 ("mkv", "flac"), ("ogg", "flac")]  # fmt: skip
     with tempfile.TemporaryDirectory() as name:

@@ -1,6 +1,6 @@
 """How good a model of the orchestra is on what it has not heard: the test out of its domain.
 
-    python research/orchestra/elsewhere.py build/sources RUN [RUN ...]
+    python research/orchestra/elsewhere.py build/sources RUN [RUN ...] [--csv FILE]
 
 RUN: run folders that `audiocls train` made of a manifest of `orchestra.py`, or of one orchestra
 alone; several, one a seed, give mean ± deviation. Asked are its own held-out recordings; the notes
@@ -26,7 +26,7 @@ from sklearn.metrics import recall_score, roc_auc_score
 import audiocls
 from audiocls.classifier.answers import UNKNOWN, certainty, closed_set
 from audiocls.compare.ranking import Spread
-from audiocls.files import read_csv
+from audiocls.files import read_csv, write_csv
 from audiocls.scores.metrics import expected_calibration_error
 from degrade import CONDITIONS, degrade, draws
 from orchestra import background, rendered
@@ -146,8 +146,8 @@ def degraded(rows: Iterable[tuple[str, str]], condition: str, out: Path) -> list
     return made
 
 
-def scores(run: Path, sources: Path) -> dict[str, Row]:
-    """What is asked → what came of it."""
+def scores(run: Path, sources: Path, spoilt: bool = True) -> dict[str, Row]:
+    """What is asked → what came of it. spoilt: degraded recordings as well."""
     if not (notes := never_heard(run, sources)):
         raise SystemExit(f"{run}: it has heard every source; leave one out: orchestra.py --without")
     played = other_players(sources)
@@ -189,7 +189,7 @@ def scores(run: Path, sources: Path) -> dict[str, Row]:
     what = f"recordings by other players, {n_classes(instruments)} classes"
     players = certainty(judge(what, instruments)[1], model.classes_)
     with tempfile.TemporaryDirectory() as folder:
-        for condition in CONDITIONS:
+        for condition in CONDITIONS if spoilt else ():
             rows = degraded(orchestra, condition, Path(folder))
             judge(f"Philharmonia, {condition}", rows)
     unknown = [(r["path"], UNKNOWN) for r in background(sources, "test")]
@@ -225,15 +225,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sources", type=Path)
     parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--csv", type=Path, help="also writes the means of the runs")
+    parser.add_argument("--not-degraded", action="store_true", help="quicker")
     given = parser.parse_args()
-    found = [scores(run, given.sources) for run in given.runs]
+    found = [scores(run, given.sources, not given.not_degraded) for run in given.runs]
     print(f"\n| asked | {' | '.join(COLUMNS)} |\n|---|{'---:|' * len(COLUMNS)}")
+    table = []
     for name in found[0]:
-        cells = []
+        cells, means = [], []
         for values in zip(*(f[name] for f in found), strict=True):
             numbers = [value for value in values if value is not None]
             cells.append(f"{Spread.of(numbers):.1f}" if numbers else "")
+            means.append(f"{statistics.mean(numbers):.1f}" if numbers else "")
+        table.append([name, *means])
         print(f"| {name} | {' | '.join(cells)} |")
+    if given.csv:
+        write_csv(given.csv, ["asked", *COLUMNS], table)
 
 
 if __name__ == "__main__":

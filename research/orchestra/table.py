@@ -30,6 +30,7 @@ from players import sources
 Row = dict[str, object]
 MEAN = "mean of the sources"
 ALIKE = "all players, every class alike"
+HOME_NAME = "at home: held-out pitches"
 TAKEN = 5  # confusions that are named
 
 
@@ -153,17 +154,24 @@ def main() -> None:
             found.setdefault(file, []).extend(rows)
     for file, rows in found.items():
         write(given.results / f"{file}.csv", rows)
-    names = list(dict.fromkeys(row["model"] for row in found["leave_out"]))
-    print("| source |" + "".join(f" {name}: by recording | by clip | ECE |" for name in names))
-    print("|---|" + "---:|---:|---:|" * len(names))
-    for source in dict.fromkeys(row["source"] for row in found["leave_out"]):
-        cells = []
-        for name in names:
-            (row,) = [
-                r for r in found["leave_out"] if (r["model"], r["source"]) == (name, source)
-            ] or [{}]
-            cells += [f"{row[k]:.1f}" if row else "" for k in ("by_recording", "by_clip", "ece")]
-        print(f"| {source} | {' | '.join(cells)} |")
+    print(markdown(given.results))
+
+
+def markdown(results: Path) -> str:
+    """The table of the documents, of RESULTS/leave_out.csv."""
+    with (results / "leave_out.csv").open(newline="", encoding="utf-8") as file:
+        rows = {(row["model"], row["source"]): row for row in csv.DictReader(file)}
+    models = list(dict.fromkeys(model for model, _ in rows))
+    heads = "".join(f" {name}: by recording | by clip | ECE |" for name in models)
+    lines = [f"| source | recordings |{heads}", "|---|---:|" + "---:|---:|---:|" * len(models)]
+    for source in dict.fromkeys(source for _, source in rows):
+        found = [rows.get((model, source), {}) for model in models]
+        n = next(row["recordings"] for row in found if row)
+        scores = [row.get(k, "") for row in found for k in ("by_recording", "by_clip", "ece")]
+        cells = [f"{float(score):.1f}" if score else "" for score in scores]
+        name = f"`{source}`" if source in sources() else HOME_NAME if source == HOME else source
+        lines.append(f"| {name} | {n} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
 //! Bytes of a recording → mono samples and their rate.
 //!
-//! The format is found by content, never by file name. MPEG audio (MP3 above all) goes to nanomp3,
-//! a memory-safe port of minimp3; uncompressed samples are read here; every other format goes to
+//! The format is found by content, never by file name. MP3 and uncompressed samples are decoded
+//! here; layers I and II of MPEG audio by nanomp3, a memory-safe port of minimp3; every other format by
 //! symphonia, memory-safe as well. Neither is trusted: a panic in either becomes an error of that one
 //! recording, nothing is allocated because a header claims a size, and samples come in blocks, so
 //! that memory is bounded for any length.
 
 mod chunks;
 mod container;
+mod mp3;
 mod mpeg;
 mod pcm;
 mod source;

@@ -1,6 +1,6 @@
 //! The windowed real Fourier transform of many frames at once, one frame a lane.
 
-mod codelet;
+pub mod codelet;
 mod lanes;
 
 use std::sync::Arc;

@@ -140,7 +140,7 @@ def test_what_cannot_be_doubted_is_said_in_one_line(
         (("--model", "statistics", "--init", "orchestra"), 2, "no weights to begin with"),
         (("--init", "orchestra"), 2, "audiocls extract"),
         (("--model", "lstmm"), 2, "did you mean 'lstm'?"),
-        (("--folds", "90"), 1, "are too few for 90 folds"),
+        (("--folds", "900"), 1, "are too few for 900 folds"),
     ):
         run = call("doubt", store, "--out", tmp_path / "out", *args)
         assert (run.exit_code, run.stderr.count("\n")) == (code, 1), run.stderr

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from conftest import ROOT
 from saved_model import saved
 
 import adapt
@@ -191,3 +192,8 @@ def test_the_packed_model_says_what_was_calibrated(
         assert after.probabilities(x).numpy() == pytest.approx(expected, abs=1e-5)
     assert after.description.threshold is not None
     assert 0 < after.description.threshold < 1
+
+
+def test_the_card_shows_what_was_measured() -> None:
+    card = (ROOT / "docs" / "evidence" / "orchestra.md").read_text("utf-8")
+    assert table.markdown(ROOT / "research" / "results") in card

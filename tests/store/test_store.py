@@ -246,8 +246,8 @@ def test_what_is_no_store(store: Store, tmp_path: Path) -> None:
             open_store(path)
     about = store.path / "store.json"
     text = about.read_text()
-    about.write_text(text.replace('"version": 2', '"version": 3'))
-    with pytest.raises(DataError, match="version 3 is invalid: this program reads 1 to 2"):
+    about.write_text(text.replace('"version": 2', '"version": 4'))
+    with pytest.raises(DataError, match="version 4 is invalid: this program reads 1 to 3"):
         open_store(store.path)
     about.unlink()
     (store.path / "unfinished.json").touch()

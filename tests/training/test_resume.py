@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from finished_run import contents
 from safetensors.torch import load_file
 from tiny_store import TinyStore, tiny_store
 
 from audiocls.errors import DataError, SettingError
 from audiocls.training import Device, Recipe, Result, Run, Trial, fit, make_split
 
+pytestmark = pytest.mark.usefixtures("no_graph")
 torch.set_num_threads(1)
 CPU = Device.pick("cpu")
 # Everything that draws or keeps state is on.
@@ -32,7 +34,6 @@ RECIPE = Recipe(
     label_smoothing=0.1,
     ema=0.9,
 )
-TIMES = ("training_s", "samples_per_s", "clips_per_s")
 
 
 def run(folder: Path, resume: bool = False, stop: int = 0, **changes: Any) -> Result:
@@ -46,14 +47,6 @@ def run(folder: Path, resume: bool = False, stop: int = 0, **changes: Any) -> Re
             raise KeyboardInterrupt
 
     return fit(trial, store, split, Run(folder), CPU, progress, resume=resume)
-
-
-def contents(folder: Path) -> tuple[bytes, dict[str, Any]]:
-    metrics = json.loads((folder / "metrics.json").read_text())
-    for name in TIMES:
-        del metrics[name]
-    del metrics["cost"]["cpu_ms"]
-    return (folder / "model/weights.safetensors").read_bytes(), metrics
 
 
 @pytest.fixture(scope="module")

@@ -8,21 +8,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scenes import RATE, write_scenes
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
-from tiny_store import TinyStore, several_store
+from tiny_store import TinyStore, several_store, tiny_store
 from torch.nn.functional import cross_entropy
 
+import audiocls
 from audiocls.classifier.description import read_description
 from audiocls.classifier.model import Classifier
 from audiocls.inference.network import load_network
 from audiocls.models import MODELS
 from audiocls.scores.metrics import sigmoid
 from audiocls.training import Device, Recipe, Run, Trial, fit, make_split
+from audiocls.training.data.features import open_features
 from audiocls.training.data.sampling import Sampler
-from audiocls.training.data.splits import PARTS, TEST
+from audiocls.training.data.splits import PARTS, TEST, TRAIN
 from audiocls.training.fitting.calibration import fit_platt, fit_thresholds
 from audiocls.training.fitting.objective import OBJECTIVES
+from audiocls.training.loop import first_trial
 from audiocls.training.run import Result
+from audiocls.training.start import Start
+from audiocls.training.trial import LINEAR
 
 CPU = Device.pick("cpu")
 QUICK = Recipe(epochs=4, batch_size=16, lr=0.01, ema=0.9)
@@ -186,3 +193,59 @@ def test_a_threshold_has_the_highest_f1() -> None:
         scores = [f1_score(y[:, i], p[:, i] >= t) for t in np.arange(0, 1.01, 0.005)]
         assert f1_score(y[:, i], p[:, i] >= found[i]) == pytest.approx(max(scores))
     assert found[2] == 0.5
+
+
+def test_a_model_of_one_label_begins_one_of_several(tmp_path: Path) -> None:
+    """Its body, and with `linear` a logistic regression of each label on its embeddings."""
+    one, several = tiny_store(), several_store()
+    split = make_split(one.recordings, group_by="player")
+    fit(Trial("lstm", QUICK), one, split, Run(tmp_path / "one"), CPU)
+    start = Start.load(tmp_path / "one")
+    split = make_split(several.recordings, several.recording_labels, group_by="player")
+    scores = {}
+    for model in ("lstm", LINEAR):
+        trial = first_trial(model, QUICK, start, 0, "player", None)
+        out = tmp_path / model
+        scores[model] = fit(trial, several, split, Run(out), CPU, start=start).test["map"]
+        assert len(read_description(out).thresholds or ()) == 4
+    assert scores["lstm"] > 0.6
+    assert scores[LINEAR] > 0.6
+    head = Classifier.load(tmp_path / LINEAR)
+    own = [split.part[several.recordings[r].path] == TRAIN for r in several.clip_recording]
+    x, y = torch.from_numpy(several.features[own]), several.label_matrix[own]
+    with torch.no_grad():
+        z, logits = start.classifier.embed(x).double().numpy(), head(x).double().numpy()
+    weights = Sampler(torch.from_numpy(y), "balanced").shares().numpy() * len(y)
+    mean = np.average(z, axis=0, weights=weights)
+    deviation = np.sqrt(np.average((z - mean) ** 2, axis=0, weights=weights))
+    scaled = (z - mean) / np.where(deviation > 1e-6, deviation, np.inf)
+    strength = Run(tmp_path / LINEAR).history()[0]["C"]
+    for i in range(4):
+        # To where scikit-learn goes by itself: of a weak penalty that is not the very end.
+        regression = LogisticRegression(C=strength, max_iter=1000)
+        regression.fit(scaled, y[:, i], sample_weight=weights)
+        expected = regression.decision_function(scaled)
+        np.testing.assert_allclose(logits[:, i], expected, atol=0.02)
+
+
+def test_a_store_of_samples_trains_on_windows_of_several_labels(tmp_path: Path) -> None:
+    samples = audiocls.extract(
+        write_scenes(tmp_path / "scenes", n=30),
+        feature=audiocls.FeatureSpec.preset("samples", sample_rate=RATE),
+        out=tmp_path / "samples",
+        label_separator=";",
+    )
+    store = open_features(samples.path, QUICK, "mel-16k", 0.25, 0.25)
+    split = make_split(store.recordings, store.recording_labels)
+    recipe = Recipe(epochs=2, batch_size=32)
+    result = fit(Trial("lstm", recipe), store, split, Run(tmp_path / "run"), CPU)
+    assert result.task == "several"
+    assert 0 < result.test["map"] <= 1
+
+
+def test_clips_without_any_label_train_as_such() -> None:
+    """They are drawn where each clip is, and add nothing to a score that they have no part in."""
+    labels = torch.tensor([[True, False], [False, False], [False, True]])
+    assert sorted(Sampler(labels, "natural").draw(3).tolist()) == [0, 1, 2]
+    assert 1 not in Sampler(labels, "balanced").draw(50).tolist()
+    assert Sampler(labels, "balanced").shares().tolist() == [0.5, 0.0, 0.5]

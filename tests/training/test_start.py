@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_resume import contents
+from finished_run import contents
 from tiny_store import TinyStore, tiny_store
 
 from audiocls.classifier.model import Classifier

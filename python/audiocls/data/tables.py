@@ -39,7 +39,8 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
     "group": ("group",),
     "split": ("split",),
 }  # fmt: skip
-_SURROGATE = re.compile("[\ud800-\udfff]")
+# What stands for a byte that the encoding does not know.
+_BYTE = re.compile("[\udc80-\udcff]")
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
@@ -70,9 +71,14 @@ def open_text(file: Path, encoding: str | None = None) -> TextIO:
     return file.open(newline="", encoding=found, errors="surrogateescape")
 
 
+def holds_bytes(text: str) -> bool:
+    """Whether a text holds bytes that were not of the encoding that it was read in."""
+    return _BYTE.search(text) is not None
+
+
 def legible(text: str, where: str) -> str:
     """`text`, if all its bytes were of the encoding that it was read in. Raises DataError."""
-    if _SURROGATE.search(text):
+    if holds_bytes(text):
         rule = "is not UTF-8; name the encoding of the table with `encoding`, for instance latin-1"
         raise DataError(f"{where}: {escape(text)} {rule}")
     return text

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from audiocls.training.data.splits import make_split as make_split
     from audiocls.training.loop import fit as fit
     from audiocls.training.loop import train as train
+    from audiocls.training.prepare import prepare_store as prepare_store
     from audiocls.training.recipe import Recipe as Recipe
     from audiocls.training.run import Result as Result
     from audiocls.training.run import Run as Run
@@ -30,6 +31,7 @@ _HOME = {
     "Trial": "trial",
     "fit": "loop",
     "make_split": "data.splits",
+    "prepare_store": "prepare",
     "train": "loop",
 }
 

@@ -175,13 +175,13 @@ def _fit(
         warnings = split.warnings + (leak_warnings(store, split) if leaks is None else leaks)
         warnings += shortcuts(store.recordings, store.recording_labels)
         warnings += silent(store.recordings)
+        work = step_work(trial.recipe, state.classifier, parts[TRAIN])
+        threads.enter_context(device.threads(work))
         if not (resume and run.restore(trial, split, state)):
             if device.leads:
                 run.begin(split, state)
             if trial.recipe.fit_head:
                 begin_with_head(trial, state, parts[TRAIN], parts[VAL], device)
-        work = step_work(trial.recipe, state.classifier, parts[TRAIN])
-        threads.enter_context(device.threads(work))
         batches = batches_of(trial.recipe, parts[TRAIN])
         try:
             while not state.over(trial.recipe):

@@ -23,6 +23,8 @@ from audiocls.training.trial import LINEAR
 if TYPE_CHECKING:
     from audiocls.store.store import Store
 
+CALIBRATION = ("temperature", "offset")
+
 
 @dataclass(frozen=True)
 class Start:
@@ -102,9 +104,8 @@ class Start:
             weight[i], bias[i] = ours.weight[j].detach(), ours.bias[j].detach()
         names = {id(p): n for n, p in classifier.named_parameters()}
         rows = {names[id(head.weight)]: weight, names[id(head.bias)]: bias}
-        fresh = classifier.state_dict()
-        calibration = {name: fresh[name] for name in ("temperature", "offset") if name in fresh}
-        state = self.classifier.state_dict() | rows | calibration
-        # The offset of several labels is none of one.
-        classifier.load_state_dict({name: state[name] for name in fresh})
+        # What calibrates is of the classes, and found anew.
+        fresh = {n: v for n, v in classifier.state_dict().items() if n in CALIBRATION}
+        taken = {n: v for n, v in self.classifier.state_dict().items() if n not in CALIBRATION}
+        classifier.load_state_dict(taken | rows | fresh)
         return classifier

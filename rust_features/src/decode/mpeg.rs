@@ -1,13 +1,16 @@
-//! MPEG audio, layers I to III: nanomp3 decodes the frames; here are the stream around them, tags,
-//! and the encoder delay, which libsndfile (mpg123) trims in the same way.
+//! MPEG audio, layers I to III: layer III is decoded by mp3.rs, the others by nanomp3; here are the
+//! stream around the frames, tags, and the encoder delay, which libsndfile (mpg123) trims in the same
+//! way.
 
 use std::io::{Read, Seek, SeekFrom};
 
 use nanomp3::{DecodeError, MAX_SAMPLES_PER_FRAME, VbrTag};
 use symphonia::core::io::MediaSource;
 
+use super::mp3::{self, Header, Skipped};
 use super::source::Source;
 use super::{Blocks, Info, Reason};
+use crate::simd::Isa;
 
 /// Bytes held at once: many of the longest frames (2,881 bytes), and few reads.
 const WINDOW_LEN: usize = 128 * 1024;
@@ -27,14 +30,20 @@ const DECODER_DELAY: u64 = 529;
 
 struct MpegAudio {
     window: Window,
-    decoder: nanomp3::Decoder,
-    /// The frame decoded last.
-    pcm: Box<[f32; MAX_SAMPLES_PER_FRAME]>,
+    codec: Codec,
     sample_rate: u32,
     /// Samples still to leave out at the start.
     skip: u64,
     /// Samples still to come, where the stream says so.
     remaining: u64,
+}
+
+/// What decodes the frames.
+enum Codec {
+    /// Layer III.
+    Three(Box<Three>),
+    /// Layers I and II.
+    Other(Box<Other>),
 }
 
 pub(super) fn open(source: Source) -> Result<(Box<dyn Blocks>, Info), Reason> {
@@ -45,11 +54,12 @@ pub(super) fn open(source: Source) -> Result<(Box<dyn Blocks>, Info), Reason> {
 impl MpegAudio {
     fn new(source: Source) -> Result<(Self, Info), Reason> {
         let mut window = Window::new(source)?;
-        let (first, tag, audio_at) = loop {
+        let (first, layer, tag, audio_at) = loop {
             if let Some(frame) = nanomp3::frames(window.bytes()).next() {
                 let tag = VbrTag::parse(frame.data);
                 let after = frame.offset + if tag.is_some() { frame.data.len() } else { 0 };
-                break ((frame.sample_rate, frame.channels.num(), frame.samples), tag, after);
+                let first = (frame.sample_rate, frame.channels.num(), frame.samples);
+                break (first, frame.layer, tag, after);
             }
             if !window.skip_junk()? {
                 return Err("is no MPEG audio: no frame found".into());
@@ -70,74 +80,74 @@ impl MpegAudio {
                 remaining = remaining.saturating_sub(skip).saturating_sub(padding);
             }
         }
-        let audio = Self {
-            window,
-            decoder: nanomp3::Decoder::new(),
-            pcm: Box::new([0.0; MAX_SAMPLES_PER_FRAME]),
-            sample_rate,
-            skip,
-            remaining,
-        };
+        let codec =
+            if layer == 3 { Codec::Three(Box::default()) } else { Codec::Other(Box::default()) };
+        let audio = Self { window, codec, sample_rate, skip, remaining };
         Ok((audio, Info { sample_rate, channels: channels.into() }))
     }
 
-    /// Decodes one frame; false at the end of the stream.
-    fn next_frame(&mut self, out: &mut Vec<f32>) -> Result<bool, Reason> {
+    /// Decodes one frame, whose samples may come later; adds their number to `n_samples`. False at the
+    /// end of the stream.
+    fn next_frame(&mut self, n_samples: &mut u64, out: &mut Vec<f32>) -> Result<bool, Reason> {
         self.window.refill()?;
-        let bytes = self.window.bytes();
+        let mut bytes = self.window.bytes();
         if bytes.is_empty() {
             return Ok(false);
         }
-        let mut bytes = bytes;
-        match tag_between(bytes) {
-            Some(0) => return self.window.skip_tag().map(|()| true),
-            // A frame counts if consistent ones follow, or nothing: so nothing does.
-            Some(at) => bytes = &bytes[..at],
-            None => {}
+        if !self.codec.is_in_step(bytes) {
+            match tag_between(bytes) {
+                Some(0) => return self.window.skip_tag().map(|()| true),
+                // A frame counts if consistent ones follow, or nothing: so nothing does.
+                Some(at) => bytes = &bytes[..at],
+                None => {}
+            }
         }
-        let pcm = &mut self.pcm[..];
-        let (consumed, result) = self.decoder.decode(bytes, pcm);
-        match result {
-            Ok(frame) => {
+        let (consumed, frame) = self.codec.decode(bytes, out);
+        match frame {
+            Frame::Decoded { sample_rate, samples } => {
                 self.window.consume(consumed);
-                if frame.sample_rate != self.sample_rate {
+                if sample_rate != self.sample_rate {
                     return Err(format!(
-                        "the sample rate changes from {} to {} Hz in mid-stream",
-                        self.sample_rate, frame.sample_rate
+                        "the sample rate changes from {} to {sample_rate} Hz in mid-stream",
+                        self.sample_rate
                     ));
                 }
-                let samples = frame.samples_produced;
-                let from = (self.skip.min(samples as u64)) as usize;
-                self.skip -= from as u64;
-                let n = (self.remaining.min((samples - from) as u64)) as usize;
-                self.remaining -= n as u64;
-                match frame.channels {
-                    nanomp3::Channels::Mono => out.extend_from_slice(&pcm[from..from + n]),
-                    nanomp3::Channels::Stereo => {
-                        let (pairs, _) = pcm.as_chunks::<2>();
-                        out.extend(pairs[from..from + n].iter().map(|[l, r]| (l + r) * 0.5));
-                    }
-                }
-                Ok(self.remaining > 0)
+                *n_samples += samples;
+                Ok(*n_samples < self.skip.saturating_add(self.remaining))
             }
-            Err(DecodeError::NoFrame) => self.window.skip_junk(),
+            Frame::None => self.window.skip_junk(),
             // The frame says so itself, or builds on frames that were cut off: go on with the next.
-            Err(_) => {
+            Frame::Skipped => {
                 self.window.consume(consumed);
                 Ok(consumed > 0)
             }
         }
     }
+
+    /// Takes what is not to be heard from a block's samples, which begin at `from`.
+    fn trim(&mut self, from: usize, out: &mut Vec<f32>) {
+        let n = (out.len() - from) as u64;
+        let skip = self.skip.min(n);
+        self.skip -= skip;
+        let keep = self.remaining.min(n - skip);
+        self.remaining -= keep;
+        out.drain(from..from + skip as usize);
+        out.truncate(from + keep as usize);
+    }
 }
 
 impl Blocks for MpegAudio {
     fn next_block(&mut self, out: &mut Vec<f32>) -> Result<bool, Reason> {
+        let (from, mut n_samples, mut more) = (out.len(), 0, true);
         for _ in 0..BLOCK_FRAMES {
-            if !self.next_frame(out)? {
-                return Ok(false);
+            more = self.next_frame(&mut n_samples, out)?;
+            if !more {
+                break;
             }
         }
-        Ok(true)
+        self.codec.flush(out);
+        self.trim(from, out);
+        Ok(more)
     }
 
     fn count(&mut self) -> Result<Option<u64>, Reason> {
@@ -162,6 +172,133 @@ impl Blocks for MpegAudio {
                 return Ok(Some(n_samples));
             }
         }
+    }
+}
+
+/// What became of a frame.
+enum Frame {
+    Decoded {
+        sample_rate: u32,
+        samples: u64,
+    },
+    /// It gives no samples.
+    Skipped,
+    /// There is none.
+    None,
+}
+
+impl Codec {
+    /// Whether a frame begins here that goes on with the one before, and is followed by another.
+    fn is_in_step(&self, bytes: &[u8]) -> bool {
+        matches!(self, Self::Three(three) if three.next_len(bytes).is_some())
+    }
+
+    /// Decodes the next frame; returns how many bytes it ends behind, and what became of it.
+    fn decode(&mut self, bytes: &[u8], out: &mut Vec<f32>) -> (usize, Frame) {
+        match self {
+            Self::Three(three) => three.decode(bytes, out),
+            Self::Other(other) => other.decode(bytes, out),
+        }
+    }
+
+    /// Appends the samples that are yet to be made.
+    fn flush(&mut self, out: &mut Vec<f32>) {
+        if let Self::Three(three) = self {
+            three.decoder.flush(out);
+        }
+    }
+}
+
+/// Frames of layer III.
+struct Three {
+    decoder: mp3::Decoder,
+    /// The header of the frame before, if the next one has to go on with it.
+    last: Option<Header>,
+    /// Length of a frame of free format, without padding.
+    free_len: usize,
+    /// For frames of another layer, which may follow where files were joined.
+    other: Option<Box<Other>>,
+}
+
+impl Default for Three {
+    fn default() -> Self {
+        Self { decoder: mp3::Decoder::new(Isa::best()), last: None, free_len: 0, other: None }
+    }
+}
+
+impl Three {
+    /// Length of the frame that begins here and goes on with the one before.
+    fn next_len(&self, bytes: &[u8]) -> Option<usize> {
+        let last = self.last?;
+        let header = Header::read(bytes).filter(|&header| last.is_followed_by(header))?;
+        let len = header.frame_len(self.free_len);
+        let followed = || {
+            let next = Header::read(bytes.get(len..)?)?;
+            header.is_followed_by(next).then_some(len)
+        };
+        if len == bytes.len() { Some(len) } else { followed() }
+    }
+
+    fn decode(&mut self, bytes: &[u8], out: &mut Vec<f32>) -> (usize, Frame) {
+        let (at, len) = match self.next_len(bytes) {
+            Some(len) => (0, len),
+            None => {
+                // Nothing from before is of use for what comes now.
+                self.decoder.reset(out);
+                self.last = None;
+                let Some(frame) = nanomp3::frames(bytes).next() else { return (0, Frame::None) };
+                if frame.layer != 3 {
+                    return self.other.get_or_insert_default().decode(bytes, out);
+                }
+                (frame.offset, frame.data.len())
+            }
+        };
+        let frame = &bytes[at..at + len];
+        let Some(header) = Header::read(frame) else { return (at + len, Frame::Skipped) };
+        self.free_len = len - header.padding();
+        let decoded = self.decoder.decode(frame, header, out);
+        self.last = (decoded != Err(Skipped::Corrupt)).then_some(header);
+        let samples = (header.n_granules() * mp3::GRANULE_LEN) as u64;
+        let frame = match decoded {
+            Ok(()) => Frame::Decoded { sample_rate: header.sample_rate(), samples },
+            Err(_) => Frame::Skipped,
+        };
+        (at + len, frame)
+    }
+}
+
+/// Frames of layers I and II.
+struct Other {
+    decoder: nanomp3::Decoder,
+    /// The frame decoded last.
+    pcm: Box<[f32; MAX_SAMPLES_PER_FRAME]>,
+}
+
+impl Default for Other {
+    fn default() -> Self {
+        Self { decoder: nanomp3::Decoder::new(), pcm: Box::new([0.0; MAX_SAMPLES_PER_FRAME]) }
+    }
+}
+
+impl Other {
+    fn decode(&mut self, bytes: &[u8], out: &mut Vec<f32>) -> (usize, Frame) {
+        let (consumed, result) = self.decoder.decode(bytes, &mut self.pcm[..]);
+        let frame = match result {
+            Ok(frame) => {
+                let n = frame.samples_produced;
+                match frame.channels {
+                    nanomp3::Channels::Mono => out.extend_from_slice(&self.pcm[..n]),
+                    nanomp3::Channels::Stereo => {
+                        let (pairs, _) = self.pcm.as_chunks::<2>();
+                        out.extend(pairs[..n].iter().map(|[l, r]| (l + r) * 0.5));
+                    }
+                }
+                Frame::Decoded { sample_rate: frame.sample_rate, samples: n as u64 }
+            }
+            Err(DecodeError::NoFrame) => Frame::None,
+            Err(_) => Frame::Skipped,
+        };
+        (consumed, frame)
     }
 }
 

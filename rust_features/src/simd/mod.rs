@@ -141,6 +141,7 @@ pub struct Rows<'a> {
 
 impl<'a> Rows<'a> {
     /// Rows that start at `starts`, `length` floats each; lanes beyond `starts` read the last row.
+    #[inline]
     pub fn new(buffer: &'a [f32], starts: &[usize], length: usize) -> Self {
         let n_rows = starts.len();
         let last = *starts.last().expect("at least one row");

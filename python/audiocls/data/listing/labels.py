@@ -10,6 +10,7 @@ from collections import Counter
 from audiocls.data.grouping import values_of
 from audiocls.data.labelling import Labelling
 from audiocls.data.recordings import Listing, similar_labels
+from audiocls.data.tables import holds_bytes
 from audiocls.errors import SettingError
 from audiocls.files import escape
 
@@ -63,11 +64,8 @@ def finish(listing: Listing, labelling: Labelling) -> None:
 
 def _text(label: str, listing: Listing, encoding: str | None) -> str:
     """A label that may have been a folder's name, which need not be UTF-8."""
-    try:
-        label.encode()
+    if not holds_bytes(label):
         return label
-    except UnicodeEncodeError:
-        pass
     if encoding is not None:
         try:
             return os.fsencode(label).decode(encoding)

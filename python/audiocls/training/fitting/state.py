@@ -189,6 +189,8 @@ class TrainState:
             if own is not None:
                 own.load_state_dict(model.state_dict())
                 own.temperature.fill_(1.0)
+                if own.offset is not None:
+                    own.offset.zero_()
         for row in history[:epoch]:
             self.finish_epoch(row)
         self.went_on = epoch
