@@ -317,7 +317,7 @@ class Run:
         }
         for name, judged in said.items():
             rows = state.objective.predictions(judged)
-            write_predictions(self.folder / f"{name}.csv", rows, result.classes)
+            write_predictions(self.folder / f"{name}.csv", rows)
         try:
             write_graph(self.model)
         except (DataError, ImportError) as error:
