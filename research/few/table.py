@@ -24,20 +24,18 @@ DRAWS = 5
 SIZES = (5, 10, 20, 50)
 HEAD = """# Few recordings, measured
 
-Balanced accuracy by recording, in per cent, on recordings that no draw trains on. It depends on
-how many recordings of each class there are. The model to begin with is `orchestra`, which has
-heard notes of instruments.
+Balanced accuracy by recording, in per cent, on recordings that no draw trains on, by the number of
+recordings of each class that train. The model to begin with is `orchestra`, which has heard notes
+of instruments.
 
 - **digits**: ten spoken digits, six synthetic voices; each draw leaves out one voice.
 - **laboratory**: nine instruments of the University of Iowa, which `orchestra` has never heard;
-  each draw leaves out a third of the notes. Some instruments have too few recordings for 20 in
-  every draw, and all for 50.
+  each draw leaves out a third of the notes. Some have too few recordings for 20, all for 50.
 - **drums**: ten drums and cymbals of five soundfonts; each draw leaves out one soundfont.
 
-Of the recordings that are counted, 15 % validate, at least one. `mean and deviation` is a
-logistic regression on mean and deviation of every feature; `from nothing` is `compact` by the
-recipe `modern`; `linear head` is `train --model linear --init orchestra`; `fine-tuned` is `train
---init orchestra`.
+15 % of these recordings validate, at least one. `mean and deviation` is a logistic regression on
+mean and deviation of every feature; `from nothing` is `compact` by the recipe `modern`;
+`linear head` is `train --model linear --init orchestra`; `fine-tuned` is `train --init orchestra`.
 """
 
 
@@ -67,10 +65,10 @@ def main() -> None:
     print("\n## Wrong labels\n")
     print("3 % of the Philharmonia's labels exchanged, then `audiocls doubt` with its defaults; a")
     print("group is an instrument and a pitch.\n")
-    titles = (
-        "exchanged | among the first rows, twice as many | counted as wrong | of these exchanged"
+    print(
+        "| draw | exchanged | of these in the first rows, twice as many | counted as wrong "
+        "| of these exchanged |"
     )
-    print(f"| draw | {titles} |")
     print("|---:|---:|---:|---:|---:|")
     for d in draws:
         keys = ("draw", "exchanged", "in_twice_as_many", "doubted", "found")

@@ -167,7 +167,7 @@ def test_the_head_says_what_the_regression_of_scaled_embeddings_says(n_classes: 
     mean, deviation = x.mean(axis=0), x.std(axis=0)
     deviation[3] = np.inf  # a number that is the same everywhere
     model = LogisticRegression().fit((x - mean) / deviation, y)
-    weight, bias = _rows(model, mean, deviation)
+    weight, bias = _rows([(model.coef_, model.intercept_)], mean, deviation)
     assert weight.shape == (n_classes, 4)
     expected = model.predict_proba((x - mean) / deviation)
     np.testing.assert_allclose(softmax(x @ weight.T + bias), expected, atol=1e-12)
