@@ -30,6 +30,7 @@ from audiocls.training.loop import new_state
 from audiocls.training.run import FILES
 from audiocls.training.runtime.device import THREAD_WORK, _faster_in_bfloat16, _why_not_bfloat16
 
+pytestmark = pytest.mark.usefixtures("no_graph")
 torch.set_num_threads(1)
 CPU = Device.pick("cpu")
 
