@@ -32,6 +32,13 @@ def philharmonia() -> Path:
     return folder
 
 
+@pytest.fixture
+def no_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs end without network.onnx, which takes longer than a small training: for tests of what
+    stands before. Each architecture's graph has tests of its own, as has the end of a whole run."""
+    monkeypatch.setattr("audiocls.classifier.graph.write_graph", lambda folder: None)
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """A headless Chromium, whose microphone is one that beeps."""

@@ -12,18 +12,19 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from audiocls.files import write_csv
-from audiocls.scores.confident_learning import doubtful
+from audiocls.scores.confident_learning import by_doubt, doubtful
 from audiocls.store.store import open_store
 from audiocls.training.data.splits import make_split
 from audiocls.training.held_out import held_out, of_statistics, statistics_of_recordings
 
 GROUPS = r"([^/]+)/[^/]+?_([A-G]s?[0-9])_"
-COLUMNS = ("draw", "exchanged", "doubted", "found", "found_in_twice_as_many", "accuracy")
+COLUMNS = ("draw", "exchanged", "doubted", "found", "in_twice_as_many", "accuracy")
 
 
 def main() -> None:
@@ -48,13 +49,15 @@ def main() -> None:
         splits = [
             make_split(recordings, group_by=GROUPS, fold=f"{k}/5", seed=draw) for k in range(1, 6)
         ]
-        paths, p = held_out(splits, lambda _, split: of_statistics(rows, store, split))
+        ask = partial(of_statistics, rows, store, seed=draw)
+        paths, p = held_out(splits, lambda _, split, ask=ask: ask(split))
         labels = np.array([store.classes.index(splits[0].label[path]) for path in paths])
-        found = [paths[i] for i in doubtful(labels, p)]
+        doubted = {paths[i] for i in doubtful(labels, p)}
         n = len(exchanged)
         accuracy = float((p.argmax(axis=1) == labels).mean())
-        hits = [len(exchanged.keys() & set(own)) for own in (found, found[: 2 * n])]
-        table.append((draw, n, len(found), *hits, f"{accuracy:.4f}"))
+        first = {paths[i] for i in by_doubt(labels, p)[: 2 * n]}
+        hits = [len(exchanged.keys() & own) for own in (doubted, first)]
+        table.append((draw, n, len(doubted), *hits, f"{accuracy:.4f}"))
         print(dict(zip(COLUMNS, table[-1], strict=True)), flush=True)
         write_csv(given.out, COLUMNS, table)
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from cleanlab.count import compute_confident_joint
 from cleanlab.filter import find_label_issues
+from cleanlab.rank import get_label_quality_scores
 
-from audiocls.scores.confident_learning import confident_joint, doubtful
+from audiocls.scores.confident_learning import by_doubt, confident_joint, doubtful
 
 
 def draw(seed: int, n: int, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -41,6 +42,13 @@ def test_as_cleanlab(seed: int, n: int, n_classes: int) -> None:
     assert doubtful(labels, p).tolist() == expected.tolist()
 
 
+def test_the_order_is_cleanlabs_self_confidence() -> None:
+    labels, p = draw(5, 1000, 8)
+    quality = get_label_quality_scores(labels, p, method="self_confidence")
+    order = [i for i in np.argsort(quality, kind="stable") if p[i].argmax() != labels[i]]
+    assert by_doubt(labels, p).tolist() == order
+
+
 def test_ties_and_sure_models_as_cleanlab() -> None:
     p = np.round(draw(1, 400, 4)[1], 1) + 1e-9
     p /= p.sum(axis=1, keepdims=True)
@@ -58,3 +66,4 @@ def test_counted_by_hand() -> None:
     labels = np.array([0, 0, 0, 1, 1])
     assert confident_joint(labels, p).tolist() == [[2, 1], [0, 1]]
     assert doubtful(labels, p).tolist() == [2]
+    assert by_doubt(labels, p).tolist() == [2]

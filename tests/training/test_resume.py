@@ -21,6 +21,7 @@ from tiny_store import TinyStore, tiny_store
 from audiocls.errors import DataError, SettingError
 from audiocls.training import Device, Recipe, Result, Run, Trial, fit, make_split
 
+pytestmark = pytest.mark.usefixtures("no_graph")
 torch.set_num_threads(1)
 CPU = Device.pick("cpu")
 # Everything that draws or keeps state is on.

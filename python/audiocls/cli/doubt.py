@@ -21,8 +21,8 @@ SHOWN = 10
 @click.option(
     "--model",
     metavar="NAME",
-    help="Who doubts: statistics, logistic regression on mean and deviation of every feature, in "
-    "seconds; or a model as for train, which takes its time.  [default: statistics; with --init "
+    help="Who doubts: statistics, a forest on mean and deviation of every feature, in seconds; or "
+    "a model as for train, which takes its time.  [default: statistics; with --init "
     "linear]",
 )
 @click.option("--init", metavar="MODEL", help="A trained model to begin with, as for train.")
@@ -63,11 +63,11 @@ def command(
     preset: str | None,
     **options: Any,
 ) -> None:
-    """List the labels of a feature store that are probably wrong, the most doubtful first.
+    """List the labels that are probably wrong.
 
-    Every recording is judged by a model that was trained without it and without its group; where
-    that is surer of another class than it commonly is of that class, the label is doubted
-    (confident learning). Some are mistakes of the model: listen to them on the page.
+    The most doubtful stand first. Every recording is judged by a model that was trained without it
+    and without its group. If that model is surer of another class than it commonly is of that
+    class, the label is doubted (confident learning). Some are mistakes of the model: listen to them on the page.
 
     \b
     Example:
@@ -105,6 +105,7 @@ def command(
                 "suggested": row.predicted,
                 "label_probability": row.label_probability,
                 "suggested_probability": row.probability,
+                "doubted": row.path in found.doubted,
                 "group": row.group,
             }
             for row in found.rows
@@ -114,10 +115,9 @@ def command(
         return
     for row in found.rows[:SHOWN]:
         say(f"{row.path}: {row.label}, probably {row.predicted} ({row.probability:.2f})")
-    more = len(found.rows) - SHOWN
     say(
-        f"{'… and ' + str(more) + ' more: ' if more > 0 else ''}"
-        f"{len(found.rows)} of {found.n_recordings} labels are doubted"
+        f"{len(found.doubted)} of {found.n_recordings} labels are doubted; of {len(found.rows)} "
+        "the models say otherwise, the least probable labels first"
     )
     say(f"table: {found.table}")
     say(f"page:  {found.page}")

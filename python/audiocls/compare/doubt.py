@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from audiocls.compare.mistakes import listen
 from audiocls.errors import SettingError
 from audiocls.files import replace_file, write_csv
-from audiocls.scores.confident_learning import doubtful
+from audiocls.scores.confident_learning import by_doubt, doubtful
 from audiocls.store.labels import ONE
 from audiocls.store.store import Store
 from audiocls.training.data.features import open_features
@@ -37,7 +37,9 @@ from audiocls.training.runtime.subnormals import subnormals_are_zero
 from audiocls.training.start import Start
 from audiocls.training.trial import LINEAR
 
-COLUMNS = ("path", "label", "suggested", "label_probability", "suggested_probability", "group")
+COLUMNS = (
+    "path", "label", "suggested", "label_probability", "suggested_probability", "doubted", "group",
+)  # fmt: skip
 SHOWN = 100  # recordings that the page holds: 9 MB of sound
 # Called before a fold: its number from 1, how many there are.
 Announce = Callable[[int, int], Progress | None]
@@ -45,9 +47,11 @@ Announce = Callable[[int, int], Progress | None]
 
 @dataclass(frozen=True)
 class Doubts:
-    """What `doubt` found: the doubtful recordings, the most doubtful first, and the files."""
+    """What `doubt` found: where the models say otherwise than the label, the least probable label
+    first; and the files."""
 
     rows: list[Prediction]  # `predicted` is what is suggested
+    doubted: set[str]  # the paths of those that confident learning counts as wrong
     n_recordings: int
     accuracy: float  # of the models that judged, against the labels as they are
     table: Path
@@ -78,8 +82,8 @@ def doubt(
 
     Args:
         features: the store, of the task `one`.
-        model: `statistics`, logistic regression on mean and deviation of every feature; or a model
-            as for `train`, whose folds are run folders under `out`; a finished one is kept. By
+        model: `statistics`, a forest on mean and deviation of every feature; or a model as for
+            `train`, whose folds are run folders under `out`; a finished one is kept. By
             default `statistics`, with `init` `linear`.
         init, recipe, group_by, seed, device, feature: as for `train`.
         out: where doubts.csv and doubts.html go.
@@ -104,7 +108,9 @@ def doubt(
     splits = make_folds(store, folds, group_by, seed)
     if model == STATISTICS:
         known = statistics_of_recordings(store)
-        paths, probabilities = held_out(splits, lambda _, split: of_statistics(known, store, split))
+        paths, probabilities = held_out(
+            splits, lambda _, split: of_statistics(known, store, split, seed)
+        )
     else:
         trial = first_trial(model, recipe, start, seed, group_by, None)
         trial = replace(trial, feature=run_name(features, feature))
@@ -124,7 +130,7 @@ def doubt(
     classes, group, label = store.classes, splits[0].group, splits[0].label
     labels = np.array([classes.index(label[path]) for path in paths])
     rows = []
-    for i in doubtful(labels, probabilities):
+    for i in by_doubt(labels, probabilities):
         p, best = probabilities[i], int(probabilities[i].argmax())
         own, sure = float(p[labels[i]]), float(p[best])
         path = paths[i]
@@ -132,17 +138,18 @@ def doubt(
             Prediction(path, group[path], label[path], None, classes[best], sure, own, sure)
         )
     accuracy = float((probabilities.argmax(axis=1) == labels).mean())
-    found = Doubts(rows, len(paths), accuracy, out / "doubts.csv", out / "doubts.html")
+    doubted = {paths[i] for i in doubtful(labels, probabilities)}
+    found = Doubts(rows, doubted, len(paths), accuracy, out / "doubts.csv", out / "doubts.html")
     out.mkdir(parents=True, exist_ok=True)
-    write_csv(found.table, COLUMNS, map(_cells, rows))
+    write_csv(found.table, COLUMNS, (_cells(row, row.path in doubted) for row in rows))
     how = {"model": model, "folds": folds, "group_by": splits[0].how["group_by"]}
     replace_file(found.page, _page(found, store, how | {"command": command}))
     return found
 
 
-def _cells(row: Prediction) -> tuple[str, ...]:
+def _cells(row: Prediction, doubted: bool) -> tuple[str, ...]:
     own, sure = f"{row.label_probability:.6g}", f"{row.probability:.6g}"
-    return row.path, row.label, row.predicted, own, sure, row.group
+    return row.path, row.label, row.predicted, own, sure, "yes" if doubted else "no", row.group
 
 
 def _page(found: Doubts, store: Store, how: dict[str, object]) -> bytes:
@@ -156,6 +163,7 @@ def _page(found: Doubts, store: Store, how: dict[str, object]) -> bytes:
     shown = listen(found.rows[:SHOWN], store)
     page = environment.get_template("doubt.html.jinja").render(
         found=found.rows,
+        n_doubted=len(found.doubted),
         mistakes=shown,
         shown=len(shown),
         n_recordings=found.n_recordings,

@@ -1,9 +1,8 @@
 """Which labels are probably wrong: confident learning.
 
 Northcutt, Jiang & Chuang 2021, "Confident learning: estimating uncertainty in dataset labels",
-arXiv:1911.00068, sections 3.1 and 3.2, the method C_confusion's successor "C": what is counted off
-the diagonal of the confident joint. As `cleanlab.filter.find_label_issues(filter_by=
-"confident_learning")` of cleanlab 2.9 finds it.
+arXiv:1911.00068, section 3: what is counted off the diagonal of the confident joint. As
+`cleanlab.filter.find_label_issues(filter_by="confident_learning")` of cleanlab 2.9 finds it.
 """
 
 from __future__ import annotations
@@ -51,6 +50,14 @@ def confident_joint(
     np.add.at(joint, (labels[guess >= 0], guess[guess >= 0]), 1)
     np.fill_diagonal(joint, np.maximum(joint.diagonal(), 1))
     return joint
+
+
+def by_doubt(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The examples whose label is not the most probable, the least probable label first: the order
+    that cleanlab calls self-confidence."""
+    own = probabilities[np.arange(len(labels)), labels]
+    other = np.flatnonzero(probabilities.max(axis=1) > own)
+    return other[np.argsort(own[other], kind="stable")]
 
 
 def doubtful(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> NDArray[np.int64]:

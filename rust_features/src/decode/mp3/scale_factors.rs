@@ -118,12 +118,12 @@ impl ScaleFactors {
         shared: [bool; 4],
     ) -> Factors {
         let mut at = 0;
-        for group in 0..4 {
+        for (group, shared) in shared.into_iter().enumerate() {
             let n = usize::from(groups.counts[group]);
             let len = u32::from(groups.lengths[group]);
             let factors = &mut self.0[at..at + n];
             at += n;
-            if shared[group] {
+            if shared {
                 continue;
             }
             if len == 0 {

@@ -68,16 +68,16 @@ impl SideInfo {
         if header.is_mpeg1() {
             main_data_begin = bits.take(9) as usize;
             bits.take(if n_channels == 1 { 5 } else { 3 }); // Private.
-            for channel in 0..n_channels {
-                channels[1][channel].shared = [(); 4].map(|()| bits.flag());
+            for channel in &mut channels[1][..n_channels] {
+                channel.shared = [(); 4].map(|()| bits.flag());
             }
         } else {
             main_data_begin = bits.take(8) as usize;
             bits.take(n_channels as u32); // Private.
         }
-        for granule in 0..header.n_granules() {
-            for channel in 0..n_channels {
-                channels[granule][channel].read(bits, header.is_mpeg1())?;
+        for granule in &mut channels[..header.n_granules()] {
+            for channel in &mut granule[..n_channels] {
+                channel.read(bits, header.is_mpeg1())?;
             }
         }
         // Short windows have scale factors of their own.

@@ -60,11 +60,11 @@ impl Intensity<'_> {
     /// The highest band has no position: it has that of the band below, if this one is so coded too.
     fn complete(&mut self, last: [isize; 3]) {
         let n_windows = if self.bands.n_short() > 0 { 3 } else { 1 };
-        for window in 0..n_windows {
+        for (window, &last) in last.iter().enumerate().take(n_windows) {
             let top = self.bands.widths.len() - n_windows + window;
             let below = top - n_windows;
             let middle = if self.angles { 3 } else { 0 };
-            let coded = last[window] >= below as isize;
+            let coded = last >= below as isize;
             self.positions[top] = if coded { middle } else { self.positions[below] };
         }
     }

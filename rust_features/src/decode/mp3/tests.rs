@@ -66,7 +66,7 @@ fn distance(a: &[f32], b: &[f32]) -> f32 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(50))]
 
     /// All rates, kinds of stereo, windows, codes, with and without checksum, reservoir, free format.
     #[test]

@@ -26,7 +26,7 @@ const HALF: [i32; 257] = [
 pub fn coefficient(i: usize) -> f32 {
     let scaled = match i {
         0..=256 => HALF[i],
-        _ if i % 64 == 0 => HALF[512 - i],
+        _ if i.is_multiple_of(64) => HALF[512 - i],
         _ => -HALF[512 - i],
     };
     scaled as f32 / 65536.0
