@@ -37,8 +37,8 @@ def main(report: Path, model: str, recording: Path) -> None:
             page.screenshot(path=ROOT / "docs" / "report.png")
             page.goto(url)
             page.locator("input[type=file]").first.set_input_files(recording)
-            page.get_by_text("timeline", exact=False).first.wait_for()
-            page.wait_for_timeout(4000)
+            page.locator("[data-testid$='-confidence-set']").first.wait_for()
+            page.wait_for_timeout(4000)  # until pictures are drawn
             page.screenshot(path=ROOT / "docs" / "demo.png")
             browser.close()
     finally:

@@ -102,7 +102,6 @@ def test_what_needs_no_extra(clean: Path, place: Path, command: str) -> None:
         ("train --model lstm --features store", "torch", "train"),
         ("compare --features store", "jinja2", "train"),
         ("export model --out model.onnx", "torch", "train"),
-        ("evaluate model data", "sklearn", "train"),
         ("info store --plot picture.png", "matplotlib", "train"),
         ("demo model", "gradio", "demo"),
         ("stream model mic", "sounddevice", "mic"),
