@@ -112,6 +112,7 @@ def cell(size: int, seed: int, score: float) -> Any:
         split=(seed, None),
         result=SimpleNamespace(
             classes=["a", "b"],
+            task="one",
             split={"parts": {"train": {"recordings": 2 * size}}},
             test={"balanced_accuracy": score, "macro_f1": score},
             val={"balanced_accuracy": score},
