@@ -211,11 +211,11 @@ def limits() -> str:
                           source, re.M)  # fmt: skip
         assert found, f"{file}: no constant {constant}"
         value = number(found[1].strip())
-        rows.append((what, f"{value:,}", f"`{constant}`, {file}"))
+        rows.append((what, f"{value:,}"))
     return "\n\n".join([
         "# Limits",
         "Nothing is allocated because a header claims a size. These limits hold everywhere:",
-        table(("what", "at most", "constant"), rows),
+        table(("what", "at most"), rows),
     ])  # fmt: skip
 
 
@@ -248,7 +248,7 @@ def speed() -> str:
         "Against a `DataLoader` loop of equal model and batch, one core, clips a second. "
         + measured_on(results["training"]),
         table(results["training"]["head"], [
-            row for row in results["training"]["rows"] if row[2] == "training"
+            row for row in results["training"]["rows"] if row[0] == "mel" and row[2] == "training"
         ]),
         "CUDA is not measured.",
     ]  # fmt: skip
@@ -482,13 +482,8 @@ def field_comments(cls: type) -> dict[str, str]:
 
 
 def first_paragraph(text: str) -> str:
-    """What stands before the first example."""
-    kept: list[str] = []
-    for block in inspect.cleandoc(text).split("\n\n"):
-        if "\b" in block or block.startswith("Example"):
-            break
-        kept.append(" ".join(block.split()))
-    return "\n\n".join(kept)
+    """The summary."""
+    return " ".join(inspect.cleandoc(text).split("\n\n")[0].split())
 
 
 def shown(value: Any) -> str:

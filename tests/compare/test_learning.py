@@ -111,6 +111,7 @@ def cell(size: int, seed: int, score: float) -> Any:
         trial=training.Trial("lstm", seed=seed, feature="mel", recordings_per_class=size),
         split=(seed, None),
         result=SimpleNamespace(
+            task="one",
             classes=["a", "b"],
             task="one",
             split={"parts": {"train": {"recordings": 2 * size}}},

@@ -361,6 +361,7 @@ def test_names_in_the_picture_of_cost_do_not_overlap() -> None:
     rng = np.random.default_rng(0)
     crowd: list[Any] = [
         SimpleNamespace(
+            yardstick=OneLabel(),
             cpu_ms=10 ** rng.uniform(0, 0.7),
             main=Spread.of([rng.uniform(0.8, 0.9)]),
             interval=None,

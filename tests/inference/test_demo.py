@@ -26,8 +26,9 @@ from saved_model import saved
 import audiocls
 from audiocls.cli import main
 from audiocls.data.synth import write_dataset
-from audiocls.inference.demo import COLUMNS, LONGEST_HEARD_S, Overview, cut_out
+from audiocls.inference.demo import COLUMNS, LONGEST_HEARD_S, Overview, _timelines, cut_out
 from audiocls.inference.own_pages import LARGEST_UPLOAD
+from audiocls.inference.prediction import Segment
 
 RATE = 12_000  # of the preset mfcc
 # A label is text, whatever it looks like.
@@ -332,3 +333,14 @@ def test_the_model_in_the_box_is_the_default(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(audiocls.Classifier, "load", load)
     assert call() == (1, "audiocls demo: far enough\n")
     assert asked == ["orchestra"]
+
+
+def test_segments_that_overlap_have_lines_of_their_own() -> None:
+    spans = [(0.0, 2.0, "a"), (1.0, 3.0, "b"), (2.0, 4.0, "a"), (3.5, 4.0, "b")]
+    segments = [Segment(start, end, label, 0.9) for start, end, label in spans]
+    page = _timelines(segments, 4.0, {"a": "#aaa", "b": "#bbb"})
+    lines = page.split("<div class='audiocls-timeline'>")[1:]
+    found = [re.findall(r"title='(.)'", line) for line in lines]
+    assert found == [["a", "a"], ["b", "b"]]
+    one = _timelines(segments[::2], 4.0, {"a": "#aaa"})
+    assert one.count("audiocls-timeline") == 1

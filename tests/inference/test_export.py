@@ -65,7 +65,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], t
 # Every branch of the spec, beyond the presets.
 VARIED: dict[str, dict[str, Any]] = {
     "deltas": {"base": "mfcc-librosa", "deltas": 2, "delta_width": 5, "normalize": "mean_var"},
-    "librosa": {"base": "mfcc-librosa", "deltas": 2, "lifter": 22.0},
+    "librosa": {"base": "mfcc-librosa", "deltas": 2, "delta_width": 5, "lifter": 22.0},
     "whole": {"base": "mfcc-kaldi", "padding": "symmetric", "deltas": 1},
     "magnitude": {"base": "mel", "power": 1, "top_db": 60.0, "hop_length": 441, "scale": 0.5},
     "short frame": {"base": "mel-16k", "frame_length": 320, "n_fft": 512, "window": "hamming"},

@@ -222,7 +222,7 @@ def test_a_model_of_one_label_begins_one_of_several(tmp_path: Path) -> None:
     strength = Run(tmp_path / LINEAR).history()[0]["C"]
     for i in range(4):
         # To where scikit-learn goes by itself: of a weak penalty that is not the very end.
-        regression = LogisticRegression(C=strength, max_iter=1000)
+        regression = LogisticRegression(C=strength, max_iter=5000, tol=1e-7)
         regression.fit(scaled, y[:, i], sample_weight=weights)
         expected = regression.decision_function(scaled)
         np.testing.assert_allclose(logits[:, i], expected, atol=0.02)

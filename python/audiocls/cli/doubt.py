@@ -63,11 +63,11 @@ def command(
     preset: str | None,
     **options: Any,
 ) -> None:
-    """List the labels of a feature store that are probably wrong, the most doubtful first.
+    """List the labels that are probably wrong.
 
-    Every recording is judged by a model that was trained without it and without its group; where
-    that is surer of another class than it commonly is of that class, the label is doubted
-    (confident learning). Some are mistakes of the model: listen to them on the page.
+    The most doubtful stand first. Every recording is judged by a model that was trained without it
+    and without its group. If that model is surer of another class than it commonly is of that
+    class, the label is doubted (confident learning). Some are mistakes of the model: listen to them on the page.
 
     \b
     Example:

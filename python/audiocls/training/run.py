@@ -44,6 +44,7 @@ FILES = (
     "model/model.json",
     "model/weights.safetensors",
     "model/network.onnx",
+    "model/heard.csv",
 )
 _LOCK = ".lock"
 # metrics.json, without its scores.
@@ -206,6 +207,7 @@ class Run:
     def locked(self) -> Iterator[None]:
         """The folder, made if it is not there, for this process alone. DataError if another process
         writes a run there."""
+        new = not self.folder.exists()
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             lock = FileLock(self.folder / _LOCK)
@@ -214,6 +216,10 @@ class Run:
         try:
             yield
         finally:
+            if [file.name for file in self.folder.iterdir()] == [_LOCK]:  # nothing was begun
+                (self.folder / _LOCK).unlink()
+                if new:
+                    self.folder.rmdir()
             del lock
 
     def finished(self, trial: Trial, split: Split, longer: bool = False) -> Result | None:
@@ -317,7 +323,7 @@ class Run:
         }
         for name, judged in said.items():
             rows = state.objective.predictions(judged)
-            write_predictions(self.folder / f"{name}.csv", rows, result.classes)
+            write_predictions(self.folder / f"{name}.csv", rows)
         try:
             write_graph(self.model)
         except (DataError, ImportError) as error:

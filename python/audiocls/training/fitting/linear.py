@@ -21,7 +21,7 @@ from audiocls.training.trial import Trial
 
 # Inverse strengths of the penalty; embeddings have deviation 1.
 STRENGTHS = tuple(10.0**e for e in range(-4, 3))
-ITERATIONS = 1000
+ITERATIONS = 5000
 
 
 def fit_head(
@@ -119,7 +119,7 @@ def _models(
         return [(np.zeros((1, x.shape[1])), np.full(1, np.log(len(x) + 1.0)))] * len(STRENGTHS)
     fitted = []
     for c in STRENGTHS:
-        model = LogisticRegression(C=c, max_iter=ITERATIONS)
+        model = LogisticRegression(C=c, max_iter=ITERATIONS, tol=1e-7)
         with warnings.catch_warnings():
             # Of separable classes and a weak penalty: validation tells whether it is good enough.
             warnings.simplefilter("ignore", ConvergenceWarning)

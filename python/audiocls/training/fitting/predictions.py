@@ -44,13 +44,13 @@ class Scored(NamedTuple):
 _SCORED = Scored._fields[:-1]
 
 
-def write_predictions(
-    path: Path, predictions: Iterable[Prediction] | Iterable[Scored], classes: Sequence[str]
-) -> None:
-    """Writes a table of predictions. classes: those of the model."""
+def write_predictions(path: Path, predictions: Iterable[Prediction] | Iterable[Scored]) -> None:
+    """Writes a table of predictions."""
     rows: Iterator[Prediction | Scored] = iter(predictions)
     first = next(rows, None)
-    header = [*_SCORED, *classes] if isinstance(first, Scored) else Prediction._fields
+    header: Sequence[str] = Prediction._fields
+    if isinstance(first, Scored):
+        header = [*_SCORED, *first.probabilities]
     known: list[Prediction | Scored] = [] if first is None else [first]
     cells = (_cells(row) for row in itertools.chain(known, rows))
     write_csv(path, header, cells)
