@@ -113,7 +113,6 @@ def cell(size: int, seed: int, score: float) -> Any:
         result=SimpleNamespace(
             task="one",
             classes=["a", "b"],
-            task="one",
             split={"parts": {"train": {"recordings": 2 * size}}},
             test={"balanced_accuracy": score, "macro_f1": score},
             val={"balanced_accuracy": score},

@@ -11,7 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from audiocls.cli import Command, compare, main, train
-from audiocls.cli.options import field_docs, recipe_of, recipe_options
+from audiocls.cli.fields import field_docs
+from audiocls.cli.options import recipe_of, recipe_options
 from audiocls.engine.augmentation import Augmentation
 from audiocls.errors import SettingError
 from audiocls.training import Recipe

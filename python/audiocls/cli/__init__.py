@@ -152,7 +152,11 @@ class _Commands(click.Group):
             near = difflib.get_close_matches(name, COMMANDS, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(COMMANDS)}"
             ctx.fail(f"no such command {name!r}: {hint}")
-        command: click.Command = importlib.import_module(f"audiocls.cli.{name}").command
+        try:
+            command: click.Command = importlib.import_module(f"audiocls.cli.{name}").command
+        except SettingError as error:  # of the environment: an unknown AUDIOCLS_ISA
+            click.echo(f"audiocls {name}: {error}", err=True)
+            ctx.exit(2)
         return command
 
 

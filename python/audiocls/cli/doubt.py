@@ -67,8 +67,8 @@ def command(
 
     The most doubtful stand first. Every recording is judged by a model that was trained without it
     and without its group. If that model is surer of another class than it commonly is of that
-    class, the label is doubted (confident learning). Some are mistakes of the model: listen to them
-    on the page.
+    class, the label is doubted (confident learning). Some are mistakes of the model: listen to
+    them on the page.
 
     \b
     Example:

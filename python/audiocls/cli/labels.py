@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from audiocls.cli import Option
-from audiocls.cli.options import field_docs
+from audiocls.cli.fields import field_docs
 from audiocls.data.labelling import Labelling
 from audiocls.errors import SettingError
 

@@ -3,11 +3,8 @@ help."""
 
 from __future__ import annotations
 
-import ast
 import functools
-import inspect
 import math
-import textwrap
 import types
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
@@ -15,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 import click
 
 from audiocls.cli import Option
+from audiocls.cli.fields import field_docs
 from audiocls.engine.augmentation import Augmentation
 from audiocls.training.recipe import PRESETS, WAVEFORM, Recipe, field_types, own_field_types
 
@@ -80,20 +78,6 @@ def recipe_of(preset: str | None, options: dict[str, Any], begun: bool = False) 
     """The recipe that `recipe_options` were given; begun: for models that begin with another."""
     preset = preset or ("finetune" if begun else "modern")
     return Recipe.preset(preset, **{k: v for k, v in options.items() if v is not None})
-
-
-@functools.cache
-def field_docs(cls: type) -> dict[str, str]:
-    """The docstrings that stand under the fields of a dataclass and of those it extends."""
-    docs: dict[str, str] = {}
-    for base in reversed(cls.__mro__[:-1]):
-        body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]
-        assert isinstance(body, ast.ClassDef)
-        for field, doc in zip(body.body, body.body[1:], strict=False):
-            match field, doc:
-                case ast.AnnAssign(target=ast.Name(name)), ast.Expr(ast.Constant(str(text))):
-                    docs[name] = inspect.cleandoc(text)
-    return docs
 
 
 def _heading(name: str) -> str:
