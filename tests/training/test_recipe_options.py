@@ -66,8 +66,8 @@ def test_every_field_is_an_option_of_both_commands(module: object) -> None:
 
 def test_the_study_is_shown_beside_the_default() -> None:
     shown = " ".join(CliRunner().invoke(main, ["train", "--help"]).output.split())
-    assert f"[default: {Recipe().lr:g}; study: 0.01]" in shown
-    assert "--recipe modern|study|orchestra" in shown
+    assert f"[default: {Recipe().lr:g}; study: 0.01; finetune: 0.001]" in shown
+    assert "--recipe modern|study|finetune|orchestra" in shown
     assert "[default: 5.0 40.0; orchestra: -5.0 40.0]" in shown
 
 
