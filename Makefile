@@ -29,13 +29,14 @@ $(BIN)/uv:
 build: .venv/installed ## the package in .venv; cargo knows best what is out of date
 	$(BIN)/maturin develop --profile $(PROFILE) --locked --quiet --uv
 
-demo: build ## synthetic data set -> features -> two models -> report page
+demo: build ## synthetic data set -> features -> two models -> report page -> a prediction
 	rm -rf build/demo
 	$(BIN)/audiocls synth build/demo/data
 	$(BIN)/audiocls extract build/demo/data --feature mel --out build/demo/features/mel
 	$(BIN)/audiocls extract build/demo/data --feature mfcc --out build/demo/features/mfcc
 	$(BIN)/audiocls compare --features build/demo/features/mel,build/demo/features/mfcc \
-		--models lstm,resnet --epochs 8 --batch-size 16 --lr 0.003 --group-by '([^/]+)/[^/]+?_([A-G]s?[0-9])_' --out build/demo/compare
+		--models compact,crnn --epochs 20 --group-by '([^/]+)/[^/]+?_([A-G]s?[0-9])_' --out build/demo/compare
+	$(BIN)/audiocls predict build/demo/compare/cells/mel-compact-0 "$$(ls build/demo/data/synthetic-bell/*.wav | head -1)"
 
 browser: .venv/installed ## a Chromium, in which the report is tested
 	.ci/chromium --install
