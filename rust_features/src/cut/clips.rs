@@ -153,12 +153,14 @@ impl Form for Clips {
             } else if cut.is_silent(|| power(pcm), pcm.len()) {
                 self.n_silent = 1;
             } else {
+                let recorded = pcm.len();
                 while cut.short.repeats(pcm.len(), *clip_len) {
                     pcm.extend_from_within(..pcm.len().min(*clip_len - pcm.len()));
                 }
                 pcm.resize(*clip_len, 0.0);
                 self.n_clips = 1;
                 self.features.extract(pcm, vec![0], take, poll)?;
+                pcm.truncate(recorded); // what filled the clip up is no part of the recording
             }
         }
         let why = if self.n_silent == 0 { NO_LABEL } else { ALL_SILENT };
