@@ -69,11 +69,11 @@ def other_data(task: Any, number: int) -> Iterator[tuple[str, bytes]]:
 
 
 def other_version(task: Any, number: int) -> Iterator[tuple[str, bytes]]:
-    cluster._native.__version__ = "0.0.1"
+    cluster.__version__ = "0.0.1"
     try:
         yield from small(task, number)
     finally:
-        cluster._native.__version__ = task.version
+        cluster.__version__ = task.version
 
 
 def without_audiocls(task: Any, number: int) -> Iterator[tuple[str, bytes]]:

@@ -114,7 +114,7 @@ def test_the_spectrum_is_librosas_for_any_size() -> None:
 @pytest.mark.parametrize("width", [3, 9])
 def test_slopes_are_those_of_two_libraries(width: int) -> None:
     x = np.random.default_rng(0).standard_normal((20, 5))
-    spec = SimpleNamespace(deltas=2, delta_width=width)
+    spec = SimpleNamespace(deltas=2, delta_width=width, delta_fit="line")
     got = oracle.with_deltas(spec, x)
     np.testing.assert_allclose(got[:, 5:10], psf.delta(x, width // 2), atol=1e-12)
     np.testing.assert_allclose(got[:, 10:], psf.delta(got[:, 5:10], width // 2), atol=1e-12)

@@ -234,13 +234,13 @@ def test_the_loss_is_that_of_mixed_and_smoothed_labels() -> None:
     numbers = generator(0, 1, Purpose.AUGMENTATION)
     augmentation = FeatureAugmentation(recipe, FeatureSpec(), numbers, CPU, stored=False)
     augmented = augmentation.batch(x, None, draws, state.classifier)
-    loss, predicted = _step(state, recipe, Batch(augmented, y, None), draws, 1e-3, 9, CPU)
+    loss, logits = _step(state, recipe, Batch(augmented, y, None), draws, 1e-3, 9, CPU)
     label = torch.nn.functional.one_hot(y, 3).double()
     pair = label[torch.tensor([1, 0, 3, 2, 5, 4, 7, 6, 8])]
     target = (1 - draws.mix[:, None]) * label + draws.mix[:, None] * pair
     target = 0.8 * target + 0.2 / 3
     torch.testing.assert_close(loss.double(), -(target * log_p).sum(dim=1), rtol=1e-5, atol=1e-6)
-    assert torch.equal(predicted, log_p.argmax(dim=1))
+    assert torch.equal(logits.argmax(dim=1), log_p.argmax(dim=1))
     gap = before.network.state_dict()["classifier.4.bias"]
     assert not torch.equal(gap, state.classifier.network.state_dict()["classifier.4.bias"])
 

@@ -200,8 +200,19 @@ class Copy:
             temporary.replace(self.folder / name)
 
         for_each(bring, list(files.items()))
+        self._bring_failures(fs, root)
         arriving.replace(self.folder / self.done)
         arriving.parent.rmdir()
+
+    def _bring_failures(self, fs: Any, root: str) -> None:
+        """failures.csv, which no description names and many have not."""
+        (self.folder / "failures.csv").unlink(missing_ok=True)
+        try:
+            replace_file(self.folder / "failures.csv", fs.cat_file(f"{root}/failures.csv"))
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except Exception as error:  # what a file system raises is its own affair
+            raise self._failure(error, "read", "failures.csv") from None
 
     def _description(self) -> bytes | None:
         fs, root = self._at
