@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocls.scores.multilabel import average_precisions, weighted_scores
+from audiocls.scores.multilabel import average_precisions, scores_of_draws
 from audiocls.scores.significance import (
     PERMUTATIONS,
     bootstrap_intervals,
@@ -158,7 +158,7 @@ class SeveralLabels(Yardstick):
         for rows in known:
             p, y = _arrays(rows, cells[0].result.classes)
             group = np.array([group_of[row.group] for row in rows])
-            parts.append(partial(_drawn, p, y, group))
+            parts.append(partial(scores_of_draws, p, y, p >= 0.5, group))
         return group_intervals(parts, len(group_of)).get("map")
 
     def p_value(self, pairs: Sequence[tuple[Cell, Cell]]) -> float | None:
@@ -205,12 +205,3 @@ def _arrays(
     p = np.array([[row.probabilities[name] for name in classes] for row in rows])
     y = np.array([[name in row.labels for name in classes] for row in rows])
     return p, y
-
-
-def _drawn(
-    p: NDArray[np.float64],
-    y: NDArray[np.bool_],
-    group: NDArray[np.int64],
-    times: NDArray[np.float64],
-) -> dict[str, NDArray[np.float64]]:
-    return weighted_scores(p, y, p >= 0.5, times[:, group])

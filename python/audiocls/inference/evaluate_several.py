@@ -19,7 +19,7 @@ from audiocls.inference.prediction import Limits
 from audiocls.scores import events
 from audiocls.scores.events import Counts
 from audiocls.scores.multilabel import evaluate_several as scores_of
-from audiocls.scores.multilabel import weighted_scores
+from audiocls.scores.multilabel import scores_of_draws
 from audiocls.scores.significance import group_intervals
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def evaluate_several(
     thresholds = np.broadcast_to(np.asarray(limits.threshold, np.float64), len(classes))
     n_groups, group = _numbered(own_groups)
     scores = scores_of(whole, own, classes, thresholds)
-    drawn = partial(_drawn, whole, own, whole >= thresholds, group)
+    drawn = partial(scores_of_draws, whole, own, whole >= thresholds, group)
     scores["interval"] = {k: list(v) for k, v in group_intervals([drawn], n_groups).items()}
     return {
         "model": str(classifier.path),
@@ -94,16 +94,6 @@ def _numbered(names: Sequence[str]) -> tuple[int, NDArray[np.int64]]:
     """How many different names there are, and the number of each."""
     found, ids = np.unique(np.asarray(names, dtype=object).astype(str), return_inverse=True)
     return len(found), ids.astype(np.int64)
-
-
-def _drawn(
-    p: NDArray[np.float64],
-    labels: NDArray[np.bool_],
-    said: NDArray[np.bool_],
-    group: NDArray[np.int64],
-    times: NDArray[np.float64],
-) -> dict[str, NDArray[np.float64]]:
-    return weighted_scores(p, labels, said, times[:, group])
 
 
 def _events(

@@ -89,6 +89,18 @@ def _mean(per_class: dict[str, dict[str, Any]], key: str) -> float | None:
     return sum(known) / len(known) if known else None
 
 
+def scores_of_draws(
+    probabilities: NDArray[np.float64],
+    labels: NDArray[np.bool_],
+    said: NDArray[np.bool_],
+    group: NDArray[np.int64],
+    times: NDArray[np.float64],
+) -> dict[str, NDArray[np.float64]]:
+    """`weighted_scores` where each group, [n], counts as often as `times` [draws, n_groups] say:
+    what `significance.group_intervals` asks for."""
+    return weighted_scores(probabilities, labels, said, times[:, group])
+
+
 def weighted_scores(
     probabilities: NDArray[np.float64],
     labels: NDArray[np.bool_],

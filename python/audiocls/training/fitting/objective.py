@@ -23,7 +23,7 @@ from audiocls.classifier.model import Classifier
 from audiocls.scores import metrics
 from audiocls.scores.measures import MEASURES, Measures
 from audiocls.scores.metrics import sigmoid, softmax
-from audiocls.scores.multilabel import evaluate_several, weighted_scores
+from audiocls.scores.multilabel import evaluate_several, scores_of_draws
 from audiocls.scores.significance import bootstrap_intervals, counts_by_group, group_intervals
 from audiocls.training.fitting.calibration import (
     fit_platt,
@@ -254,7 +254,7 @@ class _Several(Objective):
     def intervals(self, judged: Judged, description: Description, seed: int) -> dict[str, Any]:
         n_groups, ids = judged.group_numbers()
         said = judged.probabilities >= np.array(description.thresholds or 0.5)
-        own = partial(_drawn_scores, judged.probabilities, judged.labels, said, ids)
+        own = partial(scores_of_draws, judged.probabilities, judged.labels, said, ids)
         found = group_intervals([own], n_groups, seed)
         return {"groups": n_groups} | {name: list(ends) for name, ends in found.items()}
 
@@ -269,17 +269,6 @@ class _Several(Objective):
         ):
             labels = tuple(judged.classes[i] for i in np.flatnonzero(own))
             yield Scored(path, group, labels, start, dict(zip(judged.classes, p, strict=True)))
-
-
-def _drawn_scores(
-    p: NDArray[np.float64],
-    labels: NDArray[np.bool_],
-    said: NDArray[np.bool_],
-    group: NDArray[np.int64],
-    times: NDArray[np.float64],
-) -> dict[str, NDArray[np.float64]]:
-    """The scores where each group, [n], counts as often as `times` [draws, n_groups] say."""
-    return weighted_scores(p, labels, said, times[:, group])
 
 
 OBJECTIVES: dict[str, Objective] = {"one": _One(), "several": _Several()}
