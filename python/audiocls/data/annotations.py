@@ -17,6 +17,7 @@ from typing import IO, Protocol
 from audiocls.data.tables import columns_of, legible, normal, open_text, read_rows, seconds
 from audiocls.errors import DataError, SettingError
 from audiocls.files import escape
+from audiocls.scores.events import Stretch
 
 # How a selection table of Raven begins, and what every row of one needs.
 RAVEN_COLUMNS = (
@@ -40,15 +41,9 @@ class Event:
     label: str
 
 
-class Labelled(Protocol):
+class Labelled(Stretch, Protocol):
     """An event that a model found, as tables have it."""
 
-    @property
-    def start_s(self) -> float: ...
-    @property
-    def end_s(self) -> float: ...
-    @property
-    def label(self) -> str: ...
     @property
     def probability(self) -> float: ...
 
@@ -155,11 +150,6 @@ def is_raven(header: str) -> bool:
     """Whether a table with this first line is one of Raven's."""
     names = {normal(name) for name in header.split("\t")}
     return {"selection", "begin time (s)", "end time (s)"} <= names
-
-
-def is_audacity(first: str) -> bool:
-    """Whether a text with this first line is a label track of Audacity."""
-    return _AUDACITY.match(first) is not None
 
 
 def _raven(file: Path, text: IO[str], given: Mapping[str, str]) -> Annotations:
