@@ -18,6 +18,16 @@ class SettingError(AudioclsError, ValueError):
         self.name, self.value, self.rule = name, value, rule
 
 
+class ChoiceError(SettingError):
+    """A value outside a fixed set; the message suggests the nearest valid one if there is one."""
+
+    def __init__(self, name: str, value: str, choices: Iterable[str]) -> None:
+        choices = list(choices)
+        near = difflib.get_close_matches(value.lower(), choices, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        super().__init__(name, value, f"{hint}choose from {', '.join(choices)}")
+
+
 class DataError(AudioclsError, ValueError):
     """Recordings or a store that cannot be used as asked. The command line exits with 1."""
 
@@ -26,16 +36,13 @@ class LimitError(AudioclsError, OSError):
     """A recording that takes more time or memory than any sound one: decoding it was given up."""
 
 
-def unknown(name: str, value: str, choices: Iterable[str]) -> SettingError:
-    """The error for a value outside a fixed set, with the nearest valid one if there is one."""
-    choices = list(choices)
-    near = difflib.get_close_matches(value.lower(), choices, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return SettingError(name, value, f"{hint}choose from {', '.join(choices)}")
-
-
-def reason(path: str, error: Exception) -> str:
+def explain_failure(path: str, error: Exception) -> str:
     """Why a recording gave nothing, without its path, which stands beside it."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error).removeprefix(f"{path}: ").removeprefix(f"{path!r} ")
+
+
+def condense_message(error: Exception) -> str:
+    """Put what an error says on one line; the name of its type if it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__

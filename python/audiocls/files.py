@@ -127,7 +127,7 @@ def escape(text: str) -> str:
     return _UNSAFE.sub(escaped, text)
 
 
-def printable(text: str) -> str:
+def make_printable(text: str) -> str:
     r"""`text` as one line that a terminal shows and does not obey: what is no letter, sign or space
     is written as `escape` writes it, and what turns the direction of text, too. A backslash stays,
     so that this is for people only."""

@@ -14,7 +14,7 @@ R = TypeVar("R")
 _AT_ONCE = 256
 
 
-def usable_cores() -> int:
+def count_usable_cores() -> int:
     """Cores that this process may use: fewer than the machine has, in a container or under taskset,
     where the system can tell."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -31,7 +31,7 @@ def for_each(
     for instance: it leaves it behind.
     """
     results: list[R] = []
-    pool = ThreadPoolExecutor(usable_cores())
+    pool = ThreadPoolExecutor(count_usable_cores())
     try:
         for start in range(0, len(items), _AT_ONCE):
             results += pool.map(function, items[start : start + _AT_ONCE])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from audiocls.errors import AudioclsError, DataError, SettingError
+from audiocls.errors import AudioclsError, DataError, SettingError, condense_message
 
 
 def is_url(path: object) -> bool:
@@ -24,24 +24,19 @@ def connect(what: str, url: str) -> tuple[Any, str]:
         fs, root = fsspec.core.url_to_fs(url)
         fs.invalidate_cache()  # others write there
     except Exception as error:  # what a file system raises is its own affair
-        raise failure(what, url, error, "reached") from None
+        raise translate_error(what, url, error, "reached") from None
     return fs, root.rstrip("/")
 
 
-def failure(what: str, url: str, error: Exception, done: str) -> AudioclsError:
+def translate_error(what: str, url: str, error: Exception, done: str) -> AudioclsError:
     """The error to raise where something cannot be `done` (listed, read, written) at a URL."""
     if isinstance(error, ImportError):
-        return SettingError(what, url, _needs(reason(error)))
+        return SettingError(what, url, _needs(condense_message(error)))
     if isinstance(error, FileNotFoundError):
         return SettingError(what, url, "there is nothing")
     if isinstance(error, ValueError) and "rotocol" in str(error):
-        return SettingError(what, url, reason(error))
-    return DataError(f"{url}: cannot be {done}: {reason(error)}")
-
-
-def reason(error: Exception) -> str:
-    """What an error says, on one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+        return SettingError(what, url, condense_message(error))
+    return DataError(f"{url}: cannot be {done}: {condense_message(error)}")
 
 
 def _needs(what: str) -> str:

@@ -16,7 +16,7 @@ from sounds import tone, write
 
 import audiocls
 from audiocls import cli
-from audiocls.files import printable
+from audiocls.files import make_printable
 
 # It sets the title of a terminal; the second turns the direction of text.
 TITLE, TURN = "\x1b]0;PWN\x07", "\u202e"
@@ -89,9 +89,9 @@ def test_nothing_reaches_a_terminal(folder: Path, command: str) -> None:
 def test_printable() -> None:
     shown = {TITLE: r"\x1b]0;PWN\x07", TURN: r"\u202e", "a\nb\t": r"a\nb\t", "\udcf6": r"\xf6"}
     for text, wanted in shown.items():
-        assert printable(text) == wanted
+        assert make_printable(text) == wanted
     for text in ("C:\\tmp", "Flöte 🎻", "한글", ""):
-        assert printable(text) == text
+        assert make_printable(text) == text
 
 
 def test_all_that_is_printed_goes_through_one_writer() -> None:

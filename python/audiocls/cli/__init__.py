@@ -18,7 +18,7 @@ import click
 
 from audiocls.__main__ import INTERRUPTED
 from audiocls.errors import AudioclsError, SettingError
-from audiocls.files import printable
+from audiocls.files import make_printable
 
 # In the order of a first session; `audiocls --help` lists them so.
 COMMANDS = (
@@ -180,8 +180,8 @@ def in_options(text: str) -> str:
 def say(text: str = "", err: bool = False) -> None:
     """Writes one line for people. What stands in it may come from a stranger, a name or a label: it
     is shown, and moves no cursor and sets no title. All that is not JSON is written here, or shown
-    by rich from `printable` text."""
-    click.echo(printable(text), err=err)
+    by rich from `make_printable` text."""
+    click.echo(make_printable(text), err=err)
 
 
 def note(text: str) -> None:

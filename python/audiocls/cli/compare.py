@@ -11,7 +11,7 @@ import click
 from audiocls.cli import Command, next_step, say
 from audiocls.cli.options import recipe_of, recipe_options
 from audiocls.errors import DataError, SettingError
-from audiocls.files import printable
+from audiocls.files import make_printable
 
 
 @click.command("compare", cls=Command)
@@ -146,8 +146,8 @@ def command(
         table.add_column(title, justify="right")
     for r in done.rankings:
         table.add_row(
-            Text(printable(r.feature)),
-            Text(printable(r.model)),
+            Text(make_printable(r.feature)),
+            Text(make_printable(r.model)),
             *(str(r.scores[name]) for name in scores),
             f"{r.parameters:,}",
             f"{r.multiply_adds:,}" if r.multiply_adds else "–",

@@ -10,7 +10,7 @@ import click
 
 from audiocls.cli import Command, next_step, say
 from audiocls.cli.predict import find
-from audiocls.errors import DataError, reason
+from audiocls.errors import DataError, explain_failure
 
 
 @click.command("embed", cls=Command)
@@ -65,7 +65,7 @@ def command(
     with prediction_progress(len(files)) as progress:
         for path, found in zip(files, classifier.embeddings(files, threads), strict=True):
             if isinstance(found, Exception):
-                failed.append({"path": path, "error": reason(path, found)})
+                failed.append({"path": path, "error": explain_failure(path, found)})
             else:
                 rows.append(found.clips if clips else found.whole[np.newaxis])
                 names += [path] * len(rows[-1])

@@ -12,7 +12,7 @@ import click
 
 from audiocls.cli import Command, StorePath, next_step, note, say
 from audiocls.cli.labels import labelling_options
-from audiocls.errors import SettingError, unknown
+from audiocls.errors import ChoiceError, SettingError
 
 if TYPE_CHECKING:
     from audiocls.store.parts import Part
@@ -125,7 +125,7 @@ def command(
     from audiocls.url import is_url
 
     if engine not in ENGINES:
-        raise unknown("engine", engine, ENGINES)
+        raise ChoiceError("engine", engine, ENGINES)
     if ray_address and engine != "ray":
         raise SettingError("ray_address", ray_address, "is for --engine ray")
     if shard and engine == "ray":

@@ -13,7 +13,7 @@ import click
 
 from audiocls.cli import say
 from audiocls.data.annotations import audacity_track, raven_table
-from audiocls.files import printable
+from audiocls.files import make_printable
 
 if TYPE_CHECKING:
     from audiocls.inference.prediction import Limits, Prediction
@@ -69,17 +69,17 @@ class Table(Format):
     def text(self, path: str, found: Prediction) -> str:
         said = found.headline(self.top, self.limits)
         shown = said or found.top(self.top, self.limits)
-        text = ", ".join(f"{printable(label)} {p:.3f}" for label, p in shown)
-        lines = [f"{printable(path)}: {'' if said else 'nothing; at most '}{text}"]
+        text = ", ".join(f"{make_printable(label)} {p:.3f}" for label, p in shown)
+        lines = [f"{make_printable(path)}: {'' if said else 'nothing; at most '}{text}"]
         segments = found.segments(self.limits)
         if [(s.start_s, s.end_s) for s in segments] != [(0.0, found.duration_s)]:
             for s in segments:
                 span = f"{s.start_s:8.2f} – {s.end_s:8.2f} s"
-                lines.append(f"  {span}  {s.probability:.3f}  {printable(s.label)}")
+                lines.append(f"  {span}  {s.probability:.3f}  {make_printable(s.label)}")
         return "\n".join(lines) + "\n"
 
     def failure(self, path: str, why: str) -> str:
-        return f"{printable(path)}: failed: {printable(why)}\n"
+        return f"{make_printable(path)}: failed: {make_printable(why)}\n"
 
 
 class JsonLines(Format):
@@ -214,7 +214,7 @@ def csv_text(rows: Any) -> str:
     """Rows as they stand in a CSV file; a name is shown, not obeyed."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_MINIMAL)
-    writer.writerows([printable(cell) for cell in row] for row in rows)
+    writer.writerows([make_printable(cell) for cell in row] for row in rows)
     return text.getvalue()
 
 

@@ -13,7 +13,7 @@ import click
 from audiocls.cli import Command, StorePath, in_options, next_step, say
 from audiocls.cli.labels import arguments, labelling_options, refuse
 from audiocls.errors import SettingError
-from audiocls.files import printable
+from audiocls.files import make_printable
 from audiocls.scores.measures import MEASURES, number
 
 if TYPE_CHECKING:
@@ -155,10 +155,10 @@ def _print_model(model: dict[str, Any]) -> None:
         f"{len(model['classes'])} classes: {', '.join(model['classes'])}",
     ]
     for line in lines:
-        console.print(Text(printable(line)))
+        console.print(Text(make_printable(line)))
     if model.get("task") == "several":
         said = zip(model["classes"], model["thresholds"] or (), strict=False)
-        text = ", ".join(f"{printable(name)} {threshold:.2f}" for name, threshold in said)
+        text = ", ".join(f"{make_printable(name)} {threshold:.2f}" for name, threshold in said)
         console.print(Text(f"several labels a clip, each from its probability on: {text}"))
     metrics = model["metrics"]
     if metrics is None:
@@ -180,10 +180,10 @@ def _print_model(model: dict[str, Any]) -> None:
         classes.add_column(name, justify="left" if name.startswith("class") else "right")
     for label, m in metrics["test"]["per_class"].items():
         scores = [number(m[key]) for key in measures.per_class]
-        classes.add_row(Text(printable(label)), f"{m['n']:,}", *scores)
+        classes.add_row(Text(make_printable(label)), f"{m['n']:,}", *scores)
     console.print(classes)
     for warning in metrics["warnings"]:
-        console.print(Text(printable(f"note: {warning}")))
+        console.print(Text(make_printable(f"note: {warning}")))
 
 
 def _print(summary: Summary) -> None:
@@ -205,11 +205,11 @@ def _print(summary: Summary) -> None:
         cells += [c.events] if annotated else []
         cells += [c.clips] if summary.decoded else []
         cells += [f"{c.seconds:.1f}"]
-        table.add_row(Text(printable(c.label) or "(no label)"), *map(str, cells))
+        table.add_row(Text(make_printable(c.label) or "(no label)"), *map(str, cells))
     console.print(table)
 
     def line(text: str = "") -> None:
-        console.print(Text(printable(text)))
+        console.print(Text(make_printable(text)))
 
     what = "clips" if summary.decoded else "recordings"
     line()
@@ -256,7 +256,7 @@ def _print_list(title: str, items: list[str], line: Callable[[str], None]) -> No
         line("")
         line(f"{len(items)} {title}:")
         for item in items[:_SHOWN]:
-            line(f"  {printable(item)}")
+            line(f"  {make_printable(item)}")
         if len(items) > _SHOWN:
             line(f"  … {len(items) - _SHOWN} more: --json lists them all")
 

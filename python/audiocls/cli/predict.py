@@ -15,7 +15,7 @@ import click
 from audiocls.cli import Command, next_step, say
 from audiocls.cli.formats import CLIP_FORMATS, FORMATS, ClipsParquet, Format, parquet
 from audiocls.cli.options import PER_CLASS
-from audiocls.errors import DataError, SettingError, reason, unknown
+from audiocls.errors import ChoiceError, DataError, SettingError, explain_failure
 from audiocls.files import read_json, replace_file, write_json
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def _format(
         if form == "parquet":
             raise SettingError("--format", form, "is for --clips")
         if form not in FORMATS:
-            raise unknown("--format", form, FORMATS)
+            raise ChoiceError("--format", form, FORMATS)
         kind = FORMATS[form]
     if out is None and not kind.on_stdout:
         raise SettingError("--format", form, "needs --out")
@@ -166,7 +166,7 @@ def _found(
     with prediction_progress(len(files)) as progress:
         for path, found in zip(files, classifier.recordings(files, hop_s, threads), strict=True):
             failed += isinstance(found, Exception)
-            yield path, reason(path, found) if isinstance(found, Exception) else found
+            yield path, explain_failure(path, found) if isinstance(found, Exception) else found
             progress(failed)
 
 

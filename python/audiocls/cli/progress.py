@@ -20,7 +20,7 @@ from rich.progress import (
 )
 
 from audiocls.cli import say
-from audiocls.files import printable
+from audiocls.files import make_printable
 from audiocls.scores.measures import MEASURES, measures_of_history
 
 if TYPE_CHECKING:
@@ -85,9 +85,9 @@ class CellLines(EpochLines):
 
     def announce(self, name: str, number: int, of: int) -> CellLines:
         """The next model."""
-        self.title = f"[{number}/{of}] {printable(name)}  "
+        self.title = f"[{number}/{of}] {make_printable(name)}  "
         self.bar.reset(
-            self.task, description=escape(f"{number}/{of} {printable(name)}"), total=None
+            self.task, description=escape(f"{number}/{of} {make_printable(name)}"), total=None
         )
         return self
 
@@ -97,7 +97,7 @@ class CellLines(EpochLines):
         scores = result.test_recording
         rest = f"  about {_time(left_s)} left" if left_s else ""
         self.bar.console.print(
-            f"[{number}/{of}] {printable(name)}  by recording: "
+            f"[{number}/{of}] {make_printable(name)}  by recording: "
             f"{MEASURES[result.task].line(scores)}  {_time(result.training_s)}{rest}",
             markup=False,
         )

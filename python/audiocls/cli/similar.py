@@ -9,7 +9,7 @@ import click
 
 from audiocls.cli import Command, next_step, say
 from audiocls.cli.predict import find
-from audiocls.errors import DataError, reason
+from audiocls.errors import DataError, explain_failure
 
 
 @click.command("similar", cls=Command)
@@ -51,7 +51,7 @@ def command(
     with prediction_progress(len(others)) as progress:
         for path, found in zip(others, classifier.embeddings(others, threads), strict=True):
             if isinstance(found, Exception):
-                failed.append({"path": path, "error": reason(path, found)})
+                failed.append({"path": path, "error": explain_failure(path, found)})
             else:
                 rows.append(found.whole)
                 paths.append(path)

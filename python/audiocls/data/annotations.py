@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from audiocls.data.tables import columns_of, legible, normal, open_text, read_rows, seconds
-from audiocls.errors import DataError, SettingError
+from audiocls.errors import DataError, SettingError, condense_message
 from audiocls.files import escape
 from audiocls.scores.events import Stretch
 
@@ -223,8 +223,7 @@ def _by_crowsetta(file: Path, form: str) -> Annotations:
             )
         ]
     except Exception as error:  # what its readers raise is their own affair
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{file}: crowsetta cannot read it: {reason}") from None
+        raise DataError(f"{file}: crowsetta cannot read it: {condense_message(error)}") from None
     found = Annotations(form)
     for number, (start, end, label) in enumerate(rows, 1):
         if label.strip():  # a TextGrid covers its silence with intervals, too

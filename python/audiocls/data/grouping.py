@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import regex
 
 from audiocls.data.recordings import Recording
-from audiocls.errors import DataError, SettingError, unknown
+from audiocls.errors import ChoiceError, DataError, SettingError
 
 # Seconds that an expression may take on all paths: many times what any sound one needs.
 SEARCH_S = 5.0
@@ -37,7 +37,7 @@ def values_of(
         values = [r.group if by == "group" else r.extra.get(by) for r in recordings]
         return [str(value) if value else None for value in values], f"has no value in column {by!r}"
     if re.fullmatch(r"\w+", by):
-        raise unknown(name, by, [*others, *columns, "a regular expression"])
+        raise ChoiceError(name, by, [*others, *columns, "a regular expression"])
     matches = _searched(by, name, [r.path for r in recordings])
     values = [m and ("/".join(g or "" for g in m.groups()) or m[0]) for m in matches]
     return [value or None for value in values], f"does not match `{name}` {by!r}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from audiocls.data.tables import KNOWN
-from audiocls.errors import SettingError, unknown
+from audiocls.errors import ChoiceError, SettingError
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Labelling:
         object.__setattr__(self, "columns", tuple(sorted(columns.items())))
         for name in columns:
             if name not in KNOWN:
-                raise unknown("columns", name, KNOWN)
+                raise ChoiceError("columns", name, KNOWN)
         if not 0 < self.min_overlap <= 1:
             raise SettingError("min_overlap", self.min_overlap, "must be above 0 and at most 1")
         for name in ("label_by", "background", "table", "annotations"):

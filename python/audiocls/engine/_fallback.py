@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocls.errors import LimitError
-from audiocls.parallel import usable_cores
+from audiocls.parallel import count_usable_cores
 
 # Seconds that a recording may take: many times what any decoder needs on a slow machine.
 SECONDS = 20.0
@@ -205,7 +205,7 @@ class _Child:
     def give_back(self) -> None:
         """It has answered, and may serve others."""
         idle = self._idle.setdefault(os.getpid(), [])
-        if len(idle) < usable_cores():
+        if len(idle) < count_usable_cores():
             idle.append(self)
         else:
             self.end()

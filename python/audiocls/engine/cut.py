@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from audiocls import _native
 from audiocls.engine.spec import dump_fields
-from audiocls.errors import unknown
+from audiocls.errors import ChoiceError
 
 SHORT = ("pad", "repeat", "drop")
 
@@ -40,7 +40,7 @@ class Cut:
 
     def __post_init__(self) -> None:
         if isinstance(self.short, str) and self.short not in SHORT:
-            raise unknown("short", self.short, SHORT)
+            raise ChoiceError("short", self.short, SHORT)
         for name, value in json.loads(_native.check_cut(self.to_json())).items():
             object.__setattr__(self, name, value)
 
@@ -58,7 +58,7 @@ class Cut:
         """
         for name in overrides:
             if name not in CUT_FIELDS:
-                raise unknown("field", name, CUT_FIELDS)
+                raise ChoiceError("field", name, CUT_FIELDS)
         given = {name: value for name, value in overrides.items() if value is not None}
         return dataclasses.replace(self, **given) if given else self
 

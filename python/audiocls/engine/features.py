@@ -16,8 +16,8 @@ from audiocls import _native
 from audiocls.engine.audio import load
 from audiocls.engine.cut import Cut
 from audiocls.engine.spec import FeatureSpec
-from audiocls.errors import SettingError, unknown
-from audiocls.parallel import usable_cores
+from audiocls.errors import ChoiceError, SettingError
+from audiocls.parallel import count_usable_cores
 
 Float32 = npt.NDArray[np.float32]
 
@@ -46,11 +46,11 @@ class Extractor:
         self, spec: FeatureSpec | str, threads: int | None = None, *, isa: str | None = None
     ) -> None:
         self.spec = FeatureSpec.preset(spec) if isinstance(spec, str) else spec
-        self.threads = usable_cores() if threads is None else threads
+        self.threads = count_usable_cores() if threads is None else threads
         if isinstance(self.threads, bool) or self.threads < 1:
             raise SettingError("threads", threads, "must be >= 1")
         if isa is not None and isa not in instruction_sets():
-            raise unknown("isa", isa, instruction_sets())
+            raise ChoiceError("isa", isa, instruction_sets())
         self._isa = isa
         self._native = _native.Extractor(self.spec.to_json(), self.threads, isa)
         if empty := self._native.empty_filters():

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from audiocls import _native
-from audiocls.errors import SettingError, unknown
+from audiocls.errors import ChoiceError, SettingError
 
 # Of steps that a preset leaves off: what they mean in its library once they are on.
 _LIBROSA_SLOPES = {"deltas": {"delta_fit": "polynomial"}}
@@ -132,7 +132,7 @@ class FeatureSpec:
         """
         named = _presets()
         if name not in named:
-            raise unknown("feature", name, named)
+            raise ChoiceError("feature", name, named)
         for switch, fields in _CONVENTIONS.get(name, {}).items():
             if overrides.get(switch):
                 overrides = fields | overrides
@@ -149,7 +149,7 @@ class FeatureSpec:
         fields = [field.name for field in dataclasses.fields(self)]
         for name in overrides:
             if name not in fields:
-                raise unknown("field", name, fields)
+                raise ChoiceError("field", name, fields)
         return dataclasses.replace(self, **overrides)
 
     def to_dict(self) -> dict[str, Any]:

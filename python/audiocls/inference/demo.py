@@ -24,7 +24,7 @@ from audiocls.classifier.answers import UNKNOWN
 from audiocls.engine.audio import blocks, excerpt
 from audiocls.engine.features import Extractor
 from audiocls.engine.spec import FeatureSpec
-from audiocls.errors import AudioclsError, reason
+from audiocls.errors import AudioclsError, explain_failure
 from audiocls.inference.own_pages import HOST, LARGEST_UPLOAD, OwnPages
 from audiocls.inference.predict import Classifier
 from audiocls.inference.prediction import Limits, Prediction, Segment, Setting
@@ -142,7 +142,7 @@ def build(
                 raise found
             overview = Overview.of(path, found.duration_s)
         except (AudioclsError, OSError) as error:
-            why = html.escape(reason(path, error))
+            why = html.escape(explain_failure(path, error))
             return None, f"<p role='alert'>This cannot be used: {why}</p>", None
         return dict(found.top(3, limits)), _shown(found, limits, overview, colours), None
 
@@ -150,7 +150,9 @@ def build(
         try:
             return cut_out(path, float(segment.start_s), float(segment.end_s))
         except (AudioclsError, OSError) as error:
-            raise gr.Error(html.escape(reason(path, error)), print_exception=False) from None
+            raise gr.Error(
+                html.escape(explain_failure(path, error)), print_exception=False
+            ) from None
 
     title = f"audiocls: {name}"
     page = gr.Blocks(title=title, analytics_enabled=False)

@@ -16,7 +16,7 @@ from audiocls import __version__
 from audiocls.classifier import model as trained
 from audiocls.classifier.description import NETWORK
 from audiocls.classifier.graph import exportable, exported, takes_any_length
-from audiocls.errors import DataError, SettingError, unknown
+from audiocls.errors import ChoiceError, DataError, SettingError
 from audiocls.files import replace_file
 from audiocls.inference.predict import Classifier
 from audiocls.inference.waveform import Features
@@ -52,7 +52,7 @@ def export(model: str | Path, out: str | Path, weights: str = "float32") -> dict
     """
     out = Path(out)
     if weights not in TOLERANCE:
-        raise unknown("weights", weights, TOLERANCE)
+        raise ChoiceError("weights", weights, TOLERANCE)
     if out.is_dir():
         raise SettingError("out", str(out), "is a folder; the file to write is needed")
     classifier = Classifier.load(model)

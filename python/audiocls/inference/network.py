@@ -20,7 +20,7 @@ from audiocls.classifier.operators import check_cost
 from audiocls.classifier.weights import read_weights
 from audiocls.errors import DataError
 from audiocls.files import read_regular
-from audiocls.parallel import usable_cores
+from audiocls.parallel import count_usable_cores
 
 # float32 [n, frames, n_features] → a row a clip; any number of threads may call it at once.
 Compute = Callable[[NDArray[np.float32]], NDArray[np.floating]]
@@ -46,7 +46,7 @@ class Network:
 def load_network(folder: Path, description: Description, threads: int | None = None) -> Network:
     """The network of a model folder. Raises DataError where it is missing or damaged."""
     if (folder / NETWORK).exists():
-        return _by_onnxruntime(folder, description, threads or usable_cores())
+        return _by_onnxruntime(folder, description, threads or count_usable_cores())
     return _by_torch(folder, f"has no {NETWORK}, and without it a model needs torch")
 
 

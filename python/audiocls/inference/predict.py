@@ -25,7 +25,7 @@ from audiocls.inference.hearing import Answer, Batch, Clips, Heard, Listener
 from audiocls.inference.network import Compute, Network, load_network
 from audiocls.inference.prediction import PREDICTIONS, Limits, Prediction, Setting
 from audiocls.inference.prediction import Segment as Segment
-from audiocls.parallel import usable_cores
+from audiocls.parallel import count_usable_cores
 from audiocls.scores import metrics
 
 # A path, the bytes of a file, an open file, or float or int16 samples [n] at the model's rate.
@@ -213,7 +213,7 @@ class Classifier:
         answer: Callable[[Heard], Answer],
     ) -> Iterator[Answer | Exception]:
         """What `answer` says of what is computed of each recording, or why it cannot."""
-        threads = threads or usable_cores()
+        threads = threads or count_usable_cores()
         # One recording alone has the cores for its features.
         extractor = self.extractor(max(1, threads // max(len(sources), 1)))
         rate, stop = self.sample_rate, threading.Event()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from audiocls.classifier.answers import answers
 from audiocls.classifier.description import Description
 from audiocls.classifier.task import TASKS, Limit, Task
-from audiocls.errors import SettingError, unknown
+from audiocls.errors import ChoiceError, SettingError
 
 # A number for all classes, or one for each of some.
 Setting = float | Mapping[str, float] | None
@@ -74,7 +74,7 @@ def _of_each(name: str, value: Setting, classes: Sequence[str], own: Limit) -> N
     if isinstance(value, Mapping):
         for label, number in value.items():
             if label not in classes:
-                raise unknown(f"class of {name}", label, classes)
+                raise ChoiceError(f"class of {name}", label, classes)
             numbers[classes.index(label)] = number
     elif value is not None:
         numbers[:] = value

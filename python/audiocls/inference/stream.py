@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from audiocls.classifier.task import TASKS
 from audiocls.engine.dataset import Resampler
-from audiocls.errors import DataError, SettingError, unknown
+from audiocls.errors import ChoiceError, DataError, SettingError
 from audiocls.inference.hearing import Batch
 from audiocls.inference.predict import BATCH, Classifier, push
 from audiocls.inference.prediction import Setting
@@ -119,7 +119,7 @@ def read_pcm(pipe: BinaryIO, sample_type: str, channels: int) -> Iterator[NDArra
     Raises DataError at the end of a stream that ends within a sample.
     """
     if sample_type not in SAMPLE_TYPES:
-        raise unknown("sample_type", sample_type, SAMPLE_TYPES)
+        raise ChoiceError("sample_type", sample_type, SAMPLE_TYPES)
     dtype, full_scale = SAMPLE_TYPES[sample_type]
     frame_len = np.dtype(dtype).itemsize * channels
     read = getattr(pipe, "read1", pipe.read)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from audiocls.errors import SettingError, unknown
+from audiocls.errors import ChoiceError, SettingError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,7 +37,7 @@ def architecture(name: str) -> str:
     """The name in `MODELS` that `name` stands for. Raises SettingError for an unknown one."""
     name = ALIASES.get(name, name)
     if name not in MODELS:
-        raise unknown("model", name, MODELS)
+        raise ChoiceError("model", name, MODELS)
     return name
 
 

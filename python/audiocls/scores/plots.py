@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from numpy.typing import NDArray
 
-from audiocls.files import printable
+from audiocls.files import make_printable
 
 TRAIN_COLOUR, VAL_COLOUR, MARK_COLOUR = "#2f6f9f", "#c8662b", "#888888"
 
@@ -59,7 +59,7 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str], title: st
     axes = figure.subplots()
     axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
     # A class name is one line and no formula, whatever characters it has.
-    names = [printable(" ".join(c.replace("$", r"\$").split())) for c in classes]
+    names = [make_printable(" ".join(c.replace("$", r"\$").split())) for c in classes]
     axes.set_xticks(range(n), names, rotation=90, fontsize=8)
     axes.set_yticks(range(n), names, fontsize=8)
     axes.set_xlabel("predicted")

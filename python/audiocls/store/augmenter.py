@@ -27,7 +27,7 @@ from audiocls.engine.augmentation import (
 )
 from audiocls.engine.cut import Cut
 from audiocls.errors import SettingError
-from audiocls.parallel import usable_cores
+from audiocls.parallel import count_usable_cores
 
 if TYPE_CHECKING:
     from audiocls.engine.spec import FeatureSpec
@@ -79,7 +79,7 @@ class Augmenter:
             json.dumps({**settings, "seed": seed}),
             self.clip_samples,
             short=cut.short,
-            threads=usable_cores() if threads is None else threads,
+            threads=count_usable_cores() if threads is None else threads,
             impulses=list(impulses) or _sounds("impulses", augmentation.impulses, spec.sample_rate),
             noises=list(noises) or _sounds("noises", augmentation.noises, spec.sample_rate),
         )

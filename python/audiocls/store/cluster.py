@@ -27,7 +27,7 @@ from audiocls import __version__
 from audiocls.data.labelling import Labelling
 from audiocls.data.recordings import read_recordings
 from audiocls.engine.spec import FeatureSpec
-from audiocls.errors import AudioclsError, DataError, SettingError
+from audiocls.errors import AudioclsError, DataError, SettingError, condense_message
 from audiocls.files import replace_file
 from audiocls.store.completion import loss
 from audiocls.store.extraction import Progress, Work, extract, make_part, plan
@@ -135,8 +135,8 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
     try:
         ray.init(address, log_to_driver=False, configure_logging=False, logging_level="error")
     except Exception as error:  # of many kinds
-        reason = " ".join(str(error).split())
-        raise OSError(f"the Ray cluster {address} cannot be used: {reason}") from None
+        what = condense_message(error)
+        raise OSError(f"the Ray cluster {address} cannot be used: {what}") from None
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # what fails is told by us
     try:
         # Ray prints what it says of lost workers; stdout is for results.

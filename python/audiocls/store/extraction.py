@@ -29,9 +29,9 @@ from audiocls.engine._fallback import Decoding
 from audiocls.engine.cut import Cut
 from audiocls.engine.dataset import Extraction, clip_shape
 from audiocls.engine.spec import FeatureSpec
-from audiocls.errors import DataError, LimitError, SettingError, unknown
+from audiocls.errors import ChoiceError, DataError, LimitError, SettingError
 from audiocls.files import escape
-from audiocls.parallel import usable_cores
+from audiocls.parallel import count_usable_cores
 from audiocls.store.completion import (
     AGAIN,
     check_some_clip,
@@ -322,7 +322,7 @@ def plan(
     if threads is not None and threads < 1:
         raise SettingError("threads", threads, "must be >= 1")
     if dtype not in DTYPES:
-        raise unknown("dtype", str(dtype), DTYPES)
+        raise ChoiceError("dtype", str(dtype), DTYPES)
     row_shape = clip_shape(spec.to_json(), cut.to_json(), dtype)
     labelling = replace(labelling or Labelling(), **labels)
     listing = list_recordings(data, labelling=labelling, inside_only=inside_only)
@@ -340,7 +340,7 @@ def plan(
         else listing.root,
     }
     about |= about_labels(about, labelling, listing.recordings)
-    return Work(about, spec, cut, row_shape, listing, threads or usable_cores())
+    return Work(about, spec, cut, row_shape, listing, threads or count_usable_cores())
 
 
 def _shards(listing: Listing) -> list[tuple[int, int]]:

@@ -24,7 +24,7 @@ from audiocls.errors import AudioclsError, DataError, SettingError
 from audiocls.files import replace_file
 from audiocls.parallel import for_each
 from audiocls.store.format import damage, files_of, read_about
-from audiocls.url import connect, failure, is_url
+from audiocls.url import connect, is_url, translate_error
 
 
 def cache_folder() -> Path:
@@ -83,7 +83,7 @@ def parts_at(url: str) -> list[str]:
     except FileNotFoundError:
         return []
     except Exception as error:  # what a file system raises is its own affair
-        raise failure("OUT", url, error, "listed") from None
+        raise translate_error("OUT", url, error, "listed") from None
     return [f"{url.rstrip('/')}/parts/{file.split('/')[-2]}" for file in sorted(files)]
 
 
@@ -226,7 +226,7 @@ class Copy:
 
     def _failure(self, error: Exception, done: str, name: str = "") -> AudioclsError:
         url = f"{self.url}/{name}" if name else self.url
-        return failure("store", url, error, done)
+        return translate_error("store", url, error, done)
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:

@@ -15,7 +15,7 @@ from audiocls.data.listing import list_recordings
 from audiocls.data.recordings import Listing, Recording, reach, similar_labels
 from audiocls.data.shortcuts import shortcuts, silent
 from audiocls.engine.audio import probe
-from audiocls.errors import DataError, SettingError
+from audiocls.errors import DataError, SettingError, explain_failure
 from audiocls.files import escape
 from audiocls.parallel import for_each
 from audiocls.store.store import open_store
@@ -127,9 +127,7 @@ def _read_headers(listing: Listing, progress: Callable[[int, int], None] | None)
                 found = probe(data, name)
             recording.duration_s, recording.sample_rate, recording.channels = found
         except (OSError, DataError) as error:
-            recording.status = "failed"
-            reason = error.strerror if isinstance(error, OSError) else None
-            recording.error = reason or str(error).removeprefix(f"{name}: ")
+            recording.status, recording.error = "failed", explain_failure(name, error)
 
     for_each(read_header, list(zip(listing.recordings, listing.files, strict=True)), progress)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from audiocls.classifier.model import Classifier
 from audiocls.errors import SettingError
-from audiocls.parallel import usable_cores
+from audiocls.parallel import count_usable_cores
 from audiocls.training.data.examples import split_examples
 from audiocls.training.data.splits import TEST, Split, make_split
 from audiocls.training.fitting.evaluation import logits_of, of_clips, of_recordings
@@ -55,7 +55,7 @@ def of_statistics(
     learnt = [path for path, test in tested.items() if not test]
     asked = [path for path, test in tested.items() if test]
     forest = ExtraTreesClassifier(
-        TREES, min_samples_leaf=2, n_jobs=usable_cores(), random_state=seed
+        TREES, min_samples_leaf=2, n_jobs=count_usable_cores(), random_state=seed
     )
     forest.fit(rows[[at[path] for path in learnt]], [split.label[path] for path in learnt])
     found = forest.predict_proba(rows[[at[path] for path in asked]])

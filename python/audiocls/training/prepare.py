@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audiocls.engine.spec import FeatureSpec
-from audiocls.errors import DataError, SettingError, unknown
+from audiocls.errors import ChoiceError, DataError, SettingError
 from audiocls.store.extraction import extract
 from audiocls.store.place import is_store, name_of
 
@@ -40,7 +40,7 @@ def prepare_store(
     Raises what `extract` raises; SettingError also if `data` is a store already.
     """
     if kind not in KINDS:
-        raise unknown("store", kind, KINDS)
+        raise ChoiceError("store", kind, KINDS)
     if is_store(data):
         rule = f"is a feature store: `features` {data} trains on it"
         raise SettingError("DATA", str(data), rule)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from audiocls.engine.augmentation import NOTHING, Augmentation
-from audiocls.errors import SettingError, unknown
+from audiocls.errors import ChoiceError, SettingError
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class Recipe:
             SettingError: no such preset or field, or an invalid value.
         """
         if name not in PRESETS:
-            raise unknown("recipe", name, PRESETS)
+            raise ChoiceError("recipe", name, PRESETS)
         return cls().replace(**PRESETS[name]).replace(**overrides)
 
     def replace(self, **overrides: Any) -> Recipe:
@@ -139,7 +139,7 @@ class Recipe:
         kinds = field_types(type(self))
         for name in overrides:
             if name not in kinds and name != "waveform":
-                raise unknown("field", name, kinds)
+                raise ChoiceError("field", name, kinds)
         waveform = {name: overrides.pop(name) for name in WAVEFORM if name in overrides}
         if waveform and "waveform" not in overrides:
             overrides["waveform"] = dataclasses.replace(self.waveform or NOTHING, **waveform)
@@ -220,7 +220,7 @@ def _checked(name: str, value: Any, kind: Any) -> Any:
         kind, allowed = get_args(kind)
     if get_origin(kind) is Literal:
         if value not in get_args(kind):
-            raise unknown(name, str(value), get_args(kind))
+            raise ChoiceError(name, str(value), get_args(kind))
     elif kind in (int, float):
         if isinstance(value, bool) or not isinstance(value, (int, kind)):
             rule = "must be a whole number" if kind is int else "must be a number"

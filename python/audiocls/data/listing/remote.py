@@ -18,7 +18,8 @@ from audiocls.data.listing.on_disk import Status, set_file
 from audiocls.data.listing.table import LARGEST_CELL, one_at_a_time
 from audiocls.data.recordings import Listing, Recording
 from audiocls.data.tables import SUFFIXES, encoding_of
-from audiocls.url import connect, failure, reason
+from audiocls.errors import condense_message
+from audiocls.url import connect, translate_error
 
 # What file systems call the time of a change.
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
@@ -46,7 +47,7 @@ def list_remote(url: str, labelling: Labelling) -> Listing:
             raise FileNotFoundError
         table = fs.cat_file(f"{folder}/{manifest}") if manifest else b""
     except Exception as error:  # what a file system raises is its own affair
-        raise failure("DATA", url, error, "listed") from None
+        raise translate_error("DATA", url, error, "listed") from None
 
     base = fs.unstrip_protocol(folder)
     listing = _folder(base, found)
@@ -60,7 +61,7 @@ def list_remote(url: str, labelling: Labelling) -> Listing:
         try:
             data: bytes = fs.cat_file(f"{folder}/{recording.path}")
         except Exception as error:
-            raise OSError(f"cannot be read: {reason(error)}") from None
+            raise OSError(f"cannot be read: {condense_message(error)}") from None
         if len(data) != recording.n_bytes:
             raise OSError("changed after it was listed")
         return data, recording.path.rpartition("/")[2]

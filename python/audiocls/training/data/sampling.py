@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from audiocls.errors import SettingError, unknown
+from audiocls.errors import ChoiceError, SettingError
 from audiocls.training.runtime.randomness import Purpose, generator
 
 # The power of a class's size to which it is drawn.
@@ -34,7 +34,7 @@ class Sampler:
         source_temperature: float = 0.0,
     ) -> None:
         if kind not in SAMPLERS:
-            raise unknown("sampler", kind, SAMPLERS)
+            raise ChoiceError("sampler", kind, SAMPLERS)
         if len(labels) == 0 or not (labels.ndim == 1 or labels.any()):
             raise SettingError("labels", "[]", "there must be at least one example")
         if sources is not None and kind == "natural":

@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from audiocls.errors import SettingError, unknown
+from audiocls.errors import ChoiceError, SettingError
 from audiocls.training.runtime.batch_norm import share_batch_norm
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -42,7 +42,7 @@ class Device:
         SettingError for a device that is not there; warns where bfloat16 is slower than float32.
         """
         if name not in DEVICES:
-            raise unknown("device", name, DEVICES)
+            raise ChoiceError("device", name, DEVICES)
         available = torch.cuda.is_available()
         if name == "cuda" and not available:
             rule = f"torch {torch.__version__} sees no CUDA device here; use `device` cpu"
