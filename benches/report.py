@@ -27,7 +27,7 @@ from paired import ratio, seconds
 
 import audiocls
 from audiocls import Extractor, FeatureSpec
-from audiocls.engine.features import instruction_sets
+from audiocls.engine.features import list_instruction_sets
 
 RESULTS = Path(__file__).resolve().with_name("results.json")
 CORES = len(os.sched_getaffinity(0))
@@ -217,7 +217,7 @@ def machine() -> Table:
     )
     names = ("librosa", "torch", "torchaudio", "numpy", "specux", "auvux-dsp", "asrfront", "sonara")
     return {
-        "machine": f"{cpu}, {CORES} cores, instruction set {instruction_sets()[0]}",
+        "machine": f"{cpu}, {CORES} cores, instruction set {list_instruction_sets()[0]}",
         "date": time.strftime("%Y-%m-%d"),
         "load": round(os.getloadavg()[0], 1),
         "versions": {"audiocls": audiocls.__version__} | {name: version(name) for name in names},

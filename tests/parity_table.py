@@ -11,7 +11,7 @@ import soundfile
 from references import REFERENCES, Reference
 
 from audiocls import Extractor, __version__
-from audiocls.engine.features import instruction_sets
+from audiocls.engine.features import list_instruction_sets
 
 ROOT = Path(__file__).resolve().parent.parent
 UNITS = {"dB": "dB", "nat": "natural log", "absolute": "absolute"}
@@ -60,7 +60,8 @@ def main() -> None:
     page = ROOT / "docs" / "evidence" / "parity.md"
     page.parent.mkdir(exist_ok=True)
     page.write_text(PAGE.format(
-        table=table, version=__version__, isa=instruction_sets()[0], machine=platform.machine(),
+        table=table, version=__version__, isa=list_instruction_sets()[0],
+        machine=platform.machine(),
         recordings=len(recordings) or "no (absent)",
     ))  # fmt: skip
     print(table)

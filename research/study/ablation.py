@@ -18,7 +18,7 @@ import torch
 import audiocls
 from audiocls.compare.grid import compare
 from audiocls.compare.ranking import Spread
-from audiocls.engine.augmentation import NOTHING, settings_of
+from audiocls.engine.augmentation import NOTHING, select_settings
 from audiocls.training import Recipe
 
 PAGE = Path(__file__).resolve().parent.parent / "notes" / "results.md"
@@ -48,7 +48,7 @@ CHAIN: dict[str, dict[str, Any]] = {
     "without clipping": {"clip_p": 0.0},
     "without polarity and shift": {"polarity_p": 0.0, "shift_p": 0.0},
     "with phrases": {"phrase_p": 0.5},
-    "new windows alone": settings_of(NOTHING),
+    "new windows alone": select_settings(NOTHING),
 }
 TEST = ("balanced_accuracy", "recording_balanced_accuracy")
 SCORES = ("val_balanced_accuracy", *TEST)

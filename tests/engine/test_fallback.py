@@ -424,8 +424,8 @@ def test_pieces_are_what_load_gives(tmp_path: Path) -> None:
     for rate in (48000, 44100, 8000):
         whole, _ = audiocls.load(file, rate)
         for source in (file, file.read_bytes()):
-            pieces = list(audio.blocks(source, rate, 10_000))
+            pieces = list(audio.read_blocks(source, rate, 10_000))
             assert len(pieces) > 1
             assert np.array_equal(np.concatenate(pieces), whole)
-        assert np.array_equal(audio.excerpt(file, rate, 1000, 90_000), whole[1000:90_000])
+        assert np.array_equal(audio.read_excerpt(file, rate, 1000, 90_000), whole[1000:90_000])
     assert whole.flags.writeable

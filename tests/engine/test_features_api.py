@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 
 from audiocls import Extractor, FeatureSpec, presets
 from audiocls.cli.presets import command
-from audiocls.engine.features import instruction_sets
+from audiocls.engine.features import list_instruction_sets
 from audiocls.errors import SettingError
 
 PRESETS = list(presets())
@@ -295,7 +295,7 @@ def test_frames_come_as_they_complete() -> None:
 def test_instruction_sets_agree(name: str) -> None:
     """Within the rounding of float32, relative to each frame's loudest bin."""
     clips = signal_of(name, clips=3)
-    results = {isa: Extractor(name, isa=isa).batch(clips) for isa in instruction_sets()}
+    results = {isa: Extractor(name, isa=isa).batch(clips) for isa in list_instruction_sets()}
     first, *others = results.values()
     scale = np.abs(first).max()
     for other in others:

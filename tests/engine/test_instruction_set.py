@@ -12,7 +12,7 @@ import pytest
 from small_stores import write
 
 import audiocls
-from audiocls.engine.features import instruction_sets
+from audiocls.engine.features import list_instruction_sets
 
 
 def run(isa: str, *args: object) -> subprocess.CompletedProcess[str]:
@@ -22,13 +22,13 @@ def run(isa: str, *args: object) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("isa", instruction_sets())
+@pytest.mark.parametrize("isa", list_instruction_sets())
 def test_nothing_faster_is_used(isa: str, tmp_path: Path) -> None:
     """sse2 is what every x86-64 has: no AVX. Decoding and resampling go with it."""
     for i in range(3):
         write(tmp_path / f"data/a/{i}.wav", i)
     code = "from audiocls.engine.features import instruction_sets; print(*instruction_sets())"
-    everything = instruction_sets()
+    everything = list_instruction_sets()
     expected = everything[everything.index(isa) :]
     assert run(isa, "-c", code).stdout.split() == expected
     out = tmp_path / "forced"

@@ -11,7 +11,7 @@ from saved_model import saved
 
 import audiocls
 from audiocls.data.listing import list_recordings
-from audiocls.engine.level import clip_levels, decibel
+from audiocls.engine.level import compute_decibel_step, measure_levels
 from audiocls.inference.evaluate import evaluate, of_recordings, of_store
 from audiocls.inference.predict import Classifier
 from audiocls.scores.metrics import loud_enough, mean_by_recording
@@ -35,7 +35,7 @@ def test_a_gain_changes_the_level_by_as_many_decibels(name: str) -> None:
     noise = np.random.default_rng(0).standard_normal((1, spec.sample_rate)).astype(np.float32)
     gains = np.array([0, -6, -15], np.float64)
     clips = (0.1 * noise * 10 ** (gains[:, None] / 20)).astype(np.float32)
-    levels = clip_levels(audiocls.Extractor(spec).batch(clips), spec)
+    levels = measure_levels(audiocls.Extractor(spec).batch(clips), spec)
     np.testing.assert_allclose(levels - levels[0], gains, atol=0.05)
 
 
@@ -44,7 +44,7 @@ def test_a_decibel_raises_all_features_alike_or_is_none(name: str) -> None:
     spec = SPECS[name]
     noise = np.random.default_rng(0).standard_normal((1, spec.sample_rate)).astype(np.float32)
     quiet, loud = audiocls.Extractor(spec).batch(np.concatenate([0.01 * noise, 0.1 * noise]))
-    unit = decibel(spec)
+    unit = compute_decibel_step(spec)
     if unit is not None:
         np.testing.assert_allclose(loud - quiet, 20 * unit, atol=0.01 * 20 * unit)
     else:
@@ -53,7 +53,7 @@ def test_a_decibel_raises_all_features_alike_or_is_none(name: str) -> None:
 
 def test_a_level_that_was_normalised_away_is_the_same_for_all() -> None:
     spec = audiocls.FeatureSpec.preset("mfcc", normalize="mean")
-    assert clip_levels(np.ones((3, 4, 13)), spec).tolist() == [0, 0, 0]
+    assert measure_levels(np.ones((3, 4, 13)), spec).tolist() == [0, 0, 0]
 
 
 def test_clips_count_that_are_near_the_loudest_of_their_recording() -> None:

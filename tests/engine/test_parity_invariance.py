@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from references import REFERENCES
 
 from audiocls import Extractor, FeatureSpec
-from audiocls.engine.features import instruction_sets
+from audiocls.engine.features import list_instruction_sets
 
 drawn = settings(deadline=None, derandomize=True, max_examples=25)
 
@@ -96,7 +96,7 @@ def test_half_precision_is_the_rounding_of_single(name: str) -> None:
 @specs
 def test_instruction_sets_agree(name: str) -> None:
     spec, clips = SPECS[name], np.stack([_clip(8000, seed) for seed in range(3)])
-    sets = instruction_sets()
+    sets = list_instruction_sets()
     assert sets
     reference = Extractor(spec, threads=1, isa=sets[-1]).batch(clips)
     size = np.abs(reference).max()

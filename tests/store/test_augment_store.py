@@ -22,7 +22,7 @@ from audiocls import (
     open_store,
 )
 from audiocls.compare.grid import compare
-from audiocls.engine.augmentation import NOTHING, settings_of
+from audiocls.engine.augmentation import NOTHING, select_settings
 from audiocls.errors import SettingError
 from audiocls.store.computed import ComputedStore
 from audiocls.training import train
@@ -215,7 +215,7 @@ def own(tmp_path: Path) -> Path:
 def test_sounds_of_a_folder_are_those_of_arrays(
     store: Store, own: Path, field: str, chance: str
 ) -> None:
-    chances = {**settings_of(NOTHING), chance: 1.0}
+    chances = {**select_settings(NOTHING), chance: 1.0}
     sounds = [load(own / name, RATE)[0] for name in ("b.wav", "below/a.flac", "c.WAV")]
     at = np.arange(11)
     named = Augmenter(SPEC, Recipe.preset(**{**chances, field: str(own)})).batch(store, at, 1)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocls.engine.audio import excerpt
+from audiocls.engine.audio import read_excerpt
 from audiocls.engine.features import Extractor
 from audiocls.engine.spec import FeatureSpec
 from audiocls.scores import plots
@@ -75,7 +75,7 @@ def _samples(row: Prediction, store: Store | None) -> NDArray[np.float32] | None
         return None
     start = int((row.start_s or 0.0) * RATE)
     try:
-        samples = excerpt(file, RATE, start, start + int(HEARD_S * RATE))
+        samples = read_excerpt(file, RATE, start, start + int(HEARD_S * RATE))
     except (OSError, ValueError):
         return None
     # Shorter than the picture's frame, there is nothing to see or hear.

@@ -46,7 +46,7 @@ def main() -> None:
         import numpy as np
     except Exception as error:
         return send(b"e", f"numpy cannot be imported: {error}".encode())
-    decoders = importable()
+    decoders = find_decoders()
     np.ones((2, 2)).mean(axis=1)  # what is loaded at first use comes before the limit, too
     send(b"r")
     while len(head := sys.stdin.buffer.read(REQUEST.size)) == REQUEST.size:
@@ -55,7 +55,7 @@ def main() -> None:
         limit_time(end := time.process_time() + seconds)
         payload = sys.stdin.buffer.read(n)
         try:
-            with opened(payload) if is_path else io.BytesIO(payload) as source:
+            with open_regular(payload) if is_path else io.BytesIO(payload) as source:
                 try_each(decoders, source, send, header_only, end)
         except MemoryError:
             send(b"m")
@@ -63,17 +63,17 @@ def main() -> None:
             send(b"e", str(error).encode("utf-8", "replace")[:1000])
 
 
-def importable() -> dict[str, Callable[..., None]]:
+def find_decoders() -> dict[str, Callable[..., None]]:
     """The decoders that are installed, by their names."""
     found: dict[str, Callable[..., None]] = {}
     with contextlib.suppress(Exception):
         import soundfile  # noqa: F401
 
-        found["soundfile"] = by_soundfile
+        found["soundfile"] = decode_by_soundfile
     with contextlib.suppress(Exception):
         import av  # noqa: F401
 
-        found["PyAV"] = by_av
+        found["PyAV"] = decode_by_av
     return found
 
 
@@ -108,8 +108,10 @@ def try_each(
     raise OSError("; ".join(reasons) or "neither soundfile nor av can be imported")
 
 
-def by_av(source: BinaryIO, send: Callable[..., None], header_only: bool, end: float) -> None:
-    """Sends what FFmpeg makes of the first stream of sound, as `by_soundfile`."""
+def decode_by_av(
+    source: BinaryIO, send: Callable[..., None], header_only: bool, end: float
+) -> None:
+    """Sends what FFmpeg makes of the first stream of sound, as `decode_by_soundfile`."""
     import av
     import numpy as np
 
@@ -140,7 +142,7 @@ def by_av(source: BinaryIO, send: Callable[..., None], header_only: bool, end: f
     send(b"d")
 
 
-def by_soundfile(
+def decode_by_soundfile(
     source: BinaryIO, send: Callable[..., None], header_only: bool, end: float
 ) -> None:
     """Sends what the header says, then block after block of mono samples."""
@@ -160,7 +162,7 @@ def by_soundfile(
     send(b"d")
 
 
-def opened(name: bytes) -> BinaryIO:
+def open_regular(name: bytes) -> BinaryIO:
     """A regular file and nothing else: a pipe must not block."""
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     file = os.fdopen(os.open(os.fsdecode(name), flags), "rb", buffering=0)

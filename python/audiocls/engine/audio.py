@@ -51,7 +51,7 @@ def load(
         return _joined(*_by_soundfile(name, rate, error))
 
 
-def blocks(
+def read_blocks(
     source: str | bytes | os.PathLike[str],
     sample_rate: int,
     n_samples: int,
@@ -90,13 +90,13 @@ def blocks(
         yield from _by_soundfile(encoded, rate, error, stop)[0]
 
 
-def excerpt(
+def read_excerpt(
     source: str | bytes | os.PathLike[str], sample_rate: int, first: int, last: int
 ) -> NDArray[np.float32]:
     """Samples first … last - 1 of what :func:`load` gives, fewer where the recording ends; what
     comes after them is not decoded. Raises as :func:`load`."""
     at, found = 0, [np.zeros(0, np.float32)]
-    for block in blocks(source, sample_rate, _EXCERPT_BLOCK):
+    for block in read_blocks(source, sample_rate, _EXCERPT_BLOCK):
         found.append(block[max(first - at, 0) : max(last - at, 0)])
         at += len(block)
         if at >= last:

@@ -12,7 +12,14 @@ from audiocls import _native
 from audiocls._native import Augmenter as NativeAugmenter
 from audiocls.errors import SettingError
 
-__all__ = ["FOLDERS", "MOST_FOLLOWING", "NOTHING", "Augmentation", "NativeAugmenter", "settings_of"]
+__all__ = [
+    "FOLDERS",
+    "MOST_FOLLOWING",
+    "NOTHING",
+    "Augmentation",
+    "NativeAugmenter",
+    "select_settings",
+]
 
 # Notes that follow in a phrase at most.
 MOST_FOLLOWING = _native.MOST_FOLLOWING
@@ -84,7 +91,7 @@ class Augmentation:
             folder = getattr(self, name)
             if folder is not None and not isinstance(folder, str):
                 raise SettingError(name, folder, "must be text or none")
-        given = settings_of(self)
+        given = select_settings(self)
         for name, value in json.loads(_native.check_augmentation(json.dumps(given))).items():
             if name in given:
                 object.__setattr__(self, name, tuple(value) if isinstance(value, list) else value)
@@ -94,7 +101,7 @@ class Augmentation:
 FOLDERS = ("impulses", "noises")
 
 
-def settings_of(augmentation: Augmentation) -> dict[str, Any]:
+def select_settings(augmentation: Augmentation) -> dict[str, Any]:
     """The fields that the engine's augmenter knows."""
     fields = dataclasses.asdict(augmentation)
     return {name: value for name, value in fields.items() if name not in FOLDERS}

@@ -49,8 +49,8 @@ class Extractor:
         self.threads = count_usable_cores() if threads is None else threads
         if isinstance(self.threads, bool) or self.threads < 1:
             raise SettingError("threads", threads, "must be >= 1")
-        if isa is not None and isa not in instruction_sets():
-            raise ChoiceError("isa", isa, instruction_sets())
+        if isa is not None and isa not in list_instruction_sets():
+            raise ChoiceError("isa", isa, list_instruction_sets())
         self._isa = isa
         self._native = _native.Extractor(self.spec.to_json(), self.threads, isa)
         if empty := self._native.empty_filters():
@@ -247,7 +247,7 @@ class StreamingExtractor:
         return values.view(self._extractor.dtype).reshape(-1, self._extractor.n_features)
 
 
-def instruction_sets() -> list[str]:
+def list_instruction_sets() -> list[str]:
     """What this machine can run, fastest first: for `Extractor(isa=…)`."""
     return _native.instruction_sets()
 

@@ -13,7 +13,7 @@ from audiocls.engine.spec import FeatureSpec
 _DECIBEL = {"db": 1.0, "natural": math.log(10) / 10, "log10": 0.1}
 
 
-def decibel(spec: FeatureSpec) -> float | None:
+def compute_decibel_step(spec: FeatureSpec) -> float | None:
     """By how much all features of a sound that is a decibel louder are higher; None where that is
     not so: without a logarithm, of cepstra, slopes and normalised features."""
     spectrum = spec.kind in ("spectrogram", "mel") and spec.log != "none"
@@ -25,10 +25,10 @@ def decibel(spec: FeatureSpec) -> float | None:
 
 def holds_mel(spec: FeatureSpec) -> bool:
     """Whether features are logarithmic mel bands, which the fields `mel_…` of a recipe are for."""
-    return spec.kind == "mel" and decibel(spec) is not None
+    return spec.kind == "mel" and compute_decibel_step(spec) is not None
 
 
-def clip_levels(features: NDArray[np.generic], spec: FeatureSpec) -> NDArray[np.float64]:
+def measure_levels(features: NDArray[np.generic], spec: FeatureSpec) -> NDArray[np.float64]:
     """The level of each clip in decibels, [n]; only differences between clips mean something.
 
     features: [n, frames, n_features], as an extractor with `spec` makes them. Of spectra it is the

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocls.classifier.answers import UNKNOWN
-from audiocls.engine.audio import blocks, excerpt
+from audiocls.engine.audio import read_blocks, read_excerpt
 from audiocls.engine.features import Extractor
 from audiocls.engine.spec import FeatureSpec
 from audiocls.errors import AudioclsError, explain_failure
@@ -95,7 +95,7 @@ class Overview:
             np.maximum.at(bands, _columns(row, len(rows), n_frames, len(bands)), rows)
             row += len(rows)
 
-        for block in blocks(path, spec.sample_rate, _BLOCK):
+        for block in read_blocks(path, spec.sample_rate, _BLOCK):
             columns = _columns(at, len(block), n_samples, len(low))
             np.minimum.at(low, columns, block)
             np.maximum.at(high, columns, block)
@@ -115,7 +115,7 @@ def cut_out(path: str, start_s: float, end_s: float) -> tuple[int, NDArray[np.in
     rate = FeatureSpec.preset("mel").sample_rate
     first = round(start_s * rate)
     last = min(round(end_s * rate), first + round(LONGEST_HEARD_S * rate))
-    found = excerpt(path, rate, first, last)
+    found = read_excerpt(path, rate, first, last)
     # As int16: gradio would raise floats to full scale.
     return rate, (np.clip(found, -1, 1) * 32767).astype(np.int16)
 

@@ -15,11 +15,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from audiocls.classifier.description import Description, model_folder, read_description
 from audiocls.classifier.task import TASKS, Limit
-from audiocls.engine.audio import blocks, resample
+from audiocls.engine.audio import read_blocks, resample
 from audiocls.engine.cut import Cut
 from audiocls.engine.dataset import Cutter, clip_shape
 from audiocls.engine.features import Extractor
-from audiocls.engine.level import clip_levels
+from audiocls.engine.level import measure_levels
 from audiocls.errors import DataError, SettingError
 from audiocls.inference.hearing import Answer, Batch, Clips, Heard, Listener
 from audiocls.inference.network import Compute, Network, load_network
@@ -262,7 +262,7 @@ class Classifier:
         """The levels of clips in dB, [n], from their features; 0 where none is left out for its."""
         description = self.description
         return (
-            clip_levels(features, description.spec)
+            measure_levels(features, description.spec)
             if description.quiet_db
             else np.zeros(len(features))
         )
@@ -313,7 +313,7 @@ def _samples(
         if not isinstance(source, bytes):
             raise SettingError("sources", type(source).__name__, "a file must be open as bytes: rb")
     if isinstance(source, (str, bytes, os.PathLike)):
-        yield from blocks(source, rate, n_samples, stop)
+        yield from read_blocks(source, rate, n_samples, stop)
         return
     samples = np.asarray(source)
     if samples.ndim != 1:

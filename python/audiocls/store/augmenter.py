@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocls.data.listing.folder import list_folder
-from audiocls.engine.audio import excerpt
+from audiocls.engine.audio import read_excerpt
 from audiocls.engine.augmentation import (
     FOLDERS,
     NOTHING,
     Augmentation,
     NativeAugmenter,
-    settings_of,
+    select_settings,
 )
 from audiocls.engine.cut import Cut
 from audiocls.errors import SettingError
@@ -73,7 +73,7 @@ class Augmenter:
             raise SettingError("clip_s", 0, "must hold a sample")
         # Scripts hand a whole recipe; what is done to waveforms is a part of it.
         augmentation = getattr(augmentation, "waveform", augmentation) or NOTHING
-        settings = settings_of(augmentation)
+        settings = select_settings(augmentation)
         self._native = NativeAugmenter(
             spec.to_json(),
             json.dumps({**settings, "seed": seed}),
@@ -189,7 +189,7 @@ def _sounds(field: str, folder: str | None, sample_rate: int) -> list[NDArray[np
     room = MOST_SAMPLES
     for file in sorted(files, key=os.fsencode):
         try:
-            samples = excerpt(file, sample_rate, 0, room + 1)
+            samples = read_excerpt(file, sample_rate, 0, room + 1)
         except OSError as error:
             raise SettingError(
                 field, folder, f"holds a recording that is broken: {error}"

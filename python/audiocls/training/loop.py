@@ -18,7 +18,7 @@ from audiocls.classifier.description import Description
 from audiocls.classifier.heard import write_heard
 from audiocls.classifier.model import Classifier, versions
 from audiocls.data.shortcuts import shortcuts, silent
-from audiocls.engine.level import decibel
+from audiocls.engine.level import compute_decibel_step
 from audiocls.errors import SettingError
 from audiocls.models import build_model
 from audiocls.models.layers.convolution import lay_out
@@ -254,7 +254,9 @@ def new_state(
         classifier = start.begin(store, recipe.quiet_db)
         lay_out(classifier.to(device.torch))
         return TrainState.start(classifier, recipe, device)
-    level = recipe.remove_level and (store.spec.kind == "mfcc" or decibel(store.spec) is not None)
+    level = recipe.remove_level and (
+        store.spec.kind == "mfcc" or compute_decibel_step(store.spec) is not None
+    )
     description = Description.of(store, trial.model, versions(), level, recipe.quiet_db)
     classifier = Classifier(description, *statistics(store, examples.clips, level))
     lay_out(classifier.to(device.torch))

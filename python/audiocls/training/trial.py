@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from audiocls.engine.augmentation import NOTHING, settings_of
+from audiocls.engine.augmentation import NOTHING, select_settings
 from audiocls.errors import SettingError
 from audiocls.models import architecture
 from audiocls.store.augmenter import sounds_identity
@@ -74,7 +74,7 @@ class Trial:
         if settings.get("init", "") != init:
             yield "`init` was another model, or has changed"
         # Prefixes of the fields of what is never done to a waveform here.
-        chances = (name for name in settings_of(NOTHING) if name.endswith("_p"))
+        chances = (name for name in select_settings(NOTHING) if name.endswith("_p"))
         off = tuple(name.removesuffix("p") for name in chances if not own[name])
         for key, value in own.items():
             if key not in settings and (not value or key.startswith(off)):

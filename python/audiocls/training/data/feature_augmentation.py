@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from audiocls.classifier.model import Classifier
-from audiocls.engine.level import decibel, holds_mel
+from audiocls.engine.level import compute_decibel_step, holds_mel
 from audiocls.engine.spec import FeatureSpec
 from audiocls.training.recipe import Recipe
 from audiocls.training.runtime.device import Device
@@ -147,7 +147,7 @@ def transmitted(
     noise: of `noise_frames`. spec: of the features. lengths, int64 [batch]: frames before padding,
     where clips differ.
     """
-    unit = decibel(spec)
+    unit = compute_decibel_step(spec)
     assert unit is not None
     n_frames, n_features = x.shape[1:]
     ended = torch.arange(n_frames) >= (n_frames if lengths is None else lengths[:, None])

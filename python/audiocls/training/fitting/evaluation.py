@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audiocls.classifier.model import Classifier
-from audiocls.engine.level import clip_levels
+from audiocls.engine.level import measure_levels
 from audiocls.models.cost import cpu_ms, multiply_adds
 from audiocls.scores.metrics import loud_enough
 from audiocls.training.data.examples import Examples
@@ -67,7 +67,7 @@ def levels_of(examples: Examples) -> NDArray[np.float64]:
     order = torch.split(torch.arange(len(examples)), BATCH)
     batches = examples.batches(order)
     return np.concatenate(
-        [clip_levels(batch.x.float().cpu().numpy(), examples.store.spec) for batch in batches]
+        [measure_levels(batch.x.float().cpu().numpy(), examples.store.spec) for batch in batches]
     )
 
 
