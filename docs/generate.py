@@ -466,7 +466,7 @@ def number(expression: str) -> int | float:
 
 def field_docs(cls: type) -> dict[str, str]:
     """The docstrings under the fields of a dataclass, on one line each."""
-    from audiocls.cli.fields import field_docs as read
+    from audiocls.cli.fields import read_field_docs as read
 
     return {name: " ".join(text.split()) for name, text in read(cls).items()}
 

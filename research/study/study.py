@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from ablation import GROUPS, write
-from audiocls.compare.differences import answers
+from audiocls.compare.differences import describe_differences
 from audiocls.compare.grid import compare
 from audiocls.compare.ranking import Spread
 from audiocls.training import Recipe
@@ -89,7 +89,7 @@ def main() -> None:
         )  # fmt: skip
         # Of a round's cells, on the same recordings: a paired test by groups. What a later round
         # says of more, or with more seeds, takes the place of what an earlier one said.
-        sentences = [text for _, text in answers(done.rankings[0], done.differences)]
+        sentences = [text for _, text in describe_differences(done.rankings[0], done.differences)]
         cells = frozenset(itertools.product(features, models))
         said = {other: text for other, text in said.items() if not other <= cells}
         said[cells] = f"{', '.join(features)} × {', '.join(models)}: {'. '.join(sentences)}."

@@ -13,7 +13,7 @@ import torch
 from tiny_store import TinyStore, tiny_store
 
 from audiocls import training
-from audiocls.compare.grid import compare, time_left
+from audiocls.compare.grid import compare, estimate_time_left
 from audiocls.errors import DataError, SettingError
 from audiocls.training.fitting.epoch import Progress
 
@@ -253,5 +253,5 @@ def test_time_left_is_that_of_what_is_most_alike(tmp_path: Path) -> None:
 
     done = [cell("a", "lstm", 2), cell("a", "lstm", 4), cell("b", "lstm", 9), cell("a", "cnn", 20)]
     todo = [cell(*key, 0).trial for key in (("a", "lstm"), ("c", "lstm"), ("b", "resnet"))]
-    assert time_left(done, todo) == pytest.approx(3 + 5 + 35 / 4)
-    assert time_left(done, []) == 0
+    assert estimate_time_left(done, todo) == pytest.approx(3 + 5 + 35 / 4)
+    assert estimate_time_left(done, []) == 0

@@ -13,7 +13,7 @@ from tiny_store import several_store
 
 from audiocls import training
 from audiocls.compare.grid import Comparison, compare
-from audiocls.compare.several import label_reliability, wrong_labels
+from audiocls.compare.several import bin_label_confidences, find_wrong_labels
 from audiocls.compare.yardstick import SeveralLabels
 from audiocls.scores.multilabel import average_precisions, label_calibration_error
 
@@ -75,7 +75,7 @@ def test_the_page_has_a_row_for_every_label(done: Comparison) -> None:
 
 def test_bins_add_up_to_the_calibration_error(done: Comparison) -> None:
     for cell in done.rankings[0].cells:
-        bins = [row["after"] for row in label_reliability(cell.clips)]
+        bins = [row["after"] for row in bin_label_confidences(cell.clips)]
         gaps = [b["n"] * abs(b["confidence"] - b["accuracy"]) for b in bins if b["n"]]
         p = np.array([list(row.probabilities.values()) for row in cell.clips]).ravel()
         y = np.array([[n in r.labels for n in r.probabilities] for r in cell.clips]).ravel()
@@ -84,10 +84,10 @@ def test_bins_add_up_to_the_calibration_error(done: Comparison) -> None:
 
 def test_wrong_labels_are_those_over_their_threshold(done: Comparison) -> None:
     cells = done.rankings[1].cells
-    found = list(wrong_labels(cells))
+    found = list(find_wrong_labels(cells))
     assert found
     limits = dict(zip(cells[0].result.classes, cells[0].result.thresholds, strict=True))
-    own = [row for row in found if row in list(wrong_labels(cells[:1]))]
+    own = [row for row in found if row in list(find_wrong_labels(cells[:1]))]
     assert all(row.probability >= limits[row.predicted] for row in own)
     assert all(row.predicted not in row.label.split(", ") for row in found)
 

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 import audiocls
 from audiocls.cli import main
-from audiocls.compare.mistakes import listen
+from audiocls.compare.mistakes import illustrate_mistakes
 from audiocls.training import Run
 from audiocls.training.fitting.predictions import Prediction
 from audiocls.training.held_out import make_folds, statistics_of_recordings
@@ -123,7 +123,12 @@ def test_the_page_holds_only_recordings_of_the_data_set(
     real = store.recordings[3].path
     paths = [real, f"{real[:4]}/../{real}", str(tmp_path / "private.wav"), "/etc/hosts"]
     rows = [Prediction(path, "g", "a", None, "b", 0.9, 0.1, 0.9) for path in paths]
-    assert [m.audio is not None for m in listen(rows, store)] == [True, False, False, False]
+    assert [m.audio is not None for m in illustrate_mistakes(rows, store)] == [
+        True,
+        False,
+        False,
+        False,
+    ]
 
 
 def test_what_cannot_be_doubted_is_said_in_one_line(

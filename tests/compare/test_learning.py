@@ -15,7 +15,7 @@ from tiny_store import TinyStore, recording, tiny_store
 from audiocls import training
 from audiocls.cli import main
 from audiocls.compare.grid import compare
-from audiocls.compare.learning import learning_curves
+from audiocls.compare.learning import build_learning_curves
 from audiocls.errors import SettingError
 from audiocls.training.data.splits import TEST, TRAIN, VAL, make_split
 from audiocls.training.data.subset import draw_subset
@@ -124,7 +124,7 @@ def cell(size: int, seed: int, score: float) -> Any:
 def test_what_twice_as_many_bring() -> None:
     scores = {5: (0.5, 0.52), 10: (0.6, 0.6), 40: (0.66, 0.672)}
     cells = [cell(n, seed, s) for n, both in scores.items() for seed, s in enumerate(both)]
-    (curve,) = learning_curves(cells)
+    (curve,) = build_learning_curves(cells)
     assert curve.sizes == [5, 10, 40]
     assert curve.gain.mean == pytest.approx((0.03 + 0.036) / 2), "from 10 to 40 it doubles twice"
     assert curve.sentence() == (
@@ -132,7 +132,7 @@ def test_what_twice_as_many_bring() -> None:
         "recordings a class balanced accuracy by recording goes from 0.600 to 0.666"
     )
     noisy = [cell(5, 0, 0.5), cell(5, 1, 0.6), cell(10, 0, 0.6), cell(10, 1, 0.55)]
-    (curve,) = learning_curves(noisy)
+    (curve,) = build_learning_curves(noisy)
     assert "what twice as many recordings bring cannot be told from 2 splits" in curve.sentence()
 
 

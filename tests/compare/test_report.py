@@ -22,14 +22,14 @@ from tiny_store import TinyStore, recording, tiny_store
 
 from audiocls import Extractor, FeatureSpec, training
 from audiocls.cli import main
-from audiocls.compare.charts import scatter
-from audiocls.compare.commands import compare_command, extract_command
-from audiocls.compare.confusion import MOST_CLASSES, matrix, per_class, reliability
-from audiocls.compare.differences import Difference, answers, differences, on_common_splits
+from audiocls.compare.charts import draw_scores_by_cost
+from audiocls.compare.commands import write_compare_command, write_extract_command
+from audiocls.compare.confusion import MOST_CLASSES, bin_confidences, build_matrix, tabulate_classes
+from audiocls.compare.differences import Difference, compare_pairs, describe_differences, pair_cells
 from audiocls.compare.grid import compare
-from audiocls.compare.mistakes import MOST, PICTURE, _mistake, confident_mistakes
+from audiocls.compare.mistakes import MOST, PICTURE, _mistake, find_confident_mistakes
 from audiocls.compare.page import write_report
-from audiocls.compare.ranking import Cell, Ranking, Spread, ranked
+from audiocls.compare.ranking import Cell, Ranking, Spread, rank_cells
 from audiocls.compare.yardstick import OneLabel
 from audiocls.training.fitting.predictions import Prediction, write_predictions
 
@@ -67,8 +67,8 @@ def cell_of(row: dict[str, Any], out: Path) -> Cell:
 
 
 def page_of(cells: list[Cell], path: Path) -> list[Difference]:
-    rankings = ranked(cells)
-    tested = differences(rankings)
+    rankings = rank_cells(cells)
+    tested = compare_pairs(rankings)
     write_report(path, rankings, tested)
     return tested
 
@@ -108,7 +108,7 @@ def test_the_page_says_everything_and_loads_nothing(made: tuple[Path, list[Cell]
     assert page.references == [], "the recordings of a tiny store do not exist"
     for outside in ("url(", "http://", "https://", "@import", "//cdn"):
         assert outside not in text
-    rankings = ranked(cells)
+    rankings = rank_cells(cells)
     words = " ".join(page.text.split()).replace("\u00a0", " ")
     assert f"{rankings[0].model} on {rankings[0].feature} is the choice of validation" in words
     for ranking in rankings:
@@ -116,7 +116,7 @@ def test_the_page_says_everything_and_loads_nothing(made: tuple[Path, list[Cell]
             assert str(score) in words
         assert ranking.interval is not None
         assert "{:.3f} to {:.3f}".format(*ranking.interval) in words
-    for difference in differences(rankings):
+    for difference in compare_pairs(rankings):
         assert difference.sentence() in words
     assert "its recording was not found as a file" in words
     assert torch.__version__ in words
@@ -196,7 +196,7 @@ def test_the_best_is_chosen_by_validation(made: tuple[Path, list[Cell]]) -> None
         )
         return Cell(replace(cell.trial, model=model), cell.run, result)
 
-    order = ranked([scored("lstm", 0.7, 0.9), scored("cnn", 0.8, 0.6)])
+    order = rank_cells([scored("lstm", 0.7, 0.9), scored("cnn", 0.8, 0.6)])
     assert [r.model for r in order] == ["cnn", "lstm"]
 
 
@@ -237,10 +237,10 @@ def predicted(cell: Cell, folder: Path, hit: dict[str, float], rng: np.random.Ge
 
 
 def test_differences_by_group_add_up_to_that_of_the_scores(made: tuple[Path, list[Cell]]) -> None:
-    rankings = ranked(made[1])
+    rankings = rank_cells(made[1])
     for a in rankings:
         for b in rankings:
-            shares = OneLabel().group_differences(on_common_splits(a, b))
+            shares = OneLabel().group_differences(pair_cells(a, b))
             assert shares is not None
             assert shares.sum() == pytest.approx(a.main.mean - b.main.mean)
 
@@ -256,11 +256,11 @@ def test_a_sentence_and_its_test(made: tuple[Path, list[Cell]], tmp_path: Path) 
             for i, c in enumerate(own)
         ]
         made_up[name] = Ranking("a", name, cells)
-    found = differences(list(made_up.values()))
+    found = compare_pairs(list(made_up.values()))
     assert [(d.better.model, d.shown) for d in found[:2]] == [("good", True)] * 2
     assert not found[2].shown
     # Few groups: the test is exact, and scipy's.
-    pairs = on_common_splits(made_up["good"], made_up["bad"])
+    pairs = pair_cells(made_up["good"], made_up["bad"])
     shares = OneLabel().group_differences(pairs)
     assert shares is not None
     exact = stats.permutation_test(
@@ -286,19 +286,19 @@ def test_many_that_are_beaten_are_named_together(made: tuple[Path, list[Cell]]) 
     tested = [Difference(best, other, 0.004) for other in others[:4]]
     tested += [Difference(best, others[4], 0.2), Difference(others[5], best, 0.01)]
     tested.append(Difference(others[0], others[1], 0.001))
-    (shown, first), *rest = answers(best, tested)
+    (shown, first), *rest = describe_differences(best, tested)
     assert shown
     assert first.startswith("m0 on a is better than 4 of 6 others: m1 on a, m2 on a, m3 on a, m4")
     assert "each p ≤ 0.004" in first
     assert rest == [(False, d.sentence()) for d in tested[4:6]]
-    assert answers(best, tested[:3]) == [(True, d.sentence()) for d in tested[:3]]
+    assert describe_differences(best, tested[:3]) == [(True, d.sentence()) for d in tested[:3]]
 
 
 # --- class by class ---
 
 
 def test_per_class_table() -> None:
-    rows = per_class([[6, 2, 0], [1, 3, 0], [0, 0, 0]], ["a", "b", "c"], {"a": 4, "b": 2})
+    rows = tabulate_classes([[6, 2, 0], [1, 3, 0], [0, 0, 0]], ["a", "b", "c"], {"a": 4, "b": 2})
     low, high = stats.binomtest(3, 4).proportion_ci(method="wilson")
     assert rows[0] == {
         "name": "a",
@@ -318,9 +318,9 @@ def test_per_class_table() -> None:
 
 
 def test_the_matrix_names_its_recordings(made: tuple[Path, list[Cell]]) -> None:
-    best = ranked(made[1])[0]
+    best = rank_cells(made[1])[0]
     for unit, part in (("recordings", "test_recording"), ("clips", "test")):
-        shown = matrix(best, unit)
+        shown = build_matrix(best, unit)
         counts = sum(np.array(getattr(c.result, part)["confusion"]) for c in best.cells)
         assert shown.counts == counts.tolist()
         for at, names in shown.names.items():
@@ -342,7 +342,7 @@ def test_a_large_matrix_shows_the_classes_with_most_mistakes(
     result = replace(cell.result, classes=classes, test_recording={"confusion": confusion.tolist()})
     ranking = object.__new__(Ranking)
     object.__setattr__(ranking, "cells", [Cell(cell.trial, training.Run(Path("none")), result)])
-    shown = matrix(ranking, "recordings")
+    shown = build_matrix(ranking, "recordings")
     assert shown.classes == [c for i, c in enumerate(classes) if i < 20 or i >= 40]
     assert (shown.n_classes, shown.stored, shown.totals[0]) == (60, False, 6)
 
@@ -350,7 +350,7 @@ def test_a_large_matrix_shows_the_classes_with_most_mistakes(
 def test_bins_of_the_reliability_diagram(made: tuple[Path, list[Cell]]) -> None:
     for cell in made[1]:
         assert cell.clips is not None
-        rows = reliability(cell.clips)
+        rows = bin_confidences(cell.clips)
         for name, key in (("after", "ece"), ("before", "ece_uncalibrated")):
             known = [r[name] for r in rows if r[name]["n"]]
             gaps = [b["n"] * abs(b["confidence"] - b["accuracy"]) for b in known]
@@ -371,7 +371,7 @@ def test_names_in_the_picture_of_cost_do_not_overlap() -> None:
         )
         for i in range(16)
     ]
-    svg = str(scatter(crowd))
+    svg = str(draw_scores_by_cost(crowd))
     assert svg.count("<circle") == 16
     labels = re.findall(r'class="label[^"]*" x="([\d.]+)" y="([\d.]+)">([^<]+)<', svg)
     assert len(labels) >= 8
@@ -413,7 +413,7 @@ def test_mistakes_are_the_most_confident_one_a_recording() -> None:
 
     rows = [row(f"p{i}", 0.5 + i / 100) for i in range(MOST + 5)]
     rows += [row("p3", 0.99, 1.0), row("sure", 1.0, right=True)]
-    mistakes = confident_mistakes((row for row in rows if not row.right), None)
+    mistakes = find_confident_mistakes((row for row in rows if not row.right), None)
     assert len(mistakes) == MOST
     assert (mistakes[0].row.path, mistakes[0].row.start_s) == ("p3", 1.0)
     assert [m.row.path for m in mistakes[1:3]] == [f"p{MOST + 4}", f"p{MOST + 3}"]
@@ -428,12 +428,12 @@ def test_commands_are_accepted_as_they_stand(tmp_path: Path) -> None:
     spec = FeatureSpec.preset("mel", n_mels=64, fmax_hz=8000.0)
     store.spec, store.feature, store.path = spec, "mel", Path("features/my mel")
     store.about |= {"data": "my data", "clip_s": 1.0, "dtype": "float16"}
-    words = shlex.split(extract_command(store))
+    words = shlex.split(write_extract_command(store))
     assert words[:5] == ["audiocls", "extract", "my data", "--feature", "mel"]
     assert sorted(w for w in words if "=" in w) == ["fmax_hz=8000.0", "n_mels=64"]
     assert words[-6:] == ["--clip-s", "1.0", "--dtype", "float16", "--out", "features/my mel"]
     recipe = training.Recipe(epochs=3, mixup=0.123456789, sampler="sqrt")
-    command = compare_command(
+    command = write_compare_command(
         ["a b"], ["lstm"], recipe, seeds=3, folds=5, group_by="(x) y", device="cpu", out="o"
     )
     words = shlex.split(command)

@@ -18,7 +18,7 @@ from conftest import ROOT
 
 import audiocls
 from audiocls.cli import main
-from audiocls.cli.options import recipe_of
+from audiocls.cli.options import make_recipe
 from audiocls.data.synth import write_dataset
 from audiocls.models import MODELS, architecture, count_parameters
 
@@ -75,8 +75,8 @@ def test_every_call_is_understood(args: list[str]) -> None:
         assert isinstance(command, click.Command)
         given = command.make_context(name, rest, parent=context).params
     if name in ("train", "compare"):
-        options = {k: v for k, v in given.items() if k in recipe_of("modern", {}).to_dict()}
-        recipe_of(given["preset"], options)
+        options = {k: v for k, v in given.items() if k in make_recipe("modern", {}).to_dict()}
+        make_recipe(given["preset"], options)
         models = given.get("model") or (given.get("models") or "best").replace(
             "all", ",".join(MODELS)
         )

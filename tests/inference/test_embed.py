@@ -22,7 +22,7 @@ from audiocls.classifier.description import EMBEDDING, NETWORK
 from audiocls.classifier.model import Classifier as Module
 from audiocls.cli import main
 from audiocls.data.synth import write_dataset
-from audiocls.inference.similar import nearest
+from audiocls.inference.similar import find_nearest
 from audiocls.models import MODELS
 
 torch.set_num_threads(1)
@@ -158,7 +158,7 @@ def test_the_box_embeds_without_torch(tmp_path: Path) -> None:
 
 def test_the_nearest_is_the_one_that_points_the_same_way() -> None:
     rows = [[1, 0], [0, 0], [2, 2.1], [-1, -1], [5, 4]]
-    order, cosines = nearest([3, 3], rows, 4)
+    order, cosines = find_nearest([3, 3], rows, 4)
     assert order.tolist() == [2, 4, 0, 1]
     expected = [4.1 / np.hypot(2, 2.1), 9 / np.hypot(5, 4), 1]
     np.testing.assert_allclose(cosines, [*np.array(expected) / np.sqrt(2), 0])

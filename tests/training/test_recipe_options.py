@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from audiocls.cli import Command, compare, main, train
-from audiocls.cli.fields import field_docs
-from audiocls.cli.options import recipe_of, recipe_options
+from audiocls.cli.fields import read_field_docs
+from audiocls.cli.options import add_recipe_options, make_recipe
 from audiocls.engine.augmentation import Augmentation
 from audiocls.errors import SettingError
 from audiocls.training import Recipe
@@ -37,7 +37,7 @@ def test_a_new_field_is_a_new_option() -> None:
     given = {}
 
     @click.command(cls=Command)
-    @recipe_options(Longer)
+    @add_recipe_options(Longer)
     def command(preset: str, **options: object) -> None:
         given.update({k: v for k, v in options.items() if v is not None})
 
@@ -56,7 +56,7 @@ def test_a_new_field_is_a_new_option() -> None:
 @pytest.mark.parametrize("module", [train, compare])
 def test_every_field_is_an_option_of_both_commands(module: object) -> None:
     options = {p.name: p for p in module.command.params}  # type: ignore[attr-defined]
-    docs = field_docs(Augmentation) | field_docs(Recipe)
+    docs = read_field_docs(Augmentation) | read_field_docs(Recipe)
     for name in field_types(Recipe):
         option = options[name]
         assert option.opts[0] == "--" + name.replace("_", "-")
@@ -72,7 +72,7 @@ def test_the_study_is_shown_beside_the_default() -> None:
 
 
 def test_options_go_over_the_preset() -> None:
-    recipe = recipe_of("study", {"epochs": 3, "lr": None})
+    recipe = make_recipe("study", {"epochs": 3, "lr": None})
     assert (recipe.epochs, recipe.lr, recipe.batch_size) == (3, 0.01, 16)
 
 

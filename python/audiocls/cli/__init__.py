@@ -171,7 +171,7 @@ class StorePath(click.ParamType[str | Path]):
         return value if is_url(value) else Path(value)
 
 
-def in_options(text: str) -> str:
+def use_option_names(text: str) -> str:
     """A text of the library as the command that runs says it: `lr` is --lr."""
     command = click.get_current_context().command
     return command.in_options(text) if isinstance(command, Command) else text
@@ -184,9 +184,9 @@ def say(text: str = "", err: bool = False) -> None:
     click.echo(make_printable(text), err=err)
 
 
-def note(text: str) -> None:
+def say_note(text: str) -> None:
     """What the user should know of the data, as one line."""
-    say(f"note: {in_options(text)}", err=True)
+    say(f"note: {use_option_names(text)}", err=True)
 
 
 def warn(message: Warning | str, *_: Any) -> None:
@@ -194,7 +194,7 @@ def warn(message: Warning | str, *_: Any) -> None:
     say(f"warning: {message}", err=True)
 
 
-def next_step(command: str) -> None:
+def say_next(command: str) -> None:
     """The last line of a command for people: what one does next. On stderr, as it is no result."""
     say(f"next: audiocls {command}", err=True)
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from audiocls.cli import Command, next_step, say
-from audiocls.cli.options import recipe_of, recipe_options
+from audiocls.cli import Command, say, say_next
+from audiocls.cli.options import add_recipe_options, make_recipe
 from audiocls.errors import DataError, SettingError
 from audiocls.files import make_printable
 
@@ -59,7 +59,7 @@ from audiocls.files import make_printable
 )
 @click.option("--restart", is_flag=True, help="Do finished cells again.")
 @click.option("--json", "as_json", is_flag=True, help="Print the rows of results.csv as JSON.")
-@recipe_options()
+@add_recipe_options()
 def command(
     features: str | None,
     feature: str | None,
@@ -95,7 +95,7 @@ def command(
     from rich.text import Text
 
     from audiocls.cli.progress import CellLines
-    from audiocls.compare.differences import answers
+    from audiocls.compare.differences import describe_differences
     from audiocls.compare.grid import compare
     from audiocls.models import MODELS
     from audiocls.store.store import stores_under
@@ -116,7 +116,7 @@ def command(
     start = None if init is None else Start.load(init)
     every = list(MODELS) if start is None else [LINEAR, start.description.architecture]
     names = every if models == "all" else _names(models)
-    recipe = recipe_of(preset, options, begun=start is not None)
+    recipe = make_recipe(preset, options, begun=start is not None)
 
     with CellLines(recipe.epochs) as lines:
         done = compare(
@@ -157,13 +157,13 @@ def command(
     # A table in a file or a pipe is as wide as it needs to be.
     console = Console(highlight=False)
     Console(highlight=False, width=max(console.width, 140)).print(table)
-    for _, sentence in answers(done.rankings[0], done.differences):
+    for _, sentence in describe_differences(done.rankings[0], done.differences):
         say(f"{sentence}.")
     for curve in done.learning:
         say(f"{curve.sentence()}.")
     say(f"results: {done.results}")
     say(f"report:  {done.report}")
-    next_step(f"predict {out / 'cells' / 'RUN'} RECORDING   (RUN: one of {out / 'cells'})")
+    say_next(f"predict {out / 'cells' / 'RUN'} RECORDING   (RUN: one of {out / 'cells'})")
 
 
 def _sizes(text: str | None) -> list[int | None]:

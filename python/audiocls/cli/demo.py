@@ -76,6 +76,6 @@ def command(
         os.environ["GRADIO_TEMP_DIR"] = folder
         from audiocls.inference import demo
 
-        with demo.listen(port) as listening:
-            page = demo.build(classifier, model, hop_s, threshold)
+        with demo.open_socket(port) as listening:
+            page = demo.build_page(classifier, model, hop_s, threshold)
             demo.serve(page, listening, began)

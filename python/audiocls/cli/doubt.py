@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from audiocls.cli import Command, StorePath, next_step, say
-from audiocls.cli.options import recipe_of, recipe_options
+from audiocls.cli import Command, StorePath, say, say_next
+from audiocls.cli.options import add_recipe_options, make_recipe
 
 SHOWN = 10
 
@@ -47,7 +47,7 @@ SHOWN = 10
 )
 @click.option("--restart", is_flag=True, help="Do finished folds again.")
 @click.option("--json", "as_json", is_flag=True, help="Print the doubtful recordings as JSON.")
-@recipe_options()
+@add_recipe_options()
 def command(
     features: str | Path,
     model: str | None,
@@ -81,7 +81,7 @@ def command(
     from audiocls.training.start import Start
 
     start = None if init is None else Start.load(init)
-    recipe = recipe_of(preset, options, begun=start is not None)
+    recipe = make_recipe(preset, options, begun=start is not None)
     with CellLines(recipe.epochs) as lines:
         found = doubt(
             features,
@@ -122,4 +122,4 @@ def command(
     )
     say(f"table: {found.table}")
     say(f"page:  {found.page}")
-    next_step("extract DATA …   (again, once labels are mended)")
+    say_next("extract DATA …   (again, once labels are mended)")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from audiocls.cli import Command, next_step, say
-from audiocls.cli.predict import find
+from audiocls.cli import Command, say, say_next
+from audiocls.cli.predict import find_recordings
 from audiocls.errors import DataError, explain_failure
 
 
@@ -52,17 +52,17 @@ def command(
     """
     import numpy as np
 
-    from audiocls.cli.progress import prediction_progress
+    from audiocls.cli.progress import show_predictions
     from audiocls.inference.predict import Classifier
     from audiocls.inference.similar import check_out, write_embeddings
 
     check_out(out)
-    files = find(paths)
+    files = find_recordings(paths)
     classifier = Classifier.load(model, threads)
     rows, failed = [], []
     names: list[str] = []
     starts: list[float] = []
-    with prediction_progress(len(files)) as progress:
+    with show_predictions(len(files)) as progress:
         for path, found in zip(files, classifier.embeddings(files, threads), strict=True):
             if isinstance(found, Exception):
                 failed.append({"path": path, "error": explain_failure(path, found)})
@@ -91,7 +91,7 @@ def command(
             f"{', '.join(map(str, written))}: {len(embeddings)} {what}, "
             f"{embeddings.shape[1]} numbers each"
         )
-        next_step(f"similar {model} RECORDING FOLDER   (the recordings that are most alike)")
+        say_next(f"similar {model} RECORDING FOLDER   (the recordings that are most alike)")
     if failed:
         say(f"{len(failed)} of {len(files)} recordings failed", err=True)
         if strict:

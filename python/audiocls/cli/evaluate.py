@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiocls.cli import Command, next_step, warn
-from audiocls.cli.labels import labelling_options, refuse
+from audiocls.cli import Command, say_next, warn
+from audiocls.cli.labels import add_labelling_options, refuse
 from audiocls.cli.options import PER_CLASS
 from audiocls.cli.scores import print_one, print_several
 from audiocls.errors import DataError, SettingError
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     help="Draw which classes are taken for which. Needs the extra `train`.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
-@labelling_options
+@add_labelling_options
 def command(
     model: str,
     data: str | None,
@@ -89,8 +89,8 @@ def command(
       audiocls evaluate runs/marsh-lstm-0 marsh/ --annotations tables/ --smooth-s 0.5
     """
     from audiocls.data.grouping import groups_of
-    from audiocls.inference.evaluate import evaluate, of_recordings, of_store, opened
-    from audiocls.inference.evaluate_several import evaluate_several
+    from audiocls.inference.evaluate import judge_recordings, judge_store, open_source, score_one
+    from audiocls.inference.evaluate_several import score_several
     from audiocls.inference.predict import Classifier
     from audiocls.store.store import Store
 
@@ -104,18 +104,18 @@ def command(
     if several and (unknown or confusion is not None):
         name = "--unknown" if unknown else "--confusion"
         raise SettingError(name, True, "is for a model of one label")
-    source = opened(data or features or "", labelling)
+    source = open_source(data or features or "", labelling)
     if isinstance(source, Store):
         refuse(labelling, f"{data or features} has its labels")
     if not source.recordings:
         raise DataError(f"{data}: no recordings there")
     groups = groups_of(source.recordings, group_by)
-    judge = of_store(classifier, source) if isinstance(source, Store) else of_recordings(
+    judge = judge_store(classifier, source) if isinstance(source, Store) else judge_recordings(
         classifier, source, labelling
     )  # fmt: skip
     from audiocls.classifier.description import model_folder
     from audiocls.classifier.heard import heard_among
-    from audiocls.cli.progress import prediction_progress
+    from audiocls.cli.progress import show_predictions
 
     files = [None] * len(source.recordings) if isinstance(source, Store) else source.files
     heard = heard_among(model_folder(classifier.path), source.recordings, files)
@@ -126,7 +126,7 @@ def command(
 
     judged = []
     failed = 0
-    with prediction_progress(len(source.recordings)) as progress:
+    with show_predictions(len(source.recordings)) as progress:
         for recording, p in judge:
             failed += isinstance(p, str)
             judged.append((recording, p))
@@ -135,7 +135,7 @@ def command(
     group_of = dict(zip((r.id for r in source.recordings), groups, strict=True))
     groups = [group_of[recording.id] for recording, _ in judged]
     if several:
-        result = evaluate_several(
+        result = score_several(
             classifier,
             judged,
             groups,
@@ -145,7 +145,7 @@ def command(
             mistakes=mistakes,
         )
     else:
-        result = evaluate(
+        result = score_one(
             classifier, judged, groups, unknown=unknown, threshold=threshold, mistakes=mistakes
         )
     result["heard"] = [r.path for r in heard]
@@ -156,5 +156,5 @@ def command(
         click.echo(json.dumps(result, indent=1, ensure_ascii=True))
     else:
         (print_several if several else print_one)(result)
-        next_step(f"export {model} --out model.onnx   (for other programs)")
+        say_next(f"export {model} --out model.onnx   (for other programs)")
     sys.stdout.flush()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from audiocls.cli import Command, next_step, say
+from audiocls.cli import Command, say, say_next
 
 
 @click.command("export", cls=Command)
@@ -47,4 +47,4 @@ def command(model: str, out: Path, weights: str, as_json: bool) -> None:
         f"{out}: {size:.1f} MB, samples at {metadata['sample_rate']} Hz → "
         f"{len(metadata['classes'])} probabilities"
     )
-    next_step(f"predict {model} RECORDING   (the same answers here)")
+    say_next(f"predict {model} RECORDING   (the same answers here)")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiocls.cli import Command, StorePath, next_step, note, say
-from audiocls.cli.labels import labelling_options
+from audiocls.cli import Command, StorePath, say, say_next, say_note
+from audiocls.cli.labels import add_labelling_options
 from audiocls.errors import ChoiceError, SettingError
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ ENGINES = ("local", "ray")
 )
 @click.option("--strict", is_flag=True, help="Exit with 1 if any recording failed.")
 @click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON.")
-@labelling_options
+@add_labelling_options
 def command(
     data: str,
     feature: str,
@@ -118,7 +118,7 @@ def command(
       audiocls extract s3://bucket/recordings --feature mel --engine ray
       audiocls extract recordings/ --feature mel --out s3://bucket/features/mel
     """
-    from audiocls.cli.progress import extraction_progress
+    from audiocls.cli.progress import show_extraction
     from audiocls.engine.spec import FeatureSpec
     from audiocls.store.extraction import extract, extract_part
     from audiocls.store.parts import part_folder
@@ -133,11 +133,11 @@ def command(
     spec = FeatureSpec.preset(feature, **dict(map(_override, overrides)))
     out = out if out is not None else Path("features") / feature
     started = time.monotonic()
-    with extraction_progress() as progress:
+    with show_extraction() as progress:
         settings |= {
             "name": feature,
             "progress": progress,
-            "notice": note,
+            "notice": say_note,
         }
         made: Store | Part
         if engine == "ray":
@@ -174,7 +174,7 @@ def command(
             sys.exit(1)
     if not as_json:
         step = f"merge {out}, once all parts are there" if shard else None
-        next_step(step or f"train --model best --features {place}")
+        say_next(step or f"train --model best --features {place}")
 
 
 def _tell(path: str | Path, about: dict[str, Any]) -> None:

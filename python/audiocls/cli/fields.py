@@ -9,7 +9,7 @@ import textwrap
 
 
 @functools.cache
-def field_docs(cls: type) -> dict[str, str]:
+def read_field_docs(cls: type) -> dict[str, str]:
     """The docstrings that stand under the fields of a dataclass and of those it extends."""
     docs: dict[str, str] = {}
     for base in reversed(cls.__mro__[:-1]):

@@ -126,10 +126,10 @@ class Csv(Format):
             (path, "segment", f"{s.start_s:.3f}", f"{s.end_s:.3f}", *_cells(s.label, s.probability))
             for s in found.segments(self.limits)
         ]
-        return csv_text([*row, ""] for row in rows)
+        return format_csv([*row, ""] for row in rows)
 
     def failure(self, path: str, why: str) -> str:
-        return csv_text([(path, "recording", "", "", "", "", why)])
+        return format_csv([(path, "recording", "", "", "", "", why)])
 
 
 class Audacity(Format):
@@ -157,11 +157,11 @@ class ClipsCsv(Format):
 
     def __init__(self, top: int, limits: Limits, high_hz: float, classes: Sequence[str]) -> None:
         super().__init__(top, limits, high_hz, classes)
-        self.begin = csv_text([(*CLIP_COLUMNS, *classes)])
+        self.begin = format_csv([(*CLIP_COLUMNS, *classes)])
 
     def text(self, path: str, found: Prediction) -> str:
         ends = found.starts_s + (found.clip_s or found.duration_s)
-        return csv_text(
+        return format_csv(
             (path, f"{start:.6f}", f"{min(end, found.duration_s):.6f}", *(f"{x:.6f}" for x in p))
             for start, end, p in zip(found.starts_s, ends, found.probabilities, strict=True)
         )
@@ -173,7 +173,7 @@ class ClipsParquet(ClipsCsv):
     suffix, on_stdout = ".parquet", False
 
     def file(self, path: str, found: Prediction) -> bytes:
-        return parquet([(path, found)], self.classes)
+        return format_parquet([(path, found)], self.classes)
 
 
 FORMATS: dict[str, type[Format]] = {
@@ -187,7 +187,7 @@ FORMATS: dict[str, type[Format]] = {
 CLIP_FORMATS: dict[str, type[Format]] = {"csv": ClipsCsv, "parquet": ClipsParquet}
 
 
-def parquet(predictions: Sequence[tuple[str, Prediction]], classes: Sequence[str]) -> bytes:
+def format_parquet(predictions: Sequence[tuple[str, Prediction]], classes: Sequence[str]) -> bytes:
     """All probabilities of every clip of some recordings, float32: path, start_s, end_s, and a
     column for each class."""
     import numpy as np
@@ -210,7 +210,7 @@ def parquet(predictions: Sequence[tuple[str, Prediction]], classes: Sequence[str
     return data.getvalue()
 
 
-def csv_text(rows: Any) -> str:
+def format_csv(rows: Any) -> str:
     """Rows as they stand in a CSV file; a name is shown, not obeyed."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_MINIMAL)

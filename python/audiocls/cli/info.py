@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiocls.cli import Command, StorePath, in_options, next_step, say
-from audiocls.cli.labels import arguments, labelling_options, refuse
+from audiocls.cli import Command, StorePath, say, say_next, use_option_names
+from audiocls.cli.labels import add_labelling_options, format_options, refuse
 from audiocls.errors import SettingError
 from audiocls.files import make_printable
 from audiocls.scores.measures import MEASURES, number
@@ -39,7 +39,7 @@ _SHOWN = 10
     is_flag=True,
     help="Of a store: read every byte, compare with its checksums, exit with 1 if any differs.",
 )
-@labelling_options
+@add_labelling_options
 def command(
     path: str | Path,
     as_json: bool,
@@ -63,7 +63,7 @@ def command(
       audiocls info runs/mel-resnet-0
     """
     from audiocls.classifier.description import find_model
-    from audiocls.cli.progress import header_progress
+    from audiocls.cli.progress import show_headers
     from audiocls.store.place import is_store, local
     from audiocls.store.summary import draw, summarise
 
@@ -82,11 +82,11 @@ def command(
             click.echo(json.dumps(model, indent=1, ensure_ascii=True))
         else:
             _print_model(model)
-            next_step(f"predict {path} RECORDING")
+            say_next(f"predict {path} RECORDING")
         return
-    with header_progress() as progress:
+    with show_headers() as progress:
         summary = summarise(path, progress, labelling)
-    summary.notices = [in_options(notice) for notice in summary.notices]
+    summary.notices = [use_option_names(notice) for notice in summary.notices]
     if plot is not None:
         draw(summary, plot)
     if as_json:
@@ -94,8 +94,8 @@ def command(
     else:
         _print(summary)
         made = f"train --model best --features {path}"
-        next_step(
-            made if summary.decoded else f"extract {path} --feature mel{arguments(labelling)}"
+        say_next(
+            made if summary.decoded else f"extract {path} --feature mel{format_options(labelling)}"
         )
 
 
@@ -117,13 +117,13 @@ def _describe(path: Path) -> dict[str, Any]:
 
 
 def _verify(path: Path, as_json: bool) -> None:
-    from audiocls.cli.progress import header_progress
+    from audiocls.cli.progress import show_headers
     from audiocls.store.format import verify
     from audiocls.store.store import open_store
 
     if not (path / "store.json").is_file():
         open_store(path)  # says what it is instead
-    with header_progress("files") as progress:
+    with show_headers("files") as progress:
         damaged = verify(path, progress)
     if as_json:
         click.echo(json.dumps({"store": str(path), "damaged": damaged}, ensure_ascii=True))

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from audiocls.cli import Option
-from audiocls.cli.fields import field_docs
+from audiocls.cli.fields import read_field_docs
 from audiocls.data.labelling import Labelling
 from audiocls.errors import SettingError
 
@@ -30,15 +30,15 @@ _METAVARS = {
 }
 
 
-def labelling_options(command: Callable[..., None]) -> Callable[..., None]:
+def add_labelling_options(command: Callable[..., None]) -> Callable[..., None]:
     """Adds the options to a command, which gets them as one `labelling`."""
 
     @functools.wraps(command)
     def with_labelling(**options: Any) -> None:
         given = {name: options.pop(name) for name in _METAVARS}
-        command(**options, labelling=labelling_of(given))
+        command(**options, labelling=make_labelling(given))
 
-    docs = field_docs(Labelling)
+    docs = read_field_docs(Labelling)
     for field in reversed(fields(Labelling)):
         shape: dict[str, Any] = {"metavar": _METAVARS[field.name]}
         if field.name == "min_overlap":
@@ -55,7 +55,7 @@ def labelling_options(command: Callable[..., None]) -> Callable[..., None]:
     return with_labelling
 
 
-def labelling_of(options: dict[str, Any]) -> Labelling:
+def make_labelling(options: dict[str, Any]) -> Labelling:
     """What the options say. Raises SettingError for what no data set could honour."""
     given = {name: value for name, value in options.items() if value is not None}
     if "columns" in given:
@@ -78,7 +78,7 @@ def refuse(labelling: Labelling, what: str) -> None:
             raise SettingError(field.name, _shown(field.name, value), f"is for recordings; {what}")
 
 
-def arguments(labelling: Labelling) -> str:
+def format_options(labelling: Labelling) -> str:
     """The options that give `labelling`, to be shown: with a space before, "" if there is none."""
     plain, words = Labelling(), [""]
     for field in fields(Labelling):

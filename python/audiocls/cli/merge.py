@@ -35,10 +35,10 @@ def command(
       audiocls extract recordings/ --feature mel --shard 2/2
       audiocls merge features/mel
     """
-    from audiocls.cli.progress import header_progress
+    from audiocls.cli.progress import show_headers
     from audiocls.store.parts import merge
 
-    with header_progress("files") as progress:
+    with show_headers("files") as progress:
         store = merge(
             out,
             parts,

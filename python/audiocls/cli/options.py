@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 import click
 
 from audiocls.cli import Option
-from audiocls.cli.fields import field_docs
+from audiocls.cli.fields import read_field_docs
 from audiocls.engine.augmentation import Augmentation
 from audiocls.training.recipe import PRESETS, WAVEFORM, Recipe, field_types, own_field_types
 
@@ -54,12 +54,12 @@ def _not_nan(text: str) -> float:
 PER_CLASS = PerClass()
 
 
-def recipe_options(recipe: type[Recipe] = Recipe) -> Callable[[F], F]:
+def add_recipe_options(recipe: type[Recipe] = Recipe) -> Callable[[F], F]:
     """Adds `--recipe` and an option for every field of `recipe`. None stands for not given."""
 
     def add(command: F) -> F:
         # A class has a hash; that its instances have none confuses mypy.
-        docs = field_docs(Augmentation) | field_docs(recipe)  # type: ignore[arg-type]
+        docs = read_field_docs(Augmentation) | read_field_docs(recipe)  # type: ignore[arg-type]
         kinds, defaults = field_types(recipe), recipe().to_dict()
         for name in reversed([*own_field_types(recipe), *WAVEFORM]):
             command = _option(name, kinds[name], docs[name], defaults[name])(command)
@@ -74,7 +74,7 @@ def recipe_options(recipe: type[Recipe] = Recipe) -> Callable[[F], F]:
     return add
 
 
-def recipe_of(preset: str | None, options: dict[str, Any], begun: bool = False) -> Recipe:
+def make_recipe(preset: str | None, options: dict[str, Any], begun: bool = False) -> Recipe:
     """The recipe that `recipe_options` were given; begun: for models that begin with another."""
     preset = preset or ("finetune" if begun else "modern")
     return Recipe.preset(preset, **{k: v for k, v in options.items() if v is not None})

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiocls.cli import Command, next_step, say
-from audiocls.cli.formats import CLIP_FORMATS, FORMATS, ClipsParquet, Format, parquet
+from audiocls.cli import Command, say, say_next
+from audiocls.cli.formats import CLIP_FORMATS, FORMATS, ClipsParquet, Format, format_parquet
 from audiocls.cli.options import PER_CLASS
 from audiocls.errors import ChoiceError, DataError, SettingError, explain_failure
 from audiocls.files import read_json, replace_file, write_json
@@ -120,7 +120,7 @@ def command(
     if failed == len(files) or (failed and strict):
         sys.exit(1)
     if kind is FORMATS["table"]:
-        next_step(f"evaluate {model} LABELLED_RECORDINGS/   (how good it is on new ones)")
+        say_next(f"evaluate {model} LABELLED_RECORDINGS/   (how good it is on new ones)")
 
 
 def _format(
@@ -160,10 +160,10 @@ def _found(
     classifier: Classifier, files: list[str], hop_s: float | None, threads: int | None
 ) -> Iterator[tuple[str, Prediction | str]]:
     """Each recording with its prediction, or why there is none; with a bar."""
-    from audiocls.cli.progress import prediction_progress
+    from audiocls.cli.progress import show_predictions
 
     failed = 0
-    with prediction_progress(len(files)) as progress:
+    with show_predictions(len(files)) as progress:
         for path, found in zip(files, classifier.recordings(files, hop_s, threads), strict=True):
             failed += isinstance(found, Exception)
             yield path, explain_failure(path, found) if isinstance(found, Exception) else found
@@ -217,7 +217,7 @@ def _one_file(
     if failed == len(files):
         return failed
     out.parent.mkdir(parents=True, exist_ok=True)
-    made = parquet(kept, classifier.classes_) if kept else "".join(texts).encode()
+    made = format_parquet(kept, classifier.classes_) if kept else "".join(texts).encode()
     replace_file(out, made)
     return failed
 
@@ -297,7 +297,7 @@ def _settings(
     }
 
 
-def find(paths: tuple[str, ...]) -> list[str]:
+def find_recordings(paths: tuple[str, ...]) -> list[str]:
     """The recordings that paths, folders and patterns stand for, in order."""
     return [path for path, _ in _found_by(paths)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from audiocls.cli import Command, next_step, say
+from audiocls.cli import Command, say, say_next
 
 
 @click.command(cls=Command)
@@ -32,4 +32,4 @@ def command(as_json: bool) -> None:
         frame = f"{spec.frame_length} / {spec.hop_length}"
         cells = (name, spec.kind, spec.sample_rate, frame, spec.n_fft, spec.padding, shape)
         say(row.format(*cells))
-    next_step("extract RECORDINGS/ --feature NAME")
+    say_next("extract RECORDINGS/ --feature NAME")

@@ -113,7 +113,7 @@ def _time(seconds: float) -> str:
 
 
 @contextlib.contextmanager
-def extraction_progress() -> Iterator[Callable[[ExtractionProgress], None]]:
+def show_extraction() -> Iterator[Callable[[ExtractionProgress], None]]:
     """A bar with rate and time left on a terminal; a line now and then elsewhere."""
     if not sys.stderr.isatty():
         yield _lines()
@@ -171,7 +171,7 @@ def _rate(progress: ExtractionProgress, seconds: float) -> str:
 
 
 @contextlib.contextmanager
-def prediction_progress(total: int) -> Iterator[Callable[[int], None]]:
+def show_predictions(total: int) -> Iterator[Callable[[int], None]]:
     """To be called after each recording with the number of those that failed so far. A bar, if the
     results go elsewhere than to the same terminal; a line now and then where there is none."""
     done, started = 0, time.monotonic()
@@ -203,7 +203,7 @@ def prediction_progress(total: int) -> Iterator[Callable[[int], None]]:
 
 
 @contextlib.contextmanager
-def header_progress(what: str = "headers") -> Iterator[Callable[[int, int], None] | None]:
+def show_headers(what: str = "headers") -> Iterator[Callable[[int, int], None] | None]:
     """A bar on a terminal, nothing elsewhere: headers are read fast."""
     if not sys.stderr.isatty():
         yield None

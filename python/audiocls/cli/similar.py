@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from audiocls.cli import Command, next_step, say
-from audiocls.cli.predict import find
+from audiocls.cli import Command, say, say_next
+from audiocls.cli.predict import find_recordings
 from audiocls.errors import DataError, explain_failure
 
 
@@ -34,13 +34,13 @@ def command(
     """
     import numpy as np
 
-    from audiocls.cli.progress import prediction_progress
+    from audiocls.cli.progress import show_predictions
     from audiocls.inference.predict import Classifier
-    from audiocls.inference.similar import nearest
+    from audiocls.inference.similar import find_nearest
 
     if Path(query).is_dir():
         raise DataError(f"{query}: is a folder; the query is one recording")
-    others = [path for path in find((folder,)) if not _same(path, query)]
+    others = [path for path in find_recordings((folder,)) if not _same(path, query)]
     if not others:
         raise DataError(f"{folder}: no other recordings than the query there")
     classifier = Classifier.load(model, threads)
@@ -48,7 +48,7 @@ def command(
     if isinstance(heard, Exception):
         raise heard
     rows, paths, failed = [], [], []
-    with prediction_progress(len(others)) as progress:
+    with show_predictions(len(others)) as progress:
         for path, found in zip(others, classifier.embeddings(others, threads), strict=True):
             if isinstance(found, Exception):
                 failed.append({"path": path, "error": explain_failure(path, found)})
@@ -60,7 +60,7 @@ def command(
         say("{path}: {error}".format(**failure), err=True)
     if not rows:
         raise DataError(f"none of {len(others)} recordings could be used")
-    order, cosines = nearest(heard.whole, np.array(rows), top)
+    order, cosines = find_nearest(heard.whole, np.array(rows), top)
     if as_json:
         hits = [
             {"path": paths[i], "similarity": round(float(c), 6)}
@@ -71,7 +71,7 @@ def command(
     else:
         for i, c in zip(order, cosines, strict=True):
             say(f"{c:.3f}  {paths[i]}")
-        next_step(f"predict {model} RECORDING   (what is heard in one)")
+        say_next(f"predict {model} RECORDING   (what is heard in one)")
     if failed:
         say(f"{len(failed)} of {len(others)} recordings failed", err=True)
 

@@ -63,8 +63,8 @@ def command(
       ffmpeg -i radio.mp3 -f s16le -ac 1 -ar 44100 - | audiocls stream runs/mel-resnet-0
       audiocls stream runs/mel-resnet-0 mic --rate 48000 --hop-s 0.1
     """
-    from audiocls.inference.predict import Classifier
-    from audiocls.inference.stream import Heard, Stream, read_microphone, read_pcm
+    from audiocls.inference.predict import Classifier, Segment
+    from audiocls.inference.stream import Stream, read_microphone, read_pcm
 
     classifier = Classifier.load(model, threads)
     stream = Stream(classifier, rate, hop_s, threshold)
@@ -74,7 +74,7 @@ def command(
         pieces = read_pcm(sys.stdin.buffer, sample_type, channels)
     took_ms: list[float] = []
 
-    def show(heard: Heard) -> None:
+    def show(heard: Segment) -> None:
         line = (
             f"{heard.start_s:9.2f} – {heard.end_s:9.2f} s  {heard.probability:.3f}  {heard.label}"
         )

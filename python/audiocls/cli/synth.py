@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from audiocls.cli import Command, next_step, say
+from audiocls.cli import Command, say, say_next
 
 
 @click.command(cls=Command)
@@ -38,4 +38,4 @@ def command(folder: Path, clips_per_class: int, classes: int, seed: int, as_json
     for name, count in counts.items():
         say(f"{count:6}  {name}")
     say(f"{sum(counts.values()):6}  synthetic recordings, and 4 broken files, in {folder}")
-    next_step(f"extract {folder} --feature mel")
+    say_next(f"extract {folder} --feature mel")

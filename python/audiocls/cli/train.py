@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiocls.cli import Command, StorePath, next_step, note, say, warn
-from audiocls.cli.labels import labelling_options, refuse
-from audiocls.cli.options import recipe_of, recipe_options
+from audiocls.cli import Command, StorePath, say, say_next, say_note, warn
+from audiocls.cli.labels import add_labelling_options, refuse
+from audiocls.cli.options import add_recipe_options, make_recipe
 from audiocls.errors import SettingError
 from audiocls.models import ALIASES, MODELS
 from audiocls.scores.measures import MEASURES
@@ -102,8 +102,8 @@ if TYPE_CHECKING:
     help="Replace a run that is already in the run folder, and a store that was made otherwise.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print metrics.json on stdout.")
-@labelling_options
-@recipe_options()
+@add_labelling_options
+@add_recipe_options()
 def command(
     data: str | None,
     model: str | None,
@@ -149,7 +149,7 @@ def command(
       audiocls train --init orchestra --model linear --features features/own-mel-16k
     """
     from audiocls import training
-    from audiocls.cli.progress import EpochLines, extraction_progress
+    from audiocls.cli.progress import EpochLines, show_extraction
     from audiocls.store.place import name_of
     from audiocls.store.store import newest_store
     from audiocls.training.loop import first_trial, run_name
@@ -162,12 +162,12 @@ def command(
     elif model is None and init is None:
         model = "best"
     start = None if init is None else training.Start.load(init)
-    recipe = recipe_of(preset, options, begun=start is not None)
+    recipe = make_recipe(preset, options, begun=start is not None)
     # Before the search for a store: wrong usage is said first.
     trial = first_trial(model, recipe, start, seed, group_by, fold)
     leads = training.Device.pick(device).leads
     if data is not None:
-        with extraction_progress() as told:
+        with show_extraction() as told:
             features = prepare_store(
                 data,
                 kind,
@@ -178,7 +178,7 @@ def command(
                 restart=restart,
                 labelling=labelling,
                 progress=told,
-                notice=note,
+                notice=say_note,
             )
         if kind == "features":
             feature = clip_s = hop_s = None
@@ -227,4 +227,4 @@ def command(
     say(f"test, {test['n']} clips:        {measures.line(test)}")
     say(f"test, {whole['n']} recordings:  {measures.line(whole)}")
     say(f"run folder: {folder}")
-    next_step(f"predict {folder} RECORDING")
+    say_next(f"predict {folder} RECORDING")

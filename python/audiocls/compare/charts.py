@@ -16,7 +16,7 @@ from audiocls.training.fitting.objective import Row
 SERIES = 7  # colours of the page for models
 
 
-def curves(histories: Sequence[Sequence[Row]], chosen: Sequence[int], most: Row) -> Markup:
+def draw_losses(histories: Sequence[Sequence[Row]], chosen: Sequence[int], most: Row) -> Markup:
     """Loss of training and validation by epoch, a pair of lines a run; a dot marks the chosen
     epoch. most: the ends of the axes, `epoch` and `loss`, common to all pictures of a page."""
     frame = _Frame(180, 120, (1, max(2, most["epoch"])), (0, most["loss"]), left=26, bottom=16)
@@ -34,7 +34,7 @@ def curves(histories: Sequence[Sequence[Row]], chosen: Sequence[int], most: Row)
     return frame.svg(parts, "training and validation loss by epoch")
 
 
-def reliability(rows: Sequence[dict[str, Any]]) -> Markup:
+def draw_reliability(rows: Sequence[dict[str, Any]]) -> Markup:
     """Accuracy over confidence before and after temperature scaling, and below how many clips."""
     frame = _Frame(320, 300, (0, 1), (0, 1), left=36, bottom=92)
     parts = [frame.grid([0, 0.25, 0.5, 0.75, 1.0], [0, 0.5, 1.0])]
@@ -71,7 +71,7 @@ def reliability(rows: Sequence[dict[str, Any]]) -> Markup:
     return frame.svg(parts, "accuracy over confidence, before and after temperature scaling")
 
 
-def scatter(rankings: Sequence[Ranking]) -> Markup | None:
+def draw_scores_by_cost(rankings: Sequence[Ranking]) -> Markup | None:
     """The main score over the time of a clip, with its interval; None where no time was stored."""
     known = [(r, r.cpu_ms) for r in rankings if r.cpu_ms]
     if not known:
@@ -117,7 +117,7 @@ def scatter(rankings: Sequence[Ranking]) -> Markup | None:
     return frame.svg(parts, f"{by.scores[by.main]} over the time of a clip")
 
 
-def learning(many: Sequence[LearningCurve]) -> Markup:
+def draw_learning(many: Sequence[LearningCurve]) -> Markup:
     """The main score over recordings a class, a line a model; its band is the standard deviation
     over seeds and folds."""
     sizes = [size for curve in many for size in curve.sizes]

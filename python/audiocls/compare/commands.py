@@ -13,7 +13,7 @@ from audiocls.store.store import Store
 from audiocls.training.recipe import Recipe
 
 
-def extract_command(store: Store) -> str:
+def write_extract_command(store: Store) -> str:
     """What extracted a store; one that is computed from samples, these."""
     if isinstance(store, ComputedStore):
         store = store.whole
@@ -21,7 +21,7 @@ def extract_command(store: Store) -> str:
     return store_command(data, store.spec, store.about, store.path)
 
 
-def compare_command(
+def write_compare_command(
     features: Sequence[str | Path],
     models: Sequence[str],
     recipe: Recipe,

@@ -34,7 +34,7 @@ class Matrix:
         return self.counts[i][j] / self.totals[i] if self.totals[i] else 0.0
 
 
-def matrix(ranking: Ranking, unit: str) -> Matrix:
+def build_matrix(ranking: Ranking, unit: str) -> Matrix:
     """The matrix of a ranking by recordings or by clips."""
     classes = ranking.cells[0].result.classes
     results = [c.result for c in ranking.cells]
@@ -61,7 +61,7 @@ def matrix(ranking: Ranking, unit: str) -> Matrix:
     )
 
 
-def per_class(
+def tabulate_classes(
     confusion: Sequence[Sequence[int]], classes: Sequence[str], groups: dict[str, int]
 ) -> list[dict[str, Any]]:
     """Rows of the per-class table: name, n, precision, recall, f1 (None where 0/0), the class it is
@@ -95,7 +95,7 @@ def per_class(
     return rows
 
 
-def groups_by_class(ranking: Ranking) -> dict[str, int]:
+def count_groups(ranking: Ranking) -> dict[str, int]:
     """Groups of each class in the test parts of a ranking, from what every run has stored."""
     found: defaultdict[str, set[str]] = defaultdict(set)
     for cell in ranking.cells:
@@ -104,7 +104,7 @@ def groups_by_class(ranking: Ranking) -> dict[str, int]:
     return {label: len(groups) for label, groups in found.items()}
 
 
-def reliability(predictions: Sequence[Prediction], n_bins: int = 15) -> list[dict[str, Any]]:
+def bin_confidences(predictions: Sequence[Prediction], n_bins: int = 15) -> list[dict[str, Any]]:
     """The bins of the expected calibration error: bounds, and before and after temperature scaling
     the number of clips, their mean confidence and their accuracy."""
     right = np.array([p.right for p in predictions], np.float64)

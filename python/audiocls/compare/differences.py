@@ -42,14 +42,14 @@ class Difference:
         return f"no difference can be shown between {a.name} and {b.name}: {scores}, {test}"
 
 
-def differences(rankings: Sequence[Ranking]) -> list[Difference]:
+def compare_pairs(rankings: Sequence[Ranking]) -> list[Difference]:
     """Every pair, in the order of the rankings.
 
     Tested is the difference in the mean main score: exchanging the two models on whole groups, in
     all splits at once, gives its distribution where they are equally good.
     """
     pairs = list(combinations(rankings, 2))
-    found = [a.yardstick.p_value(on_common_splits(a, b)) for a, b in pairs]
+    found = [a.yardstick.p_value(pair_cells(a, b)) for a, b in pairs]
     tested = [i for i, p in enumerate(found) if p is not None]
     corrected = holm([p for p in found if p is not None])
     p_of = dict(zip(tested, corrected, strict=True))
@@ -59,7 +59,7 @@ def differences(rankings: Sequence[Ranking]) -> list[Difference]:
     ]
 
 
-def answers(best: Ranking, tested: Sequence[Difference]) -> list[tuple[bool, str]]:
+def describe_differences(best: Ranking, tested: Sequence[Difference]) -> list[tuple[bool, str]]:
     """What was found of `best`, in sentences, and whether it is shown to be better; many that it is
     better than are named in one."""
     own = [d for d in tested if best in (d.better, d.other)]
@@ -74,7 +74,7 @@ def answers(best: Ranking, tested: Sequence[Difference]) -> list[tuple[bool, str
     return [(True, sentence), *((False, d.sentence()) for d in own if d not in beaten)]
 
 
-def on_common_splits(a: Ranking, b: Ranking) -> list[tuple[Cell, Cell]]:
+def pair_cells(a: Ranking, b: Ranking) -> list[tuple[Cell, Cell]]:
     """The cells of the splits that both have, in pairs."""
     others = {cell.split: cell for cell in b.cells}
     return [(cell, others[cell.split]) for cell in a.cells if cell.split in others]

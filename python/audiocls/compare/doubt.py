@@ -11,7 +11,7 @@ import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocls.compare.mistakes import listen
+from audiocls.compare.mistakes import illustrate_mistakes
 from audiocls.errors import SettingError
 from audiocls.files import replace_file, write_csv
 from audiocls.scores.confident_learning import by_doubt, doubtful
@@ -160,7 +160,7 @@ def _page(found: Doubts, store: Store, how: dict[str, object]) -> bytes:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    shown = listen(found.rows[:SHOWN], store)
+    shown = illustrate_mistakes(found.rows[:SHOWN], store)
     page = environment.get_template("doubt.html.jinja").render(
         found=found.rows,
         n_doubted=len(found.doubted),

@@ -9,11 +9,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from audiocls.compare.commands import compare_command
-from audiocls.compare.differences import Difference, differences
-from audiocls.compare.learning import LearningCurve, learning_curves
+from audiocls.compare.commands import write_compare_command
+from audiocls.compare.differences import Difference, compare_pairs
+from audiocls.compare.learning import LearningCurve, build_learning_curves
 from audiocls.compare.page import write_report
-from audiocls.compare.ranking import Cell, Ranking, ranked
+from audiocls.compare.ranking import Cell, Ranking, rank_cells
 from audiocls.compare.yardstick import YARDSTICKS
 from audiocls.data.grouping import groups_of
 from audiocls.errors import DataError, SettingError
@@ -111,7 +111,7 @@ def compare(
                 check_model(model, store)
             else:
                 start.check(store)
-    recordings, left_out = common_recordings(stores)
+    recordings, left_out = match_recordings(stores)
     labels = next(iter(stores.values())).recording_labels  # by the ids of these recordings
     trials = list(
         _trials(
@@ -157,12 +157,12 @@ def compare(
                 leaks=leaks[key],
             )
         done.append(Cell(trial, run, result))
-        rows = [row_of(cell) for cell in done]
+        rows = [make_row(cell) for cell in done]
         write_results(Path(out) / "results.csv", rows)
         if tell and not known:
             todo = [t for t, _, r in cells[number:] if r is None]
-            tell(trial.name, number, len(cells), result, time_left(done, todo))
-    command = compare_command(
+            tell(trial.name, number, len(cells), result, estimate_time_left(done, todo))
+    command = write_compare_command(
         features,
         models,
         recipe,
@@ -176,15 +176,15 @@ def compare(
         out=out,
     )
     largest = [cell for cell in done if cell.trial.recordings_per_class == sizes[-1]]
-    rankings, report = ranked(largest), Path(out) / "report.html"
-    learning = learning_curves(done) if len(sizes) > 1 else []
-    tested = differences(rankings)
+    rankings, report = rank_cells(largest), Path(out) / "report.html"
+    learning = build_learning_curves(done) if len(sizes) > 1 else []
+    tested = compare_pairs(rankings)
     write_differences(Path(out) / "differences.csv", tested)
     write_report(report, rankings, tested, stores, command, learning)
     return Comparison(rows, rankings, tested, learning, Path(out) / "results.csv", report)
 
 
-def time_left(done: Sequence[Cell], todo: Sequence[Trial]) -> float:
+def estimate_time_left(done: Sequence[Cell], todo: Sequence[Trial]) -> float:
     """Seconds that cells will take: as long as finished ones of their feature, model and size,
     else of feature and model, else of their model, else as all finished ones, on average."""
     keys: tuple[Callable[[Trial], Any], ...] = (
@@ -281,7 +281,7 @@ def _splits(
     return splits
 
 
-def common_recordings(stores: dict[str, Store]) -> tuple[list[Recording], list[str]]:
+def match_recordings(stores: dict[str, Store]) -> tuple[list[Recording], list[str]]:
     """The recordings that gave clips in every store, and a warning if some stores have more.
 
     Raises DataError for stores that are not of one data set.
@@ -313,7 +313,7 @@ def common_recordings(stores: dict[str, Store]) -> tuple[list[Recording], list[s
     return [r for path, r in own.items() if path in everywhere], warnings
 
 
-def row_of(cell: Cell) -> dict[str, Any]:
+def make_row(cell: Cell) -> dict[str, Any]:
     """The row of a cell in results.csv; all scores are of the test part unless they say val, and
     None where a run of an earlier version did not store them."""
     trial, result = cell.trial, cell.result

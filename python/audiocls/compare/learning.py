@@ -65,7 +65,7 @@ class LearningCurve:
         return f"{self.name}: twice as many recordings bring about {points}{spread}; {found}"
 
 
-def learning_curves(cells: Sequence[Cell]) -> list[LearningCurve]:
+def build_learning_curves(cells: Sequence[Cell]) -> list[LearningCurve]:
     """The curve of each feature and model; a size that holds no more recordings than the one before
     it is left out."""
     together: dict[tuple[str, str], defaultdict[int | None, list[Cell]]] = {}

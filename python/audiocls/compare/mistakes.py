@@ -36,17 +36,17 @@ class Mistake:
     clip_s: float  # what the model heard, from the start
 
 
-def confident_mistakes(rows: Iterable[Prediction], store: Store | None) -> list[Mistake]:
+def find_confident_mistakes(rows: Iterable[Prediction], store: Store | None) -> list[Mistake]:
     """Of wrong answers those with the highest probability, one a recording. Without audio and
     picture where the recording is not as the store found it."""
     chosen: dict[str, Prediction] = {}
     for row in sorted(rows, key=lambda row: (-row.probability, row.path, row.start_s or 0)):
         if len(chosen) < MOST:
             chosen.setdefault(row.path, row)
-    return listen(list(chosen.values()), store)
+    return illustrate_mistakes(list(chosen.values()), store)
 
 
-def listen(rows: Sequence[Prediction], store: Store | None) -> list[Mistake]:
+def illustrate_mistakes(rows: Sequence[Prediction], store: Store | None) -> list[Mistake]:
     """What is to be heard and seen of each row."""
     extractor = Extractor(PICTURE, threads=1)
     return [_mistake(row, store, extractor) for row in rows]

@@ -11,19 +11,19 @@ from typing import Any
 import jinja2
 
 from audiocls.compare import charts
-from audiocls.compare.commands import extract_command
+from audiocls.compare.commands import write_extract_command
 from audiocls.compare.confusion import (
     Matrix,
-    groups_by_class,
-    matrix,
-    per_class,
-    reliability,
+    bin_confidences,
+    build_matrix,
+    count_groups,
+    tabulate_classes,
 )
-from audiocls.compare.differences import Difference, answers
+from audiocls.compare.differences import Difference, describe_differences
 from audiocls.compare.learning import LearningCurve
-from audiocls.compare.mistakes import confident_mistakes
+from audiocls.compare.mistakes import find_confident_mistakes
 from audiocls.compare.ranking import Ranking
-from audiocls.compare.several import label_reliability, per_label, wrong_labels
+from audiocls.compare.several import bin_label_confidences, find_wrong_labels, tabulate_labels
 from audiocls.data.recordings import reach
 from audiocls.files import replace_file
 from audiocls.store.store import Store
@@ -72,25 +72,25 @@ def write_report(
         seeds=sorted({c.trial.seed for c in cells}),
         folds=sorted({c.trial.fold for c in cells if c.trial.fold}),
         differences=tested,
-        answers=answers(best, tested),
+        answers=describe_differences(best, tested),
         n_recordings=sum(r.test_recording["n"] for r in results),
         n_groups=len({group for c in best.cells for _, group in c.run.test_groups()}),
         calibration=_calibration(best),
         **contents,
         features=sorted({c.trial.feature for c in cells}),
         curves=_curves(rankings),
-        reliability=charts.reliability(contents["bins"]) if contents["bins"] else "",
-        scatter=charts.scatter(rankings),
+        reliability=charts.draw_reliability(contents["bins"]) if contents["bins"] else "",
+        scatter=charts.draw_scores_by_cost(rankings),
         learning=learning,
         series=charts.SERIES,
-        learning_chart=charts.learning(learning) if learning else "",
+        learning_chart=charts.draw_learning(learning) if learning else "",
         split=first.split,
         given_split="`split` column" in first.split["method"],
         versions=first.versions,
         settings={k: v for k, v in first.settings.items() if k not in ("model", "seed", "fold")},
         devices=sorted({c.result.device for c in cells}),
         commands=[
-            *map(extract_command, stores.values()),
+            *map(write_extract_command, stores.values()),
             *([command] if command else []),
             shlex.join(["audiocls", "predict", str(best.cells[0].run.folder), "RECORDING"]),
         ],
@@ -106,18 +106,20 @@ def _of_one_label(best: Ranking, store: Store | None) -> dict[str, Any]:
     said = [row for cell in best.cells for row in cell.clips or ()]
     stored = any(cell.clips is not None for cell in best.cells)
     results = [c.result for c in best.cells]
-    units = [matrix(best, "recordings"), matrix(best, "clips")]
+    units = [build_matrix(best, "recordings"), build_matrix(best, "clips")]
     return {
-        "classes": per_class(
+        "classes": tabulate_classes(
             _summed([r.test_recording["confusion"] for r in results]),
             results[0].classes,
-            groups_by_class(best),
+            count_groups(best),
         ),
         "matrices": units,
         "matrix_data": _embedded(units),
-        "bins": reliability(said) if said else [],
+        "bins": bin_confidences(said) if said else [],
         "mistakes": (
-            confident_mistakes((row for row in said if not row.right), store) if stored else None
+            find_confident_mistakes((row for row in said if not row.right), store)
+            if stored
+            else None
         ),
     }
 
@@ -127,11 +129,13 @@ def _of_several_labels(best: Ranking, store: Store | None) -> dict[str, Any]:
     said = [row for cell in best.cells for row in cell.clips or ()]
     stored = any(cell.clips is not None for cell in best.cells)
     return {
-        "classes": per_label(best),
+        "classes": tabulate_labels(best),
         "matrices": [],
         "matrix_data": "{}",
-        "bins": label_reliability(said) if said else [],
-        "mistakes": confident_mistakes(wrong_labels(best.cells), store) if stored else None,
+        "bins": bin_label_confidences(said) if said else [],
+        "mistakes": find_confident_mistakes(find_wrong_labels(best.cells), store)
+        if stored
+        else None,
     }
 
 
@@ -153,7 +157,9 @@ def _curves(rankings: Sequence[Ranking]) -> dict[tuple[str, str], Any]:
     most = losses[int(0.99 * (len(losses) - 1))] * 1.05
     ends = {"epoch": max(row["epoch"] for row in rows), "loss": max(most, 1e-3)}
     return {
-        (r.feature, r.model): charts.curves(many, [c.result.chosen["epoch"] for c in r.cells], ends)
+        (r.feature, r.model): charts.draw_losses(
+            many, [c.result.chosen["epoch"] for c in r.cells], ends
+        )
         for r, many in histories.items()
     }
 

@@ -123,7 +123,7 @@ class Ranking:
         return self.yardstick.interval(self.cells)
 
 
-def ranked(cells: Sequence[Cell]) -> list[Ranking]:
+def rank_cells(cells: Sequence[Cell]) -> list[Ranking]:
     """One ranking for each feature and model, the best on validation first: to order them by their
     test scores would flatter the first."""
     together: dict[tuple[str, str], list[Cell]] = {}

@@ -14,7 +14,7 @@ from audiocls.training.fitting.predictions import Prediction, Scored
 _KEYS = ("average_precision", "auroc", "f1", "precision", "recall", "threshold")
 
 
-def per_label(ranking: Ranking) -> list[dict[str, Any]]:
+def tabulate_labels(ranking: Ranking) -> list[dict[str, Any]]:
     """Rows of the table of the classes, by recording: name, n and groups over all cells, and the
     means of the measures over the cells that define them, else None."""
     groups: defaultdict[str, set[str]] = defaultdict(set)
@@ -33,7 +33,7 @@ def per_label(ranking: Ranking) -> list[dict[str, Any]]:
     return rows
 
 
-def label_reliability(rows: Sequence[Scored], n_bins: int = 15) -> list[dict[str, Any]]:
+def bin_label_confidences(rows: Sequence[Scored], n_bins: int = 15) -> list[dict[str, Any]]:
     """The bins of the calibration error over all labels of all clips: bounds, number, mean
     probability and the share that has the label; before calibration nothing is stored."""
     p = np.array([list(row.probabilities.values()) for row in rows])
@@ -55,7 +55,7 @@ def label_reliability(rows: Sequence[Scored], n_bins: int = 15) -> list[dict[str
     return found
 
 
-def wrong_labels(cells: Sequence[Cell]) -> Iterator[Prediction]:
+def find_wrong_labels(cells: Sequence[Cell]) -> Iterator[Prediction]:
     """The labels that reached their threshold in clips that do not have them, as predictions
     instead of what is there."""
     for cell in cells:

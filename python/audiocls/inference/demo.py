@@ -120,7 +120,7 @@ def cut_out(path: str, start_s: float, end_s: float) -> tuple[int, NDArray[np.in
     return rate, (np.clip(found, -1, 1) * 32767).astype(np.int16)
 
 
-def build(
+def build_page(
     classifier: Classifier, name: str, hop_s: float | None = None, threshold: Setting = None
 ) -> gr.Blocks:
     """The page of a model.
@@ -212,7 +212,7 @@ def serve(page: gr.Blocks, listening: socket.socket, began: Callable[[str], None
     uvicorn.Server(config).run(sockets=[listening])
 
 
-def listen(port: int) -> socket.socket:
+def open_socket(port: int) -> socket.socket:
     """A socket of this machine alone; port 0: any that is free. OSError where it is taken."""
     with contextlib.suppress(OSError):
         return socket.create_server((HOST, port))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 DRAWS = 2000  # of groups, for the interval
 
 
-class Clips(NamedTuple):
+class ClipAnswers(NamedTuple):
     """What a model says of the clips of one recording."""
 
     probabilities: NDArray[np.float64]  # [n_clips, n_classes]
@@ -37,10 +37,10 @@ class Clips(NamedTuple):
 
 
 # A recording with what is said of its clips, or why there are none.
-Judged = tuple["Recording", Clips | str]
+Verdict = tuple["Recording", ClipAnswers | str]
 
 
-def of_store(classifier: Classifier, store: Store) -> Iterator[Judged]:
+def judge_store(classifier: Classifier, store: Store) -> Iterator[Verdict]:
     """What a model says of the recordings of a feature store.
 
     Raises SettingError where the store has other features or clips than the model takes.
@@ -72,7 +72,7 @@ def of_store(classifier: Classifier, store: Store) -> Iterator[Judged]:
             levels.append(classifier.levels(x))
         counts = classifier.counts(np.concatenate(levels))
         own = None if labels is None else labels[clips]
-        found = Clips(np.concatenate(rows).astype(np.float64), counts, own)
+        found = ClipAnswers(np.concatenate(rows).astype(np.float64), counts, own)
         if store.events is not None and store.task == ONE:
             names = [store.classes[label] for label in store.labels[clips]]
             yield from _runs(recording, found, names, store.clip_whole[clips])
@@ -80,9 +80,9 @@ def of_store(classifier: Classifier, store: Store) -> Iterator[Judged]:
             yield recording, found
 
 
-def of_recordings(
+def judge_recordings(
     classifier: Classifier, listing: Listing, labelling: Labelling | None = None
-) -> Iterator[Judged]:
+) -> Iterator[Verdict]:
     """What a model says of the recordings of a data set. labelling: which clips have the label of
     an event, as in training.
 
@@ -120,9 +120,9 @@ def of_recordings(
             assert answer.counts is not None
             if task == SEVERAL:
                 labels = _labels(classifier.classes_, recording, answer, listing, coverage)
-                yield recording, Clips(answer.probabilities, answer.counts, labels, answer)
+                yield recording, ClipAnswers(answer.probabilities, answer.counts, labels, answer)
                 continue
-            found_clips = Clips(answer.probabilities, answer.counts)
+            found_clips = ClipAnswers(answer.probabilities, answer.counts)
             if recording.events is None:
                 yield recording, found_clips
                 continue
@@ -187,8 +187,8 @@ def _labels(
 
 
 def _runs(
-    recording: Recording, clips: Clips, labels: Sequence[str], runs: NDArray[np.int64]
-) -> Iterator[Judged]:
+    recording: Recording, clips: ClipAnswers, labels: Sequence[str], runs: NDArray[np.int64]
+) -> Iterator[Verdict]:
     """Each run of clips with one label, as if it were a recording; clips without a label are left
     out. runs: int64 [n_clips], the number of each clip's."""
     for run in np.unique(runs):
@@ -196,13 +196,13 @@ def _runs(
         if label := labels[own[0]]:
             # Which clips count is relative to the loudest of the recording: here to none.
             counts = clips.counts[own]
-            part = Clips(clips.probabilities[own], counts if counts.any() else ~counts)
+            part = ClipAnswers(clips.probabilities[own], counts if counts.any() else ~counts)
             yield replace(recording, label=label, events=None), part
 
 
-def evaluate(
+def score_one(
     classifier: Classifier,
-    judged: Sequence[Judged],
+    judged: Sequence[Verdict],
     groups: Sequence[str],
     *,
     unknown: bool = False,
@@ -231,7 +231,7 @@ def evaluate(
     number = {name: i for i, name in enumerate(classes)}
     failed = [(r.path, p) for r, p in judged if isinstance(p, str)]
     strange = Counter(r.label for r, p in judged if not isinstance(p, str) and r.label not in known)
-    kept: list[tuple[Recording, Clips, int, str]] = []
+    kept: list[tuple[Recording, ClipAnswers, int, str]] = []
     for (recording, p), group in zip(judged, groups, strict=True):
         label = number.get(recording.label, number.get(UNKNOWN) if unknown else None)
         if not isinstance(p, str) and label is not None:
@@ -253,7 +253,7 @@ def evaluate(
         whole, clips = (closed_set(p, classifier.classes_) for p in (whole, clips))
     scores = metrics.evaluate(whole, labels, classes)
     by_group = [group for _, _, _, group in kept]
-    scores["interval"] = interval(whole.argmax(axis=1) == labels, labels, by_group)
+    scores["interval"] = draw_intervals(whole.argmax(axis=1) == labels, labels, by_group)
     by_clip = metrics.evaluate(clips, np.repeat(labels, n_clips), classes)
     if unknown:  # A refusal has no probability.
         for part in (scores, by_clip):
@@ -271,7 +271,7 @@ def evaluate(
     }
 
 
-def interval(
+def draw_intervals(
     right: NDArray[np.bool_], labels: NDArray[np.int64], groups: Sequence[str], seed: int = 0
 ) -> dict[str, list[float]]:
     """95 % intervals of accuracy and balanced accuracy over draws of whole groups."""
@@ -337,7 +337,7 @@ def _mistakes(
     ]
 
 
-def opened(data: str | Path, labelling: Labelling | None = None) -> Store | Listing:
+def open_source(data: str | Path, labelling: Labelling | None = None) -> Store | Listing:
     """A feature store, or the recordings of a data set with the labels that `labelling` finds."""
     from audiocls.data.listing import list_recordings
     from audiocls.store.place import is_store

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from audiocls.classifier.task import TASKS
 from audiocls.data.annotations import Event, merged
 from audiocls.errors import DataError
-from audiocls.inference.evaluate import Clips, Judged
+from audiocls.inference.evaluate import ClipAnswers, Verdict
 from audiocls.inference.predict import Classifier
 from audiocls.inference.prediction import Limits
 from audiocls.scores import events
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from audiocls.data.recordings import Recording
 
 TASK = TASKS["several"]
-Kept = list[tuple["Recording", Clips]]
+Kept = list[tuple["Recording", ClipAnswers]]
 
 
-def evaluate_several(
+def score_several(
     classifier: Classifier,
-    judged: Sequence[Judged],
+    judged: Sequence[Verdict],
     groups: Sequence[str],
     *,
     limits: Limits | None = None,
@@ -85,7 +85,7 @@ def evaluate_several(
     }
 
 
-def _labels(clips: Clips) -> NDArray[np.bool_]:
+def _labels(clips: ClipAnswers) -> NDArray[np.bool_]:
     assert clips.labels is not None
     return clips.labels
 

@@ -36,7 +36,7 @@ class Heard(NamedTuple):
 
 
 @dataclass
-class Clips:
+class ClipStream:
     """The clips of one recording, as they come; and how many samples it had, known at the end."""
 
     batches: Iterator[Batch]
@@ -54,12 +54,12 @@ class Listener(Generic[Answer]):
         answer: what is said of a recording.
     """
 
-    clips: Callable[[Any], Clips]
+    clips: Callable[[Any], ClipStream]
     compute: Compute
     levels: Callable[[NDArray[Any]], NDArray[np.float64]]
     answer: Callable[[Heard], Answer]
 
-    def answers(
+    def listen(
         self, sources: Sequence[Any], threads: int, stop: threading.Event
     ) -> Iterator[Answer | Exception]:
         """The answer for each recording, in order, or why there is none. A few are worked on ahead,

@@ -32,7 +32,7 @@ _SOME_FRAMES = 100
 
 
 @dataclass(frozen=True)
-class Network:
+class NetworkRunner:
     """What a model computes of the features of clips."""
 
     probabilities: Compute  # float [n, n_classes]
@@ -43,14 +43,16 @@ class Network:
         return self.probabilities(x)
 
 
-def load_network(folder: Path, description: Description, threads: int | None = None) -> Network:
+def load_network(
+    folder: Path, description: Description, threads: int | None = None
+) -> NetworkRunner:
     """The network of a model folder. Raises DataError where it is missing or damaged."""
     if (folder / NETWORK).exists():
         return _by_onnxruntime(folder, description, threads or count_usable_cores())
     return _by_torch(folder, f"has no {NETWORK}, and without it a model needs torch")
 
 
-def _by_onnxruntime(folder: Path, description: Description, threads: int) -> Network:
+def _by_onnxruntime(folder: Path, description: Description, threads: int) -> NetworkRunner:
     file = folder / NETWORK
     header, weights = read_weights(folder / WEIGHTS)
     document = read_regular(file, _LARGEST_GRAPH)
@@ -98,7 +100,7 @@ def _by_onnxruntime(folder: Path, description: Description, threads: int) -> Net
         older = f"has a {NETWORK} of an earlier version: to embed with it needs torch"
         return _by_torch(folder, older).embedder()
 
-    return Network(partial(compute, probabilities), embedder)
+    return NetworkRunner(partial(compute, probabilities), embedder)
 
 
 def _constants(graph: Graph, weights: bytes) -> dict[str, Any]:
@@ -157,7 +159,7 @@ def _finite(
     raise DataError(f"{str(folder / WEIGHTS)!r} is damaged: it gives values that are not finite")
 
 
-def _by_torch(folder: Path, why: str) -> Network:
+def _by_torch(folder: Path, why: str) -> NetworkRunner:
     if importlib.util.find_spec("torch") is None:
         raise DataError(f"{str(folder)!r} {why}: pip install 'audiocls[train]'")
     import torch
@@ -174,7 +176,7 @@ def _by_torch(folder: Path, why: str) -> Network:
         return _finite(rows, x, folder)
 
     embed = partial(compute, classifier.embed)
-    return Network(partial(compute, classifier.probabilities), lambda: embed)
+    return NetworkRunner(partial(compute, classifier.probabilities), lambda: embed)
 
 
 def _first_line(error: Exception) -> str:

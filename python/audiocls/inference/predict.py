@@ -21,8 +21,8 @@ from audiocls.engine.dataset import Cutter, clip_shape
 from audiocls.engine.features import Extractor
 from audiocls.engine.level import measure_levels
 from audiocls.errors import DataError, SettingError
-from audiocls.inference.hearing import Answer, Batch, Clips, Heard, Listener
-from audiocls.inference.network import Compute, Network, load_network
+from audiocls.inference.hearing import Answer, Batch, ClipStream, Heard, Listener
+from audiocls.inference.network import Compute, NetworkRunner, load_network
 from audiocls.inference.prediction import PREDICTIONS, Limits, Prediction, Setting
 from audiocls.inference.prediction import Segment as Segment
 from audiocls.parallel import count_usable_cores
@@ -57,7 +57,7 @@ class Classifier:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], description: Description, network: Network
+        self, path: str | os.PathLike[str], description: Description, network: NetworkRunner
     ) -> None:
         self.path, self.description, self.network = Path(path), description, network
         self._cut = self.cut()
@@ -221,12 +221,12 @@ class Classifier:
         # Samples worth pushing at once.
         block_len = max(clip_len, BATCH * hop_len) if clip_len else 1 << 18
 
-        def clips(source: Source) -> Clips:
+        def clips(source: Source) -> ClipStream:
             cutter = extractor.cutter(cut, BATCH)
             batches = _batches(cutter, _pieces(source, rate, block_len, stop), hop_len)
-            return Clips(batches, lambda: cutter.n_samples)
+            return ClipStream(batches, lambda: cutter.n_samples)
 
-        return Listener(clips, compute, self.levels, answer).answers(sources, threads, stop)
+        return Listener(clips, compute, self.levels, answer).listen(sources, threads, stop)
 
     def cut(self, hop_s: float | None = None) -> Cut:
         """How it cuts recordings: as the training data were, with another hop if one is given.
@@ -279,7 +279,7 @@ def _sources(sources: Iterable[Source]) -> list[Source]:
     return list(sources)
 
 
-def push(cutter: Cutter, samples: NDArray[np.float32], hop_len: int) -> Iterator[Batch]:
+def push_in_batches(cutter: Cutter, samples: NDArray[np.float32], hop_len: int) -> Iterator[Batch]:
     """The clips that are complete with these samples, a batch at a time: where clips overlap, their
     features take many times the memory of the samples."""
     step = BATCH * hop_len
@@ -291,7 +291,7 @@ def _batches(
     cutter: Cutter, pieces: Iterator[NDArray[np.float32]], hop_len: int
 ) -> Iterator[Batch]:
     for piece in pieces:
-        yield from push(cutter, piece, hop_len)
+        yield from push_in_batches(cutter, piece, hop_len)
     yield from cutter.finish()
 
 

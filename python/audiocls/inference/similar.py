@@ -58,7 +58,7 @@ def write_embeddings(
     return [out, table]
 
 
-def nearest(
+def find_nearest(
     query: ArrayLike, embeddings: ArrayLike, most: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Which rows of `embeddings` [n, size] are most alike to `query` [size], the nearest first, and

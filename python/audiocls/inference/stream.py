@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
@@ -13,8 +12,8 @@ from audiocls.classifier.task import TASKS
 from audiocls.engine.dataset import Resampler
 from audiocls.errors import ChoiceError, DataError, SettingError
 from audiocls.inference.hearing import Batch
-from audiocls.inference.predict import BATCH, Classifier, push
-from audiocls.inference.prediction import Setting
+from audiocls.inference.predict import BATCH, Classifier, push_in_batches
+from audiocls.inference.prediction import Segment, Setting
 
 # How samples lie in a pipe, little-endian, and what full scale is.
 SAMPLE_TYPES = {
@@ -24,17 +23,6 @@ SAMPLE_TYPES = {
 }
 # Bytes asked for at once; fewer come where fewer are there.
 _READ_BYTES = 1 << 16
-
-
-@dataclass(frozen=True)
-class Heard:
-    """One label that a model gives a clip of a stream; of several labels a clip may have more, or
-    none."""
-
-    start_s: float
-    end_s: float
-    label: str
-    probability: float
 
 
 class Stream:
@@ -74,7 +62,7 @@ class Stream:
         self._cutter = classifier.extractor(threads=1).cutter(cut, BATCH)
         self._n_samples = 0
 
-    def push(self, samples: NDArray[np.float32]) -> Iterator[Heard]:
+    def push(self, samples: NDArray[np.float32]) -> Iterator[Segment]:
         """What the clips say that are complete with these samples [n].
 
         Raises DataError for a sample that is not finite, after what is complete before it.
@@ -87,7 +75,7 @@ class Stream:
             bad = f"sample {self._n_samples} of the stream is {samples[n]}"
             raise DataError(f"{bad}: must be finite")
 
-    def finish(self) -> Iterator[Heard]:
+    def finish(self) -> Iterator[Segment]:
         """What remains at the end; DataError where the stream gave no clip."""
         if self._resampler is not None:
             yield from self._heard(self._push(self._resampler.finish()))
@@ -97,12 +85,12 @@ class Stream:
             raise DataError(f"the stream {error}") from None
 
     def _push(self, samples: NDArray[np.float32]) -> Iterator[Batch]:
-        return push(self._cutter, samples, self._hop_len)
+        return push_in_batches(self._cutter, samples, self._hop_len)
 
     def _resampled(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         return samples if self._resampler is None else self._resampler.push(samples)
 
-    def _heard(self, batches: Iterable[Batch]) -> Iterator[Heard]:
+    def _heard(self, batches: Iterable[Batch]) -> Iterator[Segment]:
         for starts, features in batches:
             p = self._classifier.network(features)
             task = TASKS[self._classifier.description.task]
@@ -110,7 +98,7 @@ class Stream:
             for start, labels in zip(starts, said, strict=True):
                 start_s = float(start) / self._classifier.sample_rate
                 for label, probability in labels:
-                    yield Heard(start_s, start_s + self._clip_s, label, probability)
+                    yield Segment(start_s, start_s + self._clip_s, label, probability)
 
 
 def read_pcm(pipe: BinaryIO, sample_type: str, channels: int) -> Iterator[NDArray[np.float32]]:
