@@ -12,7 +12,7 @@ use crate::{from_pcm, same};
 /// streamed are the same, bit for bit, and no instruction set reads or writes where it must not.
 pub fn check(data: &[u8]) {
     let (settings, clip) = data.split_at(data.len().min(64));
-    let mut settings = Settings(settings);
+    let mut settings = SpecBytes(settings);
     let isas = Isa::available();
     let isa = settings.one_of(&isas);
     let piece = 1 + settings.below(1000);
@@ -35,9 +35,9 @@ pub fn check(data: &[u8]) {
     assert!(same(&whole, &streamed), "{:?} {isa:?} in pieces of {piece}", extractor.spec());
 }
 
-struct Settings<'a>(&'a [u8]);
+struct SpecBytes<'a>(&'a [u8]);
 
-impl Settings<'_> {
+impl SpecBytes<'_> {
     fn below(&mut self, n: usize) -> usize {
         let (next, rest) = self.0.split_first_chunk().unwrap_or((&[0; 2], &[]));
         self.0 = rest;

@@ -14,9 +14,9 @@ fn noise(n: usize) -> Vec<f32> {
 }
 
 /// Windowed transform and power of a vector full of frames.
-struct Transform<'a>(&'a Fft, &'a Rows<'a>, &'a mut FftScratch, &'a mut [Block]);
+struct TransformRows<'a>(&'a Fft, &'a Rows<'a>, &'a mut FftScratch, &'a mut [Block]);
 
-impl Kernel for Transform<'_> {
+impl Kernel for TransformRows<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
@@ -24,9 +24,9 @@ impl Kernel for Transform<'_> {
     }
 }
 
-struct Filters<'a>(&'a FilterBank, &'a [Block], &'a mut [Block]);
+struct SumBands<'a>(&'a FilterBank, &'a [Block], &'a mut [Block]);
 
-impl Kernel for Filters<'_> {
+impl Kernel for SumBands<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
@@ -70,7 +70,7 @@ fn stages(c: &mut Criterion) {
             let mut scratch = fft.scratch();
             group.throughput(Throughput::Elements(isa.lanes() as u64));
             group.bench_function(BenchmarkId::new(isa.name(), n), |b| {
-                b.iter(|| isa.dispatch(Transform(&fft, &frames, &mut scratch, &mut out)));
+                b.iter(|| isa.dispatch(TransformRows(&fft, &frames, &mut scratch, &mut out)));
             });
         }
     }
@@ -87,7 +87,7 @@ fn stages(c: &mut Criterion) {
         // A vector full of frames at a time, so that the figures are per frame.
         group.throughput(Throughput::Elements(MAX_LANES as u64));
         group.bench_function(BenchmarkId::new("filter bank", isa.name()), |b| {
-            b.iter(|| isa.dispatch(Filters(&filters, black_box(&spectrum), &mut bands)));
+            b.iter(|| isa.dispatch(SumBands(&filters, black_box(&spectrum), &mut bands)));
         });
         group.bench_function(BenchmarkId::new("logarithm", isa.name()), |b| {
             b.iter(|| {

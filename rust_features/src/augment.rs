@@ -40,7 +40,7 @@ pub use pitch::PitchDraw;
 pub use reverb::ReverbDraw;
 pub use settings::Settings;
 pub use shift::ShiftDraw;
-pub use window::Samples;
+pub use window::Pcm;
 
 use crate::cut::Short;
 use crate::error::{Error, Result};
@@ -50,7 +50,7 @@ use crate::parallel::{ScratchPool, for_each};
 use crate::simd::Isa;
 use crate::spec::FeatureSpec;
 
-use draw::{Draws, Stream};
+use draw::{Draws, Purpose};
 use pitch::Pitch;
 
 /// Clips that a worker takes at a time: with their features they fit the second-level cache.
@@ -118,9 +118,9 @@ pub struct Drawn {
 #[derive(Clone, Copy)]
 pub struct Item<'a> {
     /// The whole recording, at the sample rate of the features.
-    pub recording: Samples<'a>,
+    pub recording: Pcm<'a>,
     /// What may follow it within the clip: a draw takes as many as it needs, the first ones.
-    pub following: &'a [Samples<'a>],
+    pub following: &'a [Pcm<'a>],
     /// Its number among the clips of an epoch. Equal numbers draw equal numbers.
     pub index: u64,
 }
@@ -209,20 +209,20 @@ impl Augmenter {
     /// What is drawn for clip `index` of an epoch, from a recording of `n_samples`.
     pub fn draw(&self, epoch: u64, index: u64, n_samples: usize) -> Drawn {
         let draws = |stream| Draws::new(self.seed, epoch, index, stream);
-        let pitch = self.pitch.draw(draws(Stream::Pitch));
+        let pitch = self.pitch.draw(draws(Purpose::Pitch));
         let used = pitch.map_or(self.clip_len, |draw| draw.n_used(self.clip_len));
         Drawn {
-            start: draws(Stream::Window).below((n_samples + 1).saturating_sub(used).max(1)),
+            start: draws(Purpose::Window).below((n_samples + 1).saturating_sub(used).max(1)),
             pitch,
-            phrase: self.phrase.draw(draws(Stream::Phrase), self.clip_len),
-            filters: self.filters.draw(draws(Stream::Filter)),
-            reverb: self.reverb.draw(draws(Stream::Reverb)),
-            band_limit: self.band_limit.draw(draws(Stream::BandLimit)),
-            noise: self.noise.draw(draws(Stream::Noise)),
-            gain: self.gain.draw(draws(Stream::Gain)),
-            clipping: self.clipping.draw(draws(Stream::Clip)),
-            polarity: self.polarity.draw(draws(Stream::Polarity)),
-            shift: self.shift.draw(draws(Stream::Shift)),
+            phrase: self.phrase.draw(draws(Purpose::Phrase), self.clip_len),
+            filters: self.filters.draw(draws(Purpose::Filter)),
+            reverb: self.reverb.draw(draws(Purpose::Reverb)),
+            band_limit: self.band_limit.draw(draws(Purpose::BandLimit)),
+            noise: self.noise.draw(draws(Purpose::Noise)),
+            gain: self.gain.draw(draws(Purpose::Gain)),
+            clipping: self.clipping.draw(draws(Purpose::Clip)),
+            polarity: self.polarity.draw(draws(Purpose::Polarity)),
+            shift: self.shift.draw(draws(Purpose::Shift)),
         }
     }
 
@@ -368,7 +368,7 @@ impl Augmenter {
     /// A recording from sample `start` on, at another pitch. `window` is overwritten.
     fn play(
         &self,
-        recording: Samples,
+        recording: Pcm,
         start: usize,
         pitch: Option<PitchDraw>,
         window: &mut Vec<f32>,

@@ -100,7 +100,7 @@ pub struct Content {
 
 /// Where the samples of a recording come from.
 #[derive(Clone, Debug)]
-pub enum Source {
+pub enum ListedSource {
     /// A file, with the size and time of change that it had when it was listed.
     File {
         /// Its path.
@@ -120,9 +120,18 @@ pub enum Source {
 #[derive(Clone, Debug)]
 pub struct Listed {
     /// Its samples.
-    pub source: Source,
+    pub source: ListedSource,
     /// Where its clips may start.
     pub only: Starts,
+}
+
+/// A shard that is to be written.
+#[derive(Clone, Debug)]
+pub struct PlannedShard {
+    /// It gives the name of the file.
+    pub number: usize,
+    /// Its recordings, as indices of all.
+    pub recordings: Range<usize>,
 }
 
 /// What the caller supplies for recordings that this crate cannot reach or decode.
@@ -176,14 +185,14 @@ impl Values {
 }
 
 /// Finished rows of the clips that start at `starts`.
-struct Rows {
+struct Piece {
     values: Values,
     starts: Vec<usize>,
 }
 
 /// From a worker to the writer.
 enum Message {
-    Rows(Rows),
+    Piece(Piece),
     /// Forget the rows of this recording; it is being decoded again by other means.
     Retract,
     End(Outcome),
@@ -219,8 +228,7 @@ struct Job {
     listed: Vec<Listed>,
     fallback: Box<dyn Fallback>,
     folder: PathBuf,
-    /// The shards to write: number and recordings.
-    shards: Vec<(usize, Range<usize>)>,
+    shards: Vec<PlannedShard>,
     /// The recordings of these shards, in order.
     recordings: Vec<usize>,
     next: AtomicUsize,
@@ -238,7 +246,7 @@ pub struct Extraction {
 }
 
 impl Extraction {
-    /// Starts to write `shards` (number, recordings: indices of `listed`) into `folder` with
+    /// Starts to write `shards` of the `listed` recordings into `folder` with
     /// `n_threads` workers.
     ///
     /// # Errors
@@ -248,14 +256,15 @@ impl Extraction {
         listed: Vec<Listed>,
         fallback: Box<dyn Fallback>,
         folder: &Path,
-        shards: Vec<(usize, Range<usize>)>,
+        shards: Vec<PlannedShard>,
         n_threads: usize,
     ) -> Result<Self> {
         let extractor = Arc::new(check(&content)?);
         if n_threads == 0 {
             return Err(Error::setting("threads", n_threads, "must be >= 1"));
         }
-        let recordings: Vec<usize> = shards.iter().flat_map(|(_, range)| range.clone()).collect();
+        let recordings: Vec<usize> =
+            shards.iter().flat_map(|shard| shard.recordings.clone()).collect();
         assert!(recordings.iter().all(|&id| id < listed.len()), "shards name known recordings");
         let job = Arc::new(Job {
             extractor,
@@ -418,8 +427,11 @@ impl Job {
             let Some(&id) = self.recordings.get(position) else { return };
             let send = |message: Message| {
                 // The fixed part stands for the bookkeeping, so that failures are bounded as well.
-                let rows_len =
-                    if let Message::Rows(rows) = &message { rows.values.bytes().len() } else { 0 };
+                let rows_len = if let Message::Piece(piece) = &message {
+                    piece.values.bytes().len()
+                } else {
+                    0
+                };
                 let cost = 256 + rows_len;
                 if self.order.send(position, message, cost) {
                     Ok(())
@@ -441,13 +453,13 @@ impl Job {
         let row_shape = row_shape(&self.extractor, &self.cut);
         let variable = self.cut.takes_whole();
         let mut position = 0;
-        for (number, recordings) in &self.shards {
+        for PlannedShard { number, recordings } in &self.shards {
             let mut shard =
                 ShardWriter::create(&self.folder, *number, self.dtype, &row_shape, variable)?;
             for id in recordings.clone() {
                 loop {
                     match self.order.receive(position).ok_or(Error::Interrupted)? {
-                        Message::Rows(rows) => shard.append(id, &rows)?,
+                        Message::Piece(piece) => shard.append(id, &piece)?,
                         Message::Retract => shard.retract()?,
                         Message::End(outcome) => {
                             if outcome.n_clips == 0 {

@@ -21,7 +21,7 @@ use std::sync::Once;
 
 use crate::error::{Error, Result};
 use crate::finite::first_non_finite;
-use container::Kind;
+use container::ContainerFormat;
 use source::Source;
 
 /// The most channels a recording may have, as in libsndfile: more is a broken header.
@@ -34,28 +34,28 @@ const MAX_SECONDS: u64 = 24 * 3600;
 const HEAD_LEN: usize = 16 * 1024;
 
 /// Why a decoder stopped, in the words of the format.
-type Reason = String;
+type Cause = String;
 
 /// What a decoder of one format does.
-trait Blocks: Send {
+trait FormatDecoder: Send {
     /// Appends the next block of mono samples; false when there are no more.
-    fn next_block(&mut self, out: &mut Vec<f32>) -> std::result::Result<bool, Reason>;
+    fn next_block(&mut self, out: &mut Vec<f32>) -> std::result::Result<bool, Cause>;
     /// Samples to come, where that can be told without decoding; nothing may be read afterwards.
-    fn count(&mut self) -> std::result::Result<Option<u64>, Reason>;
+    fn count(&mut self) -> std::result::Result<Option<u64>, Cause>;
 }
 
 /// Appends the next block of mono samples to its argument; false when there are no more.
-pub type ForeignBlocks = Box<dyn FnMut(&mut Vec<f32>) -> std::result::Result<bool, Reason> + Send>;
+pub type ForeignBlocks = Box<dyn FnMut(&mut Vec<f32>) -> std::result::Result<bool, Cause> + Send>;
 
 /// A recording that is decoded elsewhere.
 struct Foreign(ForeignBlocks);
 
-impl Blocks for Foreign {
-    fn next_block(&mut self, out: &mut Vec<f32>) -> std::result::Result<bool, Reason> {
+impl FormatDecoder for Foreign {
+    fn next_block(&mut self, out: &mut Vec<f32>) -> std::result::Result<bool, Cause> {
         (self.0)(out)
     }
 
-    fn count(&mut self) -> std::result::Result<Option<u64>, Reason> {
+    fn count(&mut self) -> std::result::Result<Option<u64>, Cause> {
         Ok(None)
     }
 }
@@ -76,7 +76,7 @@ struct Info {
 /// What decodes of a truncated recording is kept; a recording of which nothing decodes is an error.
 pub struct Decoder {
     name: PathBuf,
-    blocks: Box<dyn Blocks>,
+    blocks: Box<dyn FormatDecoder>,
     info: Info,
     n_samples: u64,
     ended: bool,
@@ -127,7 +127,7 @@ impl Decoder {
         Self::new(Box::new(Foreign(blocks)), Info { sample_rate, channels }, name.into())
     }
 
-    fn new(blocks: Box<dyn Blocks>, info: Info, name: PathBuf) -> Result<Self> {
+    fn new(blocks: Box<dyn FormatDecoder>, info: Info, name: PathBuf) -> Result<Self> {
         if info.sample_rate == 0 {
             return Err(decode_error(&name, "sample rate 0 Hz is invalid: must be >= 1".into()));
         }
@@ -206,7 +206,7 @@ impl Decoder {
 }
 
 /// Finds the format and its decoder.
-fn open(mut source: Source) -> std::result::Result<(Box<dyn Blocks>, Info), Reason> {
+fn open(mut source: Source) -> std::result::Result<(Box<dyn FormatDecoder>, Info), Cause> {
     let head = source.head(HEAD_LEN).map_err(|e| e.to_string())?;
     if head.is_empty() {
         return Err("is empty (0 bytes)".into());
@@ -227,7 +227,7 @@ fn open(mut source: Source) -> std::result::Result<(Box<dyn Blocks>, Info), Reas
         Format::Mpeg => return mpeg::open(source),
         Format::Wav => Some(chunks::wav(&mut source)?),
         Format::Aiff => Some(chunks::aiff(&mut source)?),
-        Format::Container(Kind::Caf) => chunks::caf(&mut source)?,
+        Format::Container(ContainerFormat::Caf) => chunks::caf(&mut source)?,
         Format::Container(_) => None,
     };
     match (layout, format) {
@@ -240,7 +240,7 @@ fn open(mut source: Source) -> std::result::Result<(Box<dyn Blocks>, Info), Reas
     }
 }
 
-fn decode_error(name: &Path, reason: Reason) -> Error {
+fn decode_error(name: &Path, reason: Cause) -> Error {
     Error::Decode { path: name.to_path_buf(), reason }
 }
 
@@ -249,7 +249,7 @@ enum Format {
     Mpeg,
     Wav,
     Aiff,
-    Container(Kind),
+    Container(ContainerFormat),
 }
 
 impl Format {
@@ -260,19 +260,19 @@ impl Format {
             | [b'R', b'F', b'6', b'4', ..]
             | [b'r', b'i', b'f', b'f', 0x2e, 0x91, 0xcf, 0x11, ..] => return Some(Self::Wav),
             [b'F', b'O', b'R', b'M', ..] => return Some(Self::Aiff),
-            [b'f', b'L', b'a', b'C', ..] => Kind::Flac,
-            [b'O', b'g', b'g', b'S', ..] => Kind::Ogg,
-            [b'c', b'a', b'f', b'f', ..] => Kind::Caf,
-            [0x1a, 0x45, 0xdf, 0xa3, ..] => Kind::Matroska,
+            [b'f', b'L', b'a', b'C', ..] => ContainerFormat::Flac,
+            [b'O', b'g', b'g', b'S', ..] => ContainerFormat::Ogg,
+            [b'c', b'a', b'f', b'f', ..] => ContainerFormat::Caf,
+            [0x1a, 0x45, 0xdf, 0xa3, ..] => ContainerFormat::Matroska,
             [_, _, _, _, kind @ ..]
                 if [&b"ftyp"[..], b"moov", b"mdat", b"wide", b"free", b"skip"]
                     .iter()
                     .any(|atom| kind.starts_with(atom)) =>
             {
-                Kind::Mp4
+                ContainerFormat::Mp4
             }
             // The sync word of AAC has the layer bits 00, which no MPEG audio layer has.
-            [0xff, second, ..] if second & 0xf6 == 0xf0 => Kind::Adts,
+            [0xff, second, ..] if second & 0xf6 == 0xf0 => ContainerFormat::Adts,
             _ if nanomp3::frames(head).next().is_some() => return Some(Self::Mpeg),
             _ => return None,
         };
@@ -286,9 +286,7 @@ thread_local! {
 }
 
 /// Runs third-party decoding; a panic becomes a reason, and prints nothing.
-fn caught<T>(
-    run: impl FnOnce() -> std::result::Result<T, Reason>,
-) -> std::result::Result<T, Reason> {
+fn caught<T>(run: impl FnOnce() -> std::result::Result<T, Cause>) -> std::result::Result<T, Cause> {
     static QUIET: Once = Once::new();
     QUIET.call_once(|| {
         let outer = std::panic::take_hook();

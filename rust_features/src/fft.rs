@@ -147,13 +147,13 @@ mod tests {
     use crate::simd::{Isa, Kernel, MAX_LANES};
     use std::f64::consts::TAU;
 
-    struct Spectrum<'a> {
+    struct TransformFrame<'a> {
         fft: &'a Fft,
         n: usize,
         frame: &'a [f32],
     }
 
-    impl Kernel for Spectrum<'_> {
+    impl Kernel for TransformFrame<'_> {
         type Output = Vec<[f32; 2]>;
         #[inline(always)]
         fn run<S: Simd>(self, s: S) -> Vec<[f32; 2]> {
@@ -204,7 +204,7 @@ mod tests {
                 let fft = Fft::new(n, &window, precision);
                 assert_eq!(matches!(fft, Fft::Lanes(..)), on_lanes.contains(&n), "{n}");
                 for isa in Isa::available() {
-                    let got = isa.dispatch(Spectrum { fft: &fft, n, frame: &x });
+                    let got = isa.dispatch(TransformFrame { fft: &fft, n, frame: &x });
                     for (k, (got, want)) in got.iter().zip(&expected).enumerate() {
                         for (got, want) in got.iter().zip(want) {
                             // Double precision errs when the result is rounded, and there only.

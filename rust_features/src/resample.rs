@@ -11,14 +11,14 @@
 //! depend on how a recording is cut into chunks, bit for bit.
 
 mod blocks;
-pub(crate) mod kernel;
+pub(crate) mod sinc;
 mod table;
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use crate::error::{Error, Result};
-use blocks::{BlockPlan, Blocks};
+use blocks::{BlockPlan, BlockStage};
 use table::{Table, TablePlan};
 
 /// Rates further apart than this are refused: the filter would grow without bound.
@@ -47,7 +47,7 @@ pub struct Resampler {
 
 enum Stage {
     Same,
-    Blocks(Blocks),
+    Blocks(BlockStage),
     Table(Table),
 }
 
@@ -69,7 +69,7 @@ impl Resampler {
         }
         let stage = match &*plan(from_hz, to_hz) {
             Plan::Same => Stage::Same,
-            Plan::Blocks(plan) => Stage::Blocks(Blocks::new(plan.clone())),
+            Plan::Blocks(plan) => Stage::Blocks(BlockStage::new(plan.clone())),
             Plan::Table(plan) => Stage::Table(Table::new(plan.clone())),
         };
         Ok(Self { stage })

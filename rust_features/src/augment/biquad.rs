@@ -140,7 +140,7 @@ struct Section<'a> {
 }
 
 /// A float64 in every lane, as the sum of two float32: 48 bits.
-type Lanes = [[f32; MAX_LANES]; 2];
+type SplitDouble = [[f32; MAX_LANES]; 2];
 
 impl Kernel for Section<'_> {
     type Output = ();
@@ -185,7 +185,7 @@ impl Kernel for Section<'_> {
     }
 }
 
-fn sum(lanes: &Lanes, lane: usize) -> f64 {
+fn sum(lanes: &SplitDouble, lane: usize) -> f64 {
     f64::from(lanes[0][lane]) + f64::from(lanes[1][lane])
 }
 
@@ -204,9 +204,9 @@ impl Pass<'_> {
         s: S,
         rows: &Rows,
         first: usize,
-        starts: [Lanes; 2],
+        starts: [SplitDouble; 2],
         mut out: Option<&mut RowsMut>,
-    ) -> [Lanes; 2] {
+    ) -> [SplitDouble; 2] {
         let d = s.double();
         let [b0, b1, b2] = self.section.b.map(|b| d.constant(b));
         let [a1, a2] = self.section.a.map(|a| d.constant(a));
@@ -220,7 +220,7 @@ impl Pass<'_> {
             s.widen(s.load(&samples))
         };
         let (mut x1, mut x2) = (before(1), before(2));
-        let start = |y: &Lanes| d.add(s.widen(s.load(&y[0])), s.widen(s.load(&y[1])));
+        let start = |y: &SplitDouble| d.add(s.widen(s.load(&y[0])), s.widen(s.load(&y[1])));
         let (mut y1, mut y2) = (start(&starts[0]), start(&starts[1]));
         for at in (first..self.len).step_by(4) {
             let quad = s.load4(rows, at);

@@ -24,7 +24,7 @@ fn philox(mut counter: [u64; 4], mut key: [u64; 2]) -> [u64; 4] {
 
 /// What numbers are drawn for. Each has its own, whatever else is drawn or switched off.
 #[derive(Clone, Copy)]
-pub(super) enum Stream {
+pub(super) enum Purpose {
     Window,
     Pitch,
     Filter,
@@ -52,7 +52,7 @@ pub(super) struct Draws {
 }
 
 impl Draws {
-    pub fn new(seed: u64, epoch: u64, index: u64, stream: Stream) -> Self {
+    pub fn new(seed: u64, epoch: u64, index: u64, stream: Purpose) -> Self {
         let counter = [0, stream as u64, index, epoch];
         Self { key: [seed, 0], counter, block: [0; 4], used: 4 }
     }
@@ -112,12 +112,12 @@ mod tests {
 
     #[test]
     fn numbers_stay_the_same() {
-        let mut draws = Draws::new(7, 3, 11, Stream::Noise);
+        let mut draws = Draws::new(7, 3, 11, Purpose::Noise);
         let numbers: [f64; 5] = std::array::from_fn(|_| draws.unit());
         assert!(numbers.iter().all(|x| (0.0..1.0).contains(x)));
-        let mut again = Draws::new(7, 3, 11, Stream::Noise);
+        let mut again = Draws::new(7, 3, 11, Purpose::Noise);
         assert_eq!(numbers, std::array::from_fn(|_| again.unit()));
-        let mut other = Draws::new(7, 3, 11, Stream::Gain);
+        let mut other = Draws::new(7, 3, 11, Purpose::Gain);
         assert_ne!(numbers[0], other.unit());
     }
 }

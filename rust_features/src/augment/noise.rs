@@ -11,7 +11,7 @@ use realfft::RealFftPlanner;
 use realfft::num_complex::Complex64;
 use serde::Serialize;
 
-use super::draw::{Draws, Stream};
+use super::draw::{Draws, Purpose};
 use super::level;
 use super::settings::Settings;
 use crate::simd::Isa;
@@ -105,7 +105,7 @@ impl Noise {
 
 /// Noise number `i` of the bank, of mean square 1.
 pub(super) fn synthetic(seed: u64, i: usize, sample_rate: f64) -> Vec<f32> {
-    let mut draws = Draws::new(seed, 0, i as u64, Stream::Noises);
+    let mut draws = Draws::new(seed, 0, i as u64, Purpose::Noises);
     let exponent = -0.5 * i as f64 / STEPS as f64;
     let bin_hz = sample_rate / LEN as f64;
     let plan = RealFftPlanner::new().plan_fft_inverse(LEN);

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::draw::Draws;
 use super::level;
 use super::settings::Settings;
-use super::window::Samples;
+use super::window::Pcm;
 use crate::simd::Isa;
 
 /// Most notes that follow in a clip.
@@ -82,7 +82,7 @@ impl Phrase {
     }
 
     /// Mean square of a recording's first second. `buffer` is overwritten.
-    pub fn loudness(&self, isa: Isa, recording: Samples, buffer: &mut Vec<f32>) -> f64 {
+    pub fn loudness(&self, isa: Isa, recording: Pcm, buffer: &mut Vec<f32>) -> f64 {
         let n = recording.len().min((LOUDNESS_S * self.sample_rate) as usize);
         buffer.resize(n, 0.0);
         recording.read(isa, 0, false, buffer);

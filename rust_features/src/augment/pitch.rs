@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::draw::Draws;
 use super::settings::Settings;
-use crate::resample::kernel::bessel_i0;
+use crate::resample::sinc::bessel_i0;
 use crate::simd::{Isa, Kernel, MAX_LANES, Rows, Simd};
 
 const TAPS: usize = 32;
@@ -68,7 +68,7 @@ impl Pitch {
         let up = (12.0 * draw.ratio.log2()).ceil().max(0.0) as usize;
         let rows = &self.tables[up.min(self.tables.len() - 1)];
         let step = (draw.ratio * ROWS as f64) as usize;
-        isa.dispatch(Interpolate { rows, step, input, out });
+        isa.dispatch(Repitch { rows, step, input, out });
     }
 }
 
@@ -89,7 +89,7 @@ fn table(cutoff: f64) -> Vec<[f32; TAPS]> {
 }
 
 /// As many outputs at once as there are lanes.
-struct Interpolate<'a> {
+struct Repitch<'a> {
     rows: &'a [[f32; TAPS]],
     /// From one output to the next, in rows.
     step: usize,
@@ -97,7 +97,7 @@ struct Interpolate<'a> {
     out: &'a mut [f32],
 }
 
-impl Kernel for Interpolate<'_> {
+impl Kernel for Repitch<'_> {
     type Output = ();
 
     #[inline(always)]

@@ -9,7 +9,7 @@ use std::f64::consts::{LN_10, PI, TAU};
 use serde::Serialize;
 
 use super::convolve::{ConvolveScratch, Convolver, Response};
-use super::draw::{Draws, Stream};
+use super::draw::{Draws, Purpose};
 use super::level;
 use super::settings::Settings;
 use crate::simd::Isa;
@@ -110,7 +110,7 @@ pub(super) fn synthetic(
     sample_rate: f64,
     clip_len: usize,
 ) -> Vec<f64> {
-    let mut draws = Draws::new(settings.seed, 0, i, Stream::Impulses);
+    let mut draws = Draws::new(settings.seed, 0, i, Purpose::Impulses);
     let rt60_s = draws.log_uniform(settings.reverb_rt60_s);
     let pause = (draws.uniform(PAUSE_S) * sample_rate) as usize;
     let pole = (-TAU * draws.log_uniform(COLOUR_HZ) / sample_rate).exp();

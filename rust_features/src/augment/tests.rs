@@ -40,7 +40,7 @@ fn waveforms(plan: &Augmenter, threads: usize, items: &[Item], epoch: u64) -> Ve
 }
 
 fn item(recording: &[f32], index: u64) -> Item<'_> {
-    Item { recording: Samples::Float32(recording), following: &[], index }
+    Item { recording: Pcm::Float32(recording), following: &[], index }
 }
 
 fn sine(n: usize) -> Vec<f32> {
@@ -50,10 +50,10 @@ fn sine(n: usize) -> Vec<f32> {
 #[test]
 fn a_clip_depends_on_seed_epoch_and_index_only() {
     let recordings = [sine(20_000), sine(2_000), sine(9_000)];
-    let following = [Samples::Float32(&recordings[1]), Samples::Float32(&recordings[0])];
+    let following = [Pcm::Float32(&recordings[1]), Pcm::Float32(&recordings[0])];
     let plan = augmenter(&always(), CLIP, Short::Pad);
     let item = |i: usize| Item {
-        recording: Samples::Float32(&recordings[i % 3]),
+        recording: Pcm::Float32(&recordings[i % 3]),
         following: &following,
         index: i as u64,
     };
@@ -165,7 +165,7 @@ proptest! {
         let spec = FeatureSpec { n_fft: 64, frame_length: 64, hop_length: 64, ..FeatureSpec::default() };
         let noise = vec![vec![1.0, -1.0, 0.5]];
         let plan = Augmenter::new(spec, &settings, clip_len, short, &[], noise).unwrap();
-        let following = [Samples::Float32(&recording); 2];
+        let following = [Pcm::Float32(&recording); 2];
         let item = Item { following: &following, ..item(&recording, index) };
         let mut out = vec![f32::NAN; clip_len];
         let treatment = Treatment::Augment { epoch, mix: Some((&[item], &[0.4])) };

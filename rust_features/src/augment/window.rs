@@ -7,14 +7,14 @@ use crate::simd::{Isa, Kernel, Simd};
 
 /// Samples as a store keeps them.
 #[derive(Clone, Copy)]
-pub enum Samples<'a> {
+pub enum Pcm<'a> {
     /// Full scale is 32768.
     Int16(&'a [i16]),
     /// Full scale is 1.
     Float32(&'a [f32]),
 }
 
-impl<'a> Samples<'a> {
+impl<'a> Pcm<'a> {
     /// How many there are.
     pub fn len(&self) -> usize {
         match self {
@@ -99,7 +99,7 @@ mod tests {
     fn silence_or_the_recording_again_lies_around_it() {
         let read = |first, repeats, n| {
             let mut out = vec![9.0; n];
-            Samples::Float32(&[1.0, 2.0, 3.0]).read(Isa::best(), first, repeats, &mut out);
+            Pcm::Float32(&[1.0, 2.0, 3.0]).read(Isa::best(), first, repeats, &mut out);
             out
         };
         assert_eq!(read(1, false, 2), [2.0, 3.0]);
@@ -107,9 +107,9 @@ mod tests {
         assert_eq!(read(-2, true, 7), [2.0, 3.0, 1.0, 2.0, 3.0, 1.0, 2.0]);
         assert_eq!(read(5, false, 2), [0.0, 0.0]);
         let mut out = [9.0; 2];
-        Samples::Int16(&[]).read(Isa::best(), 0, true, &mut out);
+        Pcm::Int16(&[]).read(Isa::best(), 0, true, &mut out);
         assert_eq!(out, [0.0, 0.0]);
-        Samples::Int16(&[-32768, 16384]).read(Isa::best(), 0, false, &mut out);
+        Pcm::Int16(&[-32768, 16384]).read(Isa::best(), 0, false, &mut out);
         assert_eq!(out, [-1.0, 0.5]);
     }
 }

@@ -7,7 +7,7 @@ use std::time::UNIX_EPOCH;
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::{Job, Message, Outcome, Rows, Source};
+use super::{Job, ListedSource, Message, Outcome, Piece};
 use crate::cut::{Batch, Cutter};
 use crate::decode::Decoder;
 use crate::error::{Error, Result};
@@ -23,7 +23,7 @@ enum Stop {
     Interrupted,
 }
 
-type Step<T> = std::result::Result<T, Stop>;
+type Attempt<T> = std::result::Result<T, Stop>;
 
 impl From<Error> for Stop {
     fn from(error: Error) -> Self {
@@ -98,14 +98,14 @@ impl Job {
         cutter: &mut Cutter,
         send: &dyn Fn(Message) -> Result<()>,
         outcome: &mut Outcome,
-    ) -> Step<()> {
+    ) -> Attempt<()> {
         match &self.listed[id].source {
-            Source::Unusable(reason) => Err(Stop::Failed(reason.clone())),
-            Source::Bytes => {
+            ListedSource::Unusable(reason) => Err(Stop::Failed(reason.clone())),
+            ListedSource::Bytes => {
                 let (bytes, name) = self.fallback.bytes(id).map_err(Stop::Failed)?;
                 self.extract_decoded(Decoder::from_bytes(bytes, name)?, cutter, send, outcome)
             }
-            Source::File { path, n_bytes, mtime_ns } => {
+            ListedSource::File { path, n_bytes, mtime_ns } => {
                 // Before, so that the reason is the true one; and after, as it may happen meanwhile.
                 unchanged(path, *n_bytes, *mtime_ns)?;
                 self.extract_decoded(Decoder::open(path)?, cutter, send, outcome)?;
@@ -120,14 +120,14 @@ impl Job {
         cutter: &mut Cutter,
         send: &dyn Fn(Message) -> Result<()>,
         outcome: &mut Outcome,
-    ) -> Step<()> {
+    ) -> Attempt<()> {
         outcome.sample_rate = Some(decoder.sample_rate());
         outcome.channels = Some(decoder.channels());
         let mut samples = Samples::from_decoder(decoder, self.extractor.spec().sample_rate)?;
         let rate = f64::from(samples.own_rate());
         let mut take = |Batch { starts, features }| {
             self.counters.clips.fetch_add(starts.len(), Relaxed);
-            send(Message::Rows(Rows { values: self.dtype.values(features), starts }))
+            send(Message::Piece(Piece { values: self.dtype.values(features), starts }))
         };
         let mut poll =
             || if self.cancelled.load(Relaxed) { Err(Error::Interrupted) } else { Ok(()) };
@@ -187,7 +187,7 @@ fn decibel(mean_square: f64) -> f64 {
 }
 
 /// Fails if the file is no longer the one that was listed.
-fn unchanged(path: &Path, n_bytes: u64, mtime_ns: i64) -> Step<()> {
+fn unchanged(path: &Path, n_bytes: u64, mtime_ns: i64) -> Attempt<()> {
     let metadata = std::fs::metadata(path).map_err(|error| {
         Stop::Failed(if error.kind() == std::io::ErrorKind::NotFound {
             "vanished after it was listed".into()

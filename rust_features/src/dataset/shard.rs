@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Dtype, Outcome, Rows};
+use super::{Dtype, Outcome, Piece};
 use crate::atomic::{sync_folder, write_atomically};
 use crate::checksum::checksum;
 use crate::error::Result;
@@ -53,7 +53,7 @@ impl ShardWriter {
     }
 
     /// Appends clips of the current recording.
-    pub fn append(&mut self, id: usize, rows: &Rows) -> Result<()> {
+    pub fn append(&mut self, id: usize, piece: &Piece) -> Result<()> {
         if let Some(offsets) = &mut self.offsets {
             // Variable length: the recording is one clip, and arrives in pieces.
             if self.clips.len() == self.mark.1 {
@@ -61,9 +61,9 @@ impl ShardWriter {
                 offsets.push(self.rows.n_rows() as i64);
             }
         } else {
-            self.clips.extend(rows.starts.iter().flat_map(|&start| [id as i64, start as i64]));
+            self.clips.extend(piece.starts.iter().flat_map(|&start| [id as i64, start as i64]));
         }
-        self.rows.append(rows.values.bytes())
+        self.rows.append(piece.values.bytes())
     }
 
     /// Retracts what the current recording has written so far.

@@ -7,7 +7,7 @@ use std::io::{ErrorKind, Read, Seek, SeekFrom};
 
 use symphonia::core::io::MediaSource;
 
-use super::Reason;
+use super::Cause;
 use super::source::Source;
 
 /// More chunks than this are a broken file, not a recording.
@@ -89,7 +89,7 @@ impl Shape {
     }
 }
 
-pub(super) fn wav(source: &mut Source) -> Result<Layout, Reason> {
+pub(super) fn wav(source: &mut Source) -> Result<Layout, Cause> {
     let head = source.head(40).map_err(|e| e.to_string())?;
     let w64 = head.starts_with(b"riff");
     let kind = if w64 { head.get(24..28) } else { head.get(8..12) };
@@ -139,7 +139,7 @@ fn written(end: u64, start: u64, len: u64) -> u64 {
     if len == 0 && end <= start { u64::MAX } else { len }
 }
 
-fn wav_shape(chunks: &mut Chunks<'_>, chunk: &Chunk, big_endian: bool) -> Result<Shape, Reason> {
+fn wav_shape(chunks: &mut Chunks<'_>, chunk: &Chunk, big_endian: bool) -> Result<Shape, Cause> {
     if chunk.len < 16 {
         return Err(format!("`fmt ` chunk of {} bytes is invalid: must be >= 16", chunk.len));
     }
@@ -172,7 +172,7 @@ fn wav_shape(chunks: &mut Chunks<'_>, chunk: &Chunk, big_endian: bool) -> Result
     })
 }
 
-pub(super) fn aiff(source: &mut Source) -> Result<Layout, Reason> {
+pub(super) fn aiff(source: &mut Source) -> Result<Layout, Cause> {
     let head = source.head(12).map_err(|e| e.to_string())?;
     let compressed = match head.get(8..12) {
         Some(b"AIFF") => false,
@@ -203,7 +203,7 @@ pub(super) fn aiff(source: &mut Source) -> Result<Layout, Reason> {
     Err(if shape.is_none() { "has no `COMM` chunk" } else { "has no `SSND` chunk" }.into())
 }
 
-fn aiff_shape(chunks: &mut Chunks<'_>, chunk: &Chunk, compressed: bool) -> Result<Shape, Reason> {
+fn aiff_shape(chunks: &mut Chunks<'_>, chunk: &Chunk, compressed: bool) -> Result<Shape, Cause> {
     let bytes = chunks.read_up_to::<22>(chunk)?;
     let bits = u16::from_be_bytes(part(&bytes, 6));
     let integer = Sample::integer(usize::from(bits).div_ceil(8));
@@ -231,7 +231,7 @@ fn aiff_shape(chunks: &mut Chunks<'_>, chunk: &Chunk, compressed: bool) -> Resul
 }
 
 /// The samples of a CAF file, or `None` if they are compressed.
-pub(super) fn caf(source: &mut Source) -> Result<Option<Layout>, Reason> {
+pub(super) fn caf(source: &mut Source) -> Result<Option<Layout>, Cause> {
     let mut chunks = Chunks::new(source, 8, Lengths::Eight);
     let mut shape = None;
     while let Some(chunk) = chunks.next()? {
@@ -268,7 +268,7 @@ pub(super) fn caf(source: &mut Source) -> Result<Option<Layout>, Reason> {
     Err("has no `data` chunk".into())
 }
 
-fn whole_rate(hz: f64) -> Result<u32, Reason> {
+fn whole_rate(hz: f64) -> Result<u32, Cause> {
     let whole = hz.round();
     if (1.0..=f64::from(u32::MAX)).contains(&whole) {
         Ok(whole as u32)
@@ -309,7 +309,7 @@ impl<'s> Chunks<'s> {
         Self { source, at, lengths, n: 0 }
     }
 
-    fn next(&mut self) -> Result<Option<Chunk>, Reason> {
+    fn next(&mut self) -> Result<Option<Chunk>, Cause> {
         let head_len = match self.lengths {
             Lengths::Four { .. } => 8,
             Lengths::Eight => 12,
@@ -342,7 +342,7 @@ impl<'s> Chunks<'s> {
     }
 
     /// The first `LEN` bytes of a chunk.
-    fn read<const LEN: usize>(&mut self, chunk: &Chunk) -> Result<[u8; LEN], Reason> {
+    fn read<const LEN: usize>(&mut self, chunk: &Chunk) -> Result<[u8; LEN], Cause> {
         if chunk.len < LEN as u64 {
             let name = chunk.name.escape_ascii();
             return Err(format!("`{name}` chunk of {} bytes: must be >= {LEN}", chunk.len));
@@ -351,7 +351,7 @@ impl<'s> Chunks<'s> {
     }
 
     /// The same, with zeros for what a shorter chunk does not have.
-    fn read_up_to<const LEN: usize>(&mut self, chunk: &Chunk) -> Result<[u8; LEN], Reason> {
+    fn read_up_to<const LEN: usize>(&mut self, chunk: &Chunk) -> Result<[u8; LEN], Cause> {
         let mut bytes = [0; LEN];
         let len = chunk.len.min(LEN as u64) as usize;
         self.source.seek(SeekFrom::Start(chunk.start)).map_err(|e| e.to_string())?;

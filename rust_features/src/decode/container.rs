@@ -11,11 +11,11 @@ use symphonia::default::formats::{
 };
 
 use super::source::Source;
-use super::{Blocks, Info, Reason};
+use super::{Cause, FormatDecoder, Info};
 
 /// The format whose reader is to be used; symphonia's own search would read up to 1 MiB of anything.
 #[derive(Clone, Copy)]
-pub(super) enum Kind {
+pub(super) enum ContainerFormat {
     Flac,
     Ogg,
     Caf,
@@ -33,13 +33,18 @@ struct Container {
     interleaved: Vec<f32>,
 }
 
-pub(super) fn open(source: Source, kind: Kind) -> Result<(Box<dyn Blocks>, Info), Reason> {
+pub(super) fn open(
+    source: Source,
+    kind: ContainerFormat,
+) -> Result<(Box<dyn FormatDecoder>, Info), Cause> {
     let stream = MediaSourceStream::new(Box::new(source), Default::default());
     let format = reader_of(stream, kind).map_err(|e| e.to_string())?;
     let (decoder, track, info) = decoder_for(&*format)?;
     // The other formats count encoder delay differently from what their decoders give.
     let n_samples = match kind {
-        Kind::Flac => format.tracks().iter().find(|t| t.id == track).and_then(|t| t.num_frames),
+        ContainerFormat::Flac => {
+            format.tracks().iter().find(|t| t.id == track).and_then(|t| t.num_frames)
+        }
         _ => None,
     };
     let (sample_rate, interleaved) = (info.sample_rate, Vec::new());
@@ -49,21 +54,21 @@ pub(super) fn open(source: Source, kind: Kind) -> Result<(Box<dyn Blocks>, Info)
 
 fn reader_of(
     stream: MediaSourceStream<'static>,
-    kind: Kind,
+    kind: ContainerFormat,
 ) -> Result<Box<dyn FormatReader>, Error> {
     let options = FormatOptions::default();
     Ok(match kind {
-        Kind::Flac => Box::new(FlacReader::try_new(stream, options)?),
-        Kind::Ogg => Box::new(OggReader::try_new(stream, options)?),
-        Kind::Caf => Box::new(CafReader::try_new(stream, options)?),
-        Kind::Mp4 => Box::new(IsoMp4Reader::try_new(stream, options)?),
-        Kind::Matroska => Box::new(MkvReader::try_new(stream, options)?),
-        Kind::Adts => Box::new(AdtsReader::try_new(stream, options)?),
+        ContainerFormat::Flac => Box::new(FlacReader::try_new(stream, options)?),
+        ContainerFormat::Ogg => Box::new(OggReader::try_new(stream, options)?),
+        ContainerFormat::Caf => Box::new(CafReader::try_new(stream, options)?),
+        ContainerFormat::Mp4 => Box::new(IsoMp4Reader::try_new(stream, options)?),
+        ContainerFormat::Matroska => Box::new(MkvReader::try_new(stream, options)?),
+        ContainerFormat::Adts => Box::new(AdtsReader::try_new(stream, options)?),
     })
 }
 
 /// A decoder for the first track of sound, that track's id, and what it says of itself.
-fn decoder_for(format: &dyn FormatReader) -> Result<(Box<dyn AudioDecoder>, u32, Info), Reason> {
+fn decoder_for(format: &dyn FormatReader) -> Result<(Box<dyn AudioDecoder>, u32, Info), Cause> {
     let track = format.default_track(TrackType::Audio).ok_or("holds no track of sound")?;
     let Some(CodecParameters::Audio(parameters)) = &track.codec_params else {
         return Err("the codec of its sound is unknown".into());
@@ -85,8 +90,8 @@ fn decoder_for(format: &dyn FormatReader) -> Result<(Box<dyn AudioDecoder>, u32,
     Ok((decoder, track.id, Info { sample_rate, channels }))
 }
 
-impl Blocks for Container {
-    fn next_block(&mut self, out: &mut Vec<f32>) -> Result<bool, Reason> {
+impl FormatDecoder for Container {
+    fn next_block(&mut self, out: &mut Vec<f32>) -> Result<bool, Cause> {
         let packet = match self.format.next_packet() {
             Ok(Some(packet)) => packet,
             Ok(None) => return Ok(false),
@@ -135,7 +140,7 @@ impl Blocks for Container {
         Ok(true)
     }
 
-    fn count(&mut self) -> Result<Option<u64>, Reason> {
+    fn count(&mut self) -> Result<Option<u64>, Cause> {
         Ok(self.n_samples)
     }
 }

@@ -29,7 +29,7 @@ use huffman::{Coded, LINES};
 use imdct::{Hybrid, ROW_BLOCKS, SLOTS, Spectrum};
 use reservoir::Reservoir;
 use scale_factors::{Factors, Gains, Groups, ScaleFactors};
-use side_info::{Block, Channel, SideInfo};
+use side_info::{BlockType, Channel, SideInfo};
 use stereo::Intensity;
 use synthesis::Synthesis;
 
@@ -51,7 +51,7 @@ pub enum Skipped {
 }
 
 /// The state between frames.
-pub struct Decoder {
+pub struct Mp3Decoder {
     isa: Isa,
     reservoir: Reservoir,
     factors: [ScaleFactors; 2],
@@ -69,7 +69,7 @@ struct Lines {
     end: usize,
 }
 
-impl Decoder {
+impl Mp3Decoder {
     /// Before the first frame.
     pub fn new(isa: Isa) -> Self {
         let lines = || Lines { values: [0.0; LINES], end: 0 };
@@ -241,7 +241,7 @@ impl Decoder {
     fn transform(&mut self, channel: usize, side: &Channel, header: Header, first: bool) {
         let lines = &mut self.lines[channel];
         let bands = Bands::of(header.rate_index(), side);
-        if side.block == Block::Short {
+        if side.block == BlockType::Short {
             lines.end = bands.interleave(&mut lines.values, lines.end);
         }
         let n_normal = bands::n_normal(header.rate_index(), side);

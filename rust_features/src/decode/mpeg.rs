@@ -9,7 +9,7 @@ use symphonia::core::io::MediaSource;
 
 use super::mp3::{self, Header, Skipped};
 use super::source::Source;
-use super::{Blocks, Info, Reason};
+use super::{Cause, FormatDecoder, Info};
 use crate::simd::Isa;
 
 /// Bytes held at once: many of the longest frames (2,881 bytes), and few reads.
@@ -46,13 +46,13 @@ enum Codec {
     Other(Box<Other>),
 }
 
-pub(super) fn open(source: Source) -> Result<(Box<dyn Blocks>, Info), Reason> {
+pub(super) fn open(source: Source) -> Result<(Box<dyn FormatDecoder>, Info), Cause> {
     let (audio, info) = MpegAudio::new(source)?;
     Ok((Box::new(audio), info))
 }
 
 impl MpegAudio {
-    fn new(source: Source) -> Result<(Self, Info), Reason> {
+    fn new(source: Source) -> Result<(Self, Info), Cause> {
         let mut window = Window::new(source)?;
         let (first, layer, tag, audio_at) = loop {
             if let Some(frame) = nanomp3::frames(window.bytes()).next() {
@@ -88,7 +88,7 @@ impl MpegAudio {
 
     /// Decodes one frame, whose samples may come later; adds their number to `n_samples`. False at the
     /// end of the stream.
-    fn next_frame(&mut self, n_samples: &mut u64, out: &mut Vec<f32>) -> Result<bool, Reason> {
+    fn next_frame(&mut self, n_samples: &mut u64, out: &mut Vec<f32>) -> Result<bool, Cause> {
         self.window.refill()?;
         let mut bytes = self.window.bytes();
         if bytes.is_empty() {
@@ -136,8 +136,8 @@ impl MpegAudio {
     }
 }
 
-impl Blocks for MpegAudio {
-    fn next_block(&mut self, out: &mut Vec<f32>) -> Result<bool, Reason> {
+impl FormatDecoder for MpegAudio {
+    fn next_block(&mut self, out: &mut Vec<f32>) -> Result<bool, Cause> {
         let (from, mut n_samples, mut more) = (out.len(), 0, true);
         for _ in 0..BLOCK_FRAMES {
             more = self.next_frame(&mut n_samples, out)?;
@@ -150,7 +150,7 @@ impl Blocks for MpegAudio {
         Ok(more)
     }
 
-    fn count(&mut self) -> Result<Option<u64>, Reason> {
+    fn count(&mut self) -> Result<Option<u64>, Cause> {
         if self.remaining < u64::MAX {
             return Ok(Some(self.remaining));
         }
@@ -211,7 +211,7 @@ impl Codec {
 
 /// Frames of layer III.
 struct Three {
-    decoder: mp3::Decoder,
+    decoder: mp3::Mp3Decoder,
     /// The header of the frame before, if the next one has to go on with it.
     last: Option<Header>,
     /// Length of a frame of free format, without padding.
@@ -222,7 +222,7 @@ struct Three {
 
 impl Default for Three {
     fn default() -> Self {
-        Self { decoder: mp3::Decoder::new(Isa::best()), last: None, free_len: 0, other: None }
+        Self { decoder: mp3::Mp3Decoder::new(Isa::best()), last: None, free_len: 0, other: None }
     }
 }
 
@@ -326,7 +326,7 @@ struct Window {
 }
 
 impl Window {
-    fn new(source: Source) -> Result<Self, Reason> {
+    fn new(source: Source) -> Result<Self, Cause> {
         let mut window = Self { source, buffer: Vec::new(), at: 0, ended: false };
         window.refill()?;
         Ok(window)
@@ -341,7 +341,7 @@ impl Window {
     }
 
     /// Moves past the tag that begins here; past its name only, if it claims more than there is.
-    fn skip_tag(&mut self) -> Result<(), Reason> {
+    fn skip_tag(&mut self) -> Result<(), Cause> {
         let tag_len = nanomp3::id3v2_len(self.bytes());
         let here = tag_len.min(self.bytes().len());
         let beyond = (tag_len - here) as u64;
@@ -357,7 +357,7 @@ impl Window {
         Ok(())
     }
 
-    fn refill(&mut self) -> Result<(), Reason> {
+    fn refill(&mut self) -> Result<(), Cause> {
         if self.ended || self.bytes().len() >= LOW_LEN {
             return Ok(());
         }
@@ -374,7 +374,7 @@ impl Window {
     }
 
     /// Moves past bytes in which no frame begins; false when the stream ends there.
-    fn skip_junk(&mut self) -> Result<bool, Reason> {
+    fn skip_junk(&mut self) -> Result<bool, Cause> {
         if self.ended {
             self.at = self.buffer.len();
             return Ok(false);

@@ -9,12 +9,12 @@ use symphonia::core::io::MediaSource;
 
 use super::chunks::{Layout, Sample};
 use super::source::Source;
-use super::{Blocks, Info, Reason};
+use super::{Cause, FormatDecoder, Info};
 
 /// Bytes a block, before rounding down to whole frames.
 const BLOCK_LEN: u64 = 64 * 1024;
 
-struct Pcm {
+struct PcmDecoder {
     source: Source,
     layout: Layout,
     /// Bytes still to be read.
@@ -22,17 +22,20 @@ struct Pcm {
     bytes: Vec<u8>,
 }
 
-pub(super) fn open(mut source: Source, layout: Layout) -> Result<(Box<dyn Blocks>, Info), Reason> {
+pub(super) fn open(
+    mut source: Source,
+    layout: Layout,
+) -> Result<(Box<dyn FormatDecoder>, Info), Cause> {
     let info = Info { sample_rate: layout.sample_rate, channels: layout.channels };
     source.seek(SeekFrom::Start(layout.start)).map_err(|e| e.to_string())?;
     // Claims are cut down to what is there.
     let there = source.byte_len().map_or(u64::MAX, |len| len.saturating_sub(layout.start));
-    let pcm = Pcm { source, left: layout.len.min(there), layout, bytes: Vec::new() };
+    let pcm = PcmDecoder { source, left: layout.len.min(there), layout, bytes: Vec::new() };
     Ok((Box::new(pcm), info))
 }
 
-impl Blocks for Pcm {
-    fn next_block(&mut self, out: &mut Vec<f32>) -> Result<bool, Reason> {
+impl FormatDecoder for PcmDecoder {
+    fn next_block(&mut self, out: &mut Vec<f32>) -> Result<bool, Cause> {
         let frame_len = (self.layout.channels * self.layout.sample.len()) as u64;
         let wanted = self.left.min(BLOCK_LEN / frame_len * frame_len);
         self.bytes.clear();
@@ -44,7 +47,7 @@ impl Blocks for Pcm {
         Ok(got == wanted && self.left > 0)
     }
 
-    fn count(&mut self) -> Result<Option<u64>, Reason> {
+    fn count(&mut self) -> Result<Option<u64>, Cause> {
         Ok(Some(self.left / (self.layout.channels * self.layout.sample.len()) as u64))
     }
 }

@@ -44,7 +44,7 @@ fn errors_name_the_recording_and_the_reason() {
 
 #[test]
 fn a_panic_is_an_error_of_one_recording() {
-    let result: std::result::Result<(), Reason> = caught(|| panic!("inside a decoder"));
+    let result: std::result::Result<(), Cause> = caught(|| panic!("inside a decoder"));
     assert!(result.unwrap_err().contains("panicked"));
 }
 

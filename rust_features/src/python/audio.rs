@@ -11,6 +11,7 @@ use super::interruptible;
 use crate::decode::Decoder;
 use crate::error::{Error, Result};
 use crate::load::Samples;
+use crate::resample::Resampler;
 
 /// How long Ctrl-C may wait.
 const SIGNAL_PERIOD: Duration = Duration::from_millis(100);
@@ -22,7 +23,7 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(probe_bytes, module)?)?;
     module.add_function(wrap_pyfunction!(resample, module)?)?;
     module.add_class::<Blocks>()?;
-    module.add_class::<Resampler>()
+    module.add_class::<PyResampler>()
 }
 
 /// Mono float32 samples of a recording and their rate.
@@ -131,16 +132,16 @@ fn resample<'py>(
 }
 
 /// The same for a signal that arrives in pieces.
-#[pyclass(module = "audiocls._native")]
-struct Resampler {
-    inner: crate::resample::Resampler,
+#[pyclass(name = "Resampler", module = "audiocls._native")]
+struct PyResampler {
+    inner: Resampler,
 }
 
 #[pymethods]
-impl Resampler {
+impl PyResampler {
     #[new]
     fn new(py: Python<'_>, from_hz: u32, to_hz: u32) -> PyResult<Self> {
-        Ok(Self { inner: py.detach(|| crate::resample::Resampler::new(from_hz, to_hz))? })
+        Ok(Self { inner: py.detach(|| Resampler::new(from_hz, to_hz))? })
     }
 
     /// The samples that are complete with these.

@@ -7,7 +7,7 @@ use numpy::{
 use pyo3::prelude::*;
 
 use super::interruptible;
-use crate::augment::{self, Destination, Item, Samples, Settings, Treatment};
+use crate::augment::{self, Augmenter, Destination, Item, Pcm, Settings, Treatment};
 use crate::cut::Short;
 use crate::error::{Error, Result};
 use crate::spec::FeatureSpec;
@@ -15,7 +15,7 @@ use crate::spec::FeatureSpec;
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(check_augmentation, module)?)?;
     module.add("MOST_FOLLOWING", augment::MOST_FOLLOWING)?;
-    module.add_class::<Augmenter>()
+    module.add_class::<PyAugmenter>()
 }
 
 /// Checks the settings of augmentation (JSON) and returns them with every field.
@@ -26,9 +26,9 @@ fn check_augmentation(json: &str) -> PyResult<String> {
 }
 
 /// A plan for clips of one length.
-#[pyclass(frozen, module = "audiocls._native")]
-struct Augmenter {
-    plan: augment::Augmenter,
+#[pyclass(name = "Augmenter", frozen, module = "audiocls._native")]
+struct PyAugmenter {
+    plan: Augmenter,
     threads: usize,
 }
 
@@ -40,16 +40,16 @@ enum Array<'py> {
 }
 
 impl Array<'_> {
-    fn samples(&self) -> PyResult<Samples<'_>> {
+    fn samples(&self) -> PyResult<Pcm<'_>> {
         Ok(match self {
-            Self::Int16(array) => Samples::Int16(array.as_slice()?),
-            Self::Float32(array) => Samples::Float32(array.as_slice()?),
+            Self::Int16(array) => Pcm::Int16(array.as_slice()?),
+            Self::Float32(array) => Pcm::Float32(array.as_slice()?),
         })
     }
 }
 
 #[pymethods]
-impl Augmenter {
+impl PyAugmenter {
     #[new]
     #[pyo3(signature = (spec, settings, clip_samples, *, short, threads, impulses, noises))]
     #[allow(clippy::too_many_arguments)]
@@ -72,9 +72,8 @@ impl Augmenter {
             arrays.iter().map(|array| Ok(array.as_slice()?.to_vec())).collect::<PyResult<Vec<_>>>()
         };
         let (impulses, noises) = (copies(impulses)?, copies(noises)?);
-        let plan = py.detach(|| {
-            augment::Augmenter::new(spec, &settings, clip_samples, short, &impulses, noises)
-        })?;
+        let plan =
+            py.detach(|| Augmenter::new(spec, &settings, clip_samples, short, &impulses, noises))?;
         Ok(Self { plan, threads })
     }
 
@@ -160,7 +159,7 @@ impl Augmenter {
     }
 }
 
-impl Augmenter {
+impl PyAugmenter {
     fn run(
         &self,
         py: Python<'_>,
@@ -180,7 +179,7 @@ impl Augmenter {
 
 /// The recordings that `spans` `[n, 3]` name, with their numbers.
 fn items<'a>(
-    arrays: &[Samples<'a>],
+    arrays: &[Pcm<'a>],
     spans: &PyReadonlyArray2<'_, i64>,
     indices: Option<&[i64]>,
 ) -> PyResult<Vec<Item<'a>>> {
@@ -197,7 +196,7 @@ fn items<'a>(
 }
 
 /// The recordings that `spans`, (array, first, end) one after another, name.
-fn recordings<'a>(arrays: &[Samples<'a>], spans: &[i64]) -> PyResult<Vec<Samples<'a>>> {
+fn recordings<'a>(arrays: &[Pcm<'a>], spans: &[i64]) -> PyResult<Vec<Pcm<'a>>> {
     let (spans, rest) = spans.as_chunks::<3>();
     if !rest.is_empty() {
         return Err(Error::setting("spans", rest.len(), "must be [n, 3]").into());

@@ -6,7 +6,7 @@ use numpy::{IntoPyArray, PyArray1, PyArray3, PyArrayMethods, PyReadonlyArray1};
 use pyo3::prelude::*;
 
 use super::{data_error, interruptible};
-use crate::cut::{self, Batch, Cut, Pace, Poll, Reason, Take};
+use crate::cut::{Batch, Cut, Cutter, Pace, Poll, Reason, Take};
 use crate::error::{Error, Result};
 use crate::extractor::Extractor;
 
@@ -14,7 +14,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(check_cut, module)?)?;
     module.add_function(wrap_pyfunction!(cut_lengths, module)?)?;
     module.add_function(wrap_pyfunction!(starts, module)?)?;
-    module.add_class::<Cutter>()
+    module.add_class::<PyCutter>()
 }
 
 /// Checks a cut and returns it with every field.
@@ -61,16 +61,16 @@ fn at(json: &str, sample_rate: u32) -> Result<Cut> {
 }
 
 /// Where clips start, int64 [n], and their features, float32 [n, frames, features].
-type Clips<'py> = (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray3<f32>>);
+type ClipArrays<'py> = (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray3<f32>>);
 
 /// Takes the samples of one recording, and gives its clips as they are complete.
-#[pyclass(module = "audiocls._native")]
-pub struct Cutter {
-    cutter: cut::Cutter,
+#[pyclass(name = "Cutter", module = "audiocls._native")]
+pub struct PyCutter {
+    cutter: Cutter,
     n_features: usize,
 }
 
-impl Cutter {
+impl PyCutter {
     pub fn new(
         extractor: Arc<Extractor>,
         cut: &str,
@@ -79,17 +79,14 @@ impl Cutter {
     ) -> Result<Self> {
         let cut = at(cut, extractor.spec().sample_rate)?;
         let n_features = extractor.n_features();
-        Ok(Self {
-            cutter: cut::Cutter::new(extractor, &cut, Pace::Soon(at_once), threads),
-            n_features,
-        })
+        Ok(Self { cutter: Cutter::new(extractor, &cut, Pace::Soon(at_once), threads), n_features })
     }
 
     fn run<'py>(
         &mut self,
         py: Python<'py>,
-        work: impl FnOnce(&mut cut::Cutter, Take, Poll) -> Result<Option<Reason>> + Send,
-    ) -> PyResult<Vec<Clips<'py>>> {
+        work: impl FnOnce(&mut Cutter, Take, Poll) -> Result<Option<Reason>> + Send,
+    ) -> PyResult<Vec<ClipArrays<'py>>> {
         let mut batches = Vec::new();
         let mut take = |batch: Batch| {
             batches.push(batch);
@@ -102,7 +99,7 @@ impl Cutter {
         batches.into_iter().map(|batch| self.clips(py, batch)).collect()
     }
 
-    fn clips<'py>(&self, py: Python<'py>, batch: Batch) -> PyResult<Clips<'py>> {
+    fn clips<'py>(&self, py: Python<'py>, batch: Batch) -> PyResult<ClipArrays<'py>> {
         let Batch { mut starts, features } = batch;
         if starts.is_empty() {
             starts.push(0); // All frames of a whole recording.
@@ -116,7 +113,7 @@ impl Cutter {
 }
 
 #[pymethods]
-impl Cutter {
+impl PyCutter {
     /// Samples of the recording so far.
     #[getter]
     fn n_samples(&self) -> usize {
@@ -131,7 +128,7 @@ impl Cutter {
         &mut self,
         py: Python<'py>,
         samples: PyReadonlyArray1<'py, f32>,
-    ) -> PyResult<Vec<Clips<'py>>> {
+    ) -> PyResult<Vec<ClipArrays<'py>>> {
         let samples = samples.as_slice()?;
         self.run(py, |cutter, take, poll| {
             cutter.pcm().extend_from_slice(samples);
@@ -143,7 +140,7 @@ impl Cutter {
     ///
     /// # Errors
     /// DataError if the recording gives no clip at all.
-    fn finish<'py>(&mut self, py: Python<'py>) -> PyResult<Vec<Clips<'py>>> {
-        self.run(py, cut::Cutter::finish)
+    fn finish<'py>(&mut self, py: Python<'py>) -> PyResult<Vec<ClipArrays<'py>>> {
+        self.run(py, Cutter::finish)
     }
 }

@@ -1,7 +1,6 @@
 //! Bindings of the data-set engine.
 
 use std::fs::File;
-use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,14 +9,43 @@ use pyo3::prelude::*;
 use pyo3::types::PyIterator;
 
 use crate::cut::Cut;
-use crate::dataset::{self, Content, Dtype, Fallback, Listed, Source};
+use crate::dataset::{
+    self, Content, Dtype, Extraction, Fallback, Listed, ListedSource, PlannedShard,
+};
 use crate::decode::Decoder;
 use crate::error::{Error, Result};
 use crate::spec::FeatureSpec;
 
-/// What a recording's samples come from: file, size, mtime_ns, why it is unusable; and where its
-/// clips may start, first sample and one past the last.
-type SourceTuple = (Option<PathBuf>, u64, i64, Option<String>, Option<Vec<(usize, usize)>>);
+/// A recording as Python lists it, a tuple of these.
+#[derive(FromPyObject)]
+struct ListedTuple {
+    /// None: `read` supplies its bytes.
+    #[pyo3(item(0))]
+    file: Option<PathBuf>,
+    #[pyo3(item(1))]
+    n_bytes: u64,
+    #[pyo3(item(2))]
+    mtime_ns: i64,
+    /// Why it cannot be used.
+    #[pyo3(item(3))]
+    unusable: Option<String>,
+    /// Where its clips may start: first sample and one past the last.
+    #[pyo3(item(4))]
+    only: Option<Vec<(usize, usize)>>,
+}
+
+impl From<ListedTuple> for Listed {
+    fn from(listed: ListedTuple) -> Self {
+        let ListedTuple { file, n_bytes, mtime_ns, unusable, only } = listed;
+        let source = match (unusable, file) {
+            (Some(reason), _) => ListedSource::Unusable(reason),
+            (None, Some(path)) => ListedSource::File { path, n_bytes, mtime_ns },
+            (None, None) => ListedSource::Bytes,
+        };
+        let only = only.map(|ranges| ranges.into_iter().map(|(start, end)| start..end).collect());
+        Self { source, only }
+    }
+}
 
 /// The Python functions that supply what the engine cannot reach or decode.
 struct Callbacks {
@@ -76,11 +104,11 @@ fn content(spec: &str, cut: &str, dtype: &str) -> Result<Content> {
 }
 
 /// A running extraction; see `audiocls.store.extraction`.
-#[pyclass]
-struct Extraction(Option<dataset::Extraction>);
+#[pyclass(name = "Extraction")]
+struct PyExtraction(Option<Extraction>);
 
 #[pymethods]
-impl Extraction {
+impl PyExtraction {
     #[new]
     #[pyo3(signature = (spec, cut, dtype, *, sources, folder, shards, threads, read=None, decode=None))]
     #[allow(clippy::too_many_arguments)]
@@ -89,7 +117,7 @@ impl Extraction {
         spec: &str,
         cut: &str,
         dtype: &str,
-        sources: Vec<SourceTuple>,
+        sources: Vec<ListedTuple>,
         folder: PathBuf,
         shards: Vec<(usize, usize, usize)>,
         threads: usize,
@@ -97,13 +125,12 @@ impl Extraction {
         decode: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
         let content = content(spec, cut, dtype)?;
-        let sources = sources.into_iter().map(listed).collect();
-        let shards: Vec<(usize, Range<usize>)> =
-            shards.into_iter().map(|(number, start, end)| (number, start..end)).collect();
+        let listed = sources.into_iter().map(Listed::from).collect();
+        let shard = |(number, start, end)| PlannedShard { number, recordings: start..end };
+        let shards = shards.into_iter().map(shard).collect();
         let fallback = Box::new(Callbacks { read, decode });
-        let extraction = py.detach(|| {
-            dataset::Extraction::start(content, sources, fallback, &folder, shards, threads)
-        })?;
+        let extraction =
+            py.detach(|| Extraction::start(content, listed, fallback, &folder, shards, threads))?;
         Ok(Self(Some(extraction)))
     }
 
@@ -140,23 +167,13 @@ impl Extraction {
     }
 }
 
-impl Drop for Extraction {
+impl Drop for PyExtraction {
     fn drop(&mut self) {
         if let Some(extraction) = self.0.take() {
             // Its threads may be waiting for the GIL that this thread holds.
             Python::attach(|py| py.detach(move || drop(extraction)));
         }
     }
-}
-
-fn listed((path, n_bytes, mtime_ns, unusable, only): SourceTuple) -> Listed {
-    let only = only.map(|ranges| ranges.into_iter().map(|(start, end)| start..end).collect());
-    let source = match (unusable, path) {
-        (Some(reason), _) => Source::Unusable(reason),
-        (None, Some(path)) => Source::File { path, n_bytes, mtime_ns },
-        (None, None) => Source::Bytes,
-    };
-    Listed { source, only }
 }
 
 /// The shape of a clip [frames, features], or of a frame [features] for clips of variable length.
@@ -208,7 +225,7 @@ impl FileLock {
 }
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_class::<Extraction>()?;
+    module.add_class::<PyExtraction>()?;
     module.add_class::<FileLock>()?;
     module.add_function(wrap_pyfunction!(audio_hash, module)?)?;
     module.add_function(wrap_pyfunction!(checksum, module)?)?;

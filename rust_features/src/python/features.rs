@@ -8,10 +8,10 @@ use numpy::{
 };
 use pyo3::prelude::*;
 
-use super::cut::Cutter;
+use super::cut::PyCutter;
 use super::interruptible;
 use crate::error::Error;
-use crate::extractor;
+use crate::extractor::Extractor;
 use crate::parallel::{ScratchPool, extract_batch};
 use crate::simd::Isa;
 use crate::spec::FeatureSpec;
@@ -22,7 +22,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(presets, module)?)?;
     module.add_function(wrap_pyfunction!(check_spec, module)?)?;
     module.add_function(wrap_pyfunction!(instruction_sets, module)?)?;
-    module.add_class::<Extractor>()?;
+    module.add_class::<PyExtractor>()?;
     module.add_class::<StreamingExtractor>()
 }
 
@@ -45,15 +45,15 @@ fn instruction_sets() -> Vec<&'static str> {
 }
 
 /// A plan for one spec (JSON).
-#[pyclass(frozen, module = "audiocls._native")]
-struct Extractor {
-    plan: Arc<extractor::Extractor>,
+#[pyclass(name = "Extractor", frozen, module = "audiocls._native")]
+struct PyExtractor {
+    plan: Arc<Extractor>,
     pool: ScratchPool,
     threads: usize,
 }
 
 #[pymethods]
-impl Extractor {
+impl PyExtractor {
     #[new]
     #[pyo3(signature = (spec, threads, isa=None))]
     fn new(spec: &str, threads: usize, isa: Option<&str>) -> PyResult<Self> {
@@ -61,7 +61,7 @@ impl Extractor {
             return Err(Error::setting("threads", threads, "must be >= 1").into());
         }
         let isa = isa.map_or_else(|| Ok(Isa::best()), Isa::named)?;
-        let plan = extractor::Extractor::with_isa(FeatureSpec::from_json(spec)?, isa)?;
+        let plan = Extractor::with_isa(FeatureSpec::from_json(spec)?, isa)?;
         Ok(Self { plan: Arc::new(plan), pool: ScratchPool::default(), threads })
     }
 
@@ -110,8 +110,8 @@ impl Extractor {
 
     /// What cuts a recording into clips as `cut` (JSON) says, and extracts `at_once` of them at most at
     /// a time.
-    fn cutter(&self, cut: &str, at_once: usize) -> PyResult<Cutter> {
-        Ok(Cutter::new(Arc::clone(&self.plan), cut, at_once, self.threads)?)
+    fn cutter(&self, cut: &str, at_once: usize) -> PyResult<PyCutter> {
+        Ok(PyCutter::new(Arc::clone(&self.plan), cut, at_once, self.threads)?)
     }
 
     /// A stream over the same plan.
@@ -124,7 +124,7 @@ impl Extractor {
 /// A signal that arrives in pieces.
 #[pyclass(module = "audiocls._native")]
 struct StreamingExtractor {
-    plan: Arc<extractor::Extractor>,
+    plan: Arc<Extractor>,
     stream: Stream,
 }
 

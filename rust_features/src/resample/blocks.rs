@@ -12,7 +12,7 @@ use rustfft::num_complex::Complex32;
 use rustfft::num_complex::Complex64;
 use rustfft::{Fft, FftPlanner};
 
-use super::kernel::Kernel;
+use super::sinc::Sinc;
 
 pub(super) struct BlockPlan {
     from: usize,
@@ -35,7 +35,7 @@ impl BlockPlan {
     /// For rates in the ratio `from : to`, which have no common divisor. The output holds the
     /// frequencies up to those of a rate that is `band` times the input's.
     pub fn new(from: usize, to: usize, band: f64) -> Self {
-        let kernel = Kernel::low_pass(band);
+        let kernel = Sinc::low_pass(band);
         let reach = kernel.half_width.ceil() as usize;
         let lead_in = reach.next_multiple_of(from);
         let hop_of = |n_in: usize| n_in.saturating_sub(lead_in + reach) / from * from;
@@ -91,7 +91,7 @@ fn smooth_even_numbers(limit: usize) -> impl Iterator<Item = usize> {
     })
 }
 
-pub(super) struct Blocks {
+pub(super) struct BlockStage {
     plan: Arc<BlockPlan>,
     /// Input from the beginning of the next block on.
     pending: Vec<f32>,
@@ -103,7 +103,7 @@ pub(super) struct Blocks {
     scratch: Vec<Complex32>,
 }
 
-impl Blocks {
+impl BlockStage {
     pub fn new(plan: Arc<BlockPlan>) -> Self {
         let (forward, inverse) = (&plan.forward, &plan.inverse);
         let scratch = forward.get_inplace_scratch_len().max(inverse.get_inplace_scratch_len());

@@ -8,9 +8,9 @@
 
 use std::sync::{Arc, LazyLock};
 
-use super::blocks::{BlockPlan, Blocks};
+use super::blocks::{BlockPlan, BlockStage};
 use super::gcd;
-use super::kernel::Kernel;
+use super::sinc::Sinc;
 use crate::simd::{self, Isa, MAX_LANES, Rows, Simd};
 
 const ROWS: usize = 1024;
@@ -33,7 +33,7 @@ struct Row {
 
 /// A row for each fraction of a sample, from 0 to below 1.
 static TABLE: LazyLock<Vec<Row>> = LazyLock::new(|| {
-    let kernel = Kernel::between(0.25, 0.75);
+    let kernel = Sinc::between(0.25, 0.75);
     let taps = |row: usize| -> [f32; TAPS] {
         let first = 1.0 - LEAD as f64 - row as f64 / ROWS as f64;
         std::array::from_fn(|i| kernel.at(first + i as f64) as f32)
@@ -90,7 +90,7 @@ impl TablePlan {
 
 pub(super) struct Table {
     plan: Arc<TablePlan>,
-    blocks: Blocks,
+    blocks: BlockStage,
     /// Samples between the steps, from the first tap of the next output on.
     pending: Vec<f32>,
     /// So many of them are still to come.
@@ -103,7 +103,7 @@ pub(super) struct Table {
 
 impl Table {
     pub fn new(plan: Arc<TablePlan>) -> Self {
-        let blocks = Blocks::new(plan.blocks.clone());
+        let blocks = BlockStage::new(plan.blocks.clone());
         let mut table =
             Self { plan, blocks, pending: Vec::new(), skip: 0, rest: 0, n_in: 0, n_out: 0 };
         table.begin();

@@ -350,15 +350,15 @@ impl Isa {
 
     /// Floats in a vector.
     pub fn lanes(self) -> usize {
-        struct Lanes;
-        impl Kernel for Lanes {
+        struct CountLanes;
+        impl Kernel for CountLanes {
             type Output = usize;
             #[inline(always)]
             fn run<S: Simd>(self, _: S) -> usize {
                 S::LANES
             }
         }
-        self.dispatch(Lanes)
+        self.dispatch(CountLanes)
     }
 
     /// Runs the kernel with this instruction set.

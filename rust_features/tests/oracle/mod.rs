@@ -9,10 +9,10 @@ use rust_features::spec::{
     PreemphasisOn, Window,
 };
 
-pub type Rows = Vec<Vec<f64>>;
+pub type Matrix = Vec<Vec<f64>>;
 
 /// `[frames][features]` of one clip.
-pub fn features(spec: &FeatureSpec, clip: &[f32]) -> Rows {
+pub fn features(spec: &FeatureSpec, clip: &[f32]) -> Matrix {
     if spec.kind == Kind::Samples {
         return clip.iter().map(|&x| vec![x.into()]).collect();
     }
@@ -23,7 +23,7 @@ pub fn features(spec: &FeatureSpec, clip: &[f32]) -> Rows {
     }
     let unit = if spec.scale_by_n_fft { spec.n_fft as f64 } else { 1.0 };
     let bin = |&[re, im]: &[f64; 2]| re.hypot(im).powi(spec.power as i32) / unit;
-    let power: Rows = spectra.iter().map(|bins| bins.iter().map(bin).collect()).collect();
+    let power: Matrix = spectra.iter().map(|bins| bins.iter().map(bin).collect()).collect();
     let mut rows = power.clone();
     if matches!(spec.kind, Kind::Mel | Kind::Mfcc) {
         let bank = filters(spec);
@@ -65,12 +65,12 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-fn each(rows: &mut Rows, f: impl Fn(f64) -> f64) {
+fn each(rows: &mut Matrix, f: impl Fn(f64) -> f64) {
     rows.iter_mut().flatten().for_each(|x| *x = f(*x));
 }
 
 /// Frames without their mean, before the frame's own pre-emphasis.
-fn frames(spec: &FeatureSpec, clip: &[f32]) -> Rows {
+fn frames(spec: &FeatureSpec, clip: &[f32]) -> Matrix {
     let mut x: Vec<f64> = clip.iter().map(|&x| x.into()).collect();
     if spec.preemphasis_on == PreemphasisOn::Signal {
         x = emphasised(spec.preemphasis, &x, 0.0);
@@ -100,7 +100,7 @@ fn frames(spec: &FeatureSpec, clip: &[f32]) -> Rows {
     };
     let count = count - isize::from(spec.drop_last_frame);
     let frame = |f| (0..length).map(|i| at(f * hop + first + i)).collect();
-    let mut frames: Rows = (0..count).map(frame).collect();
+    let mut frames: Matrix = (0..count).map(frame).collect();
     for frame in frames.iter_mut().filter(|_| spec.remove_dc) {
         let mean = frame.iter().sum::<f64>() / frame.len() as f64;
         frame.iter_mut().for_each(|x| *x -= mean);
@@ -169,7 +169,7 @@ fn mel_to_hz(scale: MelScale, mel: f64) -> f64 {
 }
 
 /// `[n_mels][n_bins]`: triangles over corners that are equally spaced in mel.
-fn filters(spec: &FeatureSpec) -> Rows {
+fn filters(spec: &FeatureSpec) -> Matrix {
     let (rate, n) = (f64::from(spec.sample_rate), spec.n_fft as f64);
     let (low, high) = (spec.fmin_hz, spec.fmax_hz.unwrap_or(rate / 2.0));
     let [low, high] = [low, high].map(|hz| hz_to_mel(spec.mel_scale, hz));
@@ -240,7 +240,7 @@ fn coefficient(spec: &FeatureSpec, log_mel: &[f64], k: usize) -> f64 {
 
 /// Appends the slopes of the last block of columns, of which there are `order + 1`: the least-squares
 /// line through `width` frames, the first and the last standing for those beyond the ends.
-fn with_slopes(rows: &Rows, order: usize, width: usize) -> Rows {
+fn with_slopes(rows: &Matrix, order: usize, width: usize) -> Matrix {
     let reach = (width / 2) as isize;
     let squares: isize = (-reach..=reach).map(|i| i * i).sum();
     let slope = |t: usize, column: usize| {
@@ -255,7 +255,7 @@ fn with_slopes(rows: &Rows, order: usize, width: usize) -> Rows {
     rows.iter().enumerate().map(row).collect()
 }
 
-fn normalized(mut rows: Rows, how: Normalize) -> Rows {
+fn normalized(mut rows: Matrix, how: Normalize) -> Matrix {
     let (n, width) = (rows.len() as f64, rows.first().map_or(0, Vec::len));
     for column in (0..width).filter(|_| how != Normalize::None) {
         let mean = rows.iter().map(|row| row[column]).sum::<f64>() / n;

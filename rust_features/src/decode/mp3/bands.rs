@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use super::huffman::LINES;
-use super::side_info::{Block, Channel};
+use super::side_info::{BlockType, Channel};
 
 /// Lines of each band of a long block, by the header's index of the rate.
 const LONG: [[u8; 22]; 9] = [
@@ -97,8 +97,8 @@ impl Bands {
     pub fn of(rate_index: usize, channel: &Channel) -> &'static Self {
         let kinds = kinds(rate_index);
         match (channel.block, channel.mixed) {
-            (Block::Short, false) => &kinds.short,
-            (Block::Short, true) => &kinds.mixed,
+            (BlockType::Short, false) => &kinds.short,
+            (BlockType::Short, true) => &kinds.mixed,
             _ => &kinds.long,
         }
     }

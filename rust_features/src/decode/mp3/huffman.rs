@@ -62,7 +62,7 @@ struct Quad {
 }
 
 /// All codes.
-pub struct Tables {
+pub struct CodeTables {
     pairs: Vec<PairTable>,
     quads: [Box<[Quad; 1 << QUAD_BITS]>; 2],
     /// n^(4/3).
@@ -70,11 +70,11 @@ pub struct Tables {
 }
 
 /// The codes, made when they are first used.
-pub fn tables() -> &'static Tables {
-    static TABLES: LazyLock<Tables> = LazyLock::new(|| {
+pub fn tables() -> &'static CodeTables {
+    static TABLES: LazyLock<CodeTables> = LazyLock::new(|| {
         let powers: Vec<f32> = (0..=MOST).map(|n| (n as f64).powf(4.0 / 3.0) as f32).collect();
         let pairs = PAIRS.iter().map(|codes| PairTable::new(codes, &powers)).collect();
-        Tables { pairs, quads: [quad_table(&QUADS_A), quad_table(&QUADS_B)], powers }
+        CodeTables { pairs, quads: [quad_table(&QUADS_A), quad_table(&QUADS_B)], powers }
     });
     &TABLES
 }
@@ -204,7 +204,7 @@ pub fn decode(bytes: &[u8], at: usize, coded: &Coded, lines: &mut [f32; LINES]) 
     tables.decode_quads(&cache, coded, n_paired, lines)
 }
 
-impl Tables {
+impl CodeTables {
     fn decode_pairs(
         &self,
         cache: &mut Cache,
@@ -269,7 +269,7 @@ impl Tables {
 
 /// The code of a region.
 struct Code<'a> {
-    tables: &'a Tables,
+    tables: &'a CodeTables,
     table: &'a PairTable,
     gains: &'a Gains,
     linbits: u32,

@@ -32,7 +32,7 @@ pub struct Spectrum<'a> {
     /// Lines from here on are zero.
     pub end: usize,
     /// The window.
-    pub block: side_info::Block,
+    pub block: side_info::BlockType,
     /// Subbands, from the lowest, that have a normal window all the same: 0, 2 or 4.
     pub n_normal: usize,
 }
@@ -63,23 +63,23 @@ impl Hybrid {
         first: bool,
         out: &'a mut [Block],
     ) -> impl Kernel<Output = ()> {
-        Transform { hybrid: self, spectrum, first, out, tables: tables() }
+        InverseTransform { hybrid: self, spectrum, first, out, tables: tables() }
     }
 }
 
 /// Vectors that depend on the lane by its subband.
-type Lanes = [Block; ROW_BLOCKS];
+type SubbandRow = [Block; ROW_BLOCKS];
 
 /// What the transforms multiply by.
-struct Tables {
+struct HybridTables {
     /// Of the butterflies between a subband and the next one: cosine and sine.
-    alias: [[Lanes; 8]; 2],
+    alias: [[SubbandRow; 8]; 2],
     /// Of long blocks, by window and by half the number of subbands that have the normal one.
-    long: Vec<[[Lanes; 2 * SLOTS]; 3]>,
+    long: Vec<[[SubbandRow; 2 * SLOTS]; 3]>,
     /// Normal windows of the lowest subbands, and zero above.
-    low: Vec<[Lanes; 2 * SLOTS]>,
+    low: Vec<[SubbandRow; 2 * SLOTS]>,
     /// Short windows, and zero in the lowest subbands.
-    short: Vec<[Lanes; 12]>,
+    short: Vec<[SubbandRow; 12]>,
     /// Rotations before the DFT of nine points that makes a DCT-IV of 18, within it and behind it.
     before: [Rotation; 9],
     within: [Rotation; 5],
@@ -105,20 +105,20 @@ fn rotate<S: Simd>(s: S, a: C<S>, w: &Rotation) -> C<S> {
     (s.neg_mul_add(a.1, im, s.mul(a.0, re)), s.mul_add(a.1, re, s.mul(a.0, im)))
 }
 
-fn lanes(value: impl Fn(usize) -> f64) -> Lanes {
+fn lanes(value: impl Fn(usize) -> f64) -> SubbandRow {
     std::array::from_fn(|block| {
         Block(std::array::from_fn(|lane| value(block * MAX_LANES + lane) as f32))
     })
 }
 
 /// ISO 11172-3, 2.4.3.4.10.3: sample i of 36 of a window.
-fn window(block: side_info::Block, i: usize) -> f64 {
+fn window(block: side_info::BlockType, i: usize) -> f64 {
     let long = (PI / 36.0 * (i as f64 + 0.5)).sin();
     match (block, i) {
-        (side_info::Block::Start, 18..24) | (side_info::Block::Stop, 12..18) => 1.0,
-        (side_info::Block::Start, 24..30) => (PI / 12.0 * (i as f64 - 17.5)).sin(),
-        (side_info::Block::Stop, 6..12) => (PI / 12.0 * (i as f64 - 5.5)).sin(),
-        (side_info::Block::Start, 30..) | (side_info::Block::Stop, 0..6) => 0.0,
+        (side_info::BlockType::Start, 18..24) | (side_info::BlockType::Stop, 12..18) => 1.0,
+        (side_info::BlockType::Start, 24..30) => (PI / 12.0 * (i as f64 - 17.5)).sin(),
+        (side_info::BlockType::Stop, 6..12) => (PI / 12.0 * (i as f64 - 5.5)).sin(),
+        (side_info::BlockType::Start, 30..) | (side_info::BlockType::Stop, 0..6) => 0.0,
         _ => long,
     }
 }
@@ -139,8 +139,8 @@ const fn unfolded(i: usize, n: usize) -> (usize, f64) {
     }
 }
 
-fn tables() -> &'static Tables {
-    static TABLES: LazyLock<Tables> = LazyLock::new(|| {
+fn tables() -> &'static HybridTables {
+    static TABLES: LazyLock<HybridTables> = LazyLock::new(|| {
         // ISO 11172-3, Table B.9. The last subband has no next one.
         let c = [-0.6, -0.535, -0.33, -0.185, -0.095, -0.041, -0.0142, -0.0037];
         let last = SUBBANDS - 1;
@@ -150,7 +150,7 @@ fn tables() -> &'static Tables {
         let opposite = |i| if unfolded(i, SLOTS).0 % 2 == 1 { -1.0 } else { 1.0 };
         let sign = |i, b| unfolded(i, SLOTS).1 * opposite(i) * inversion(b, i);
         let long = |block, i, b| window(block, i) * sign(i, b);
-        let normal = side_info::Block::Long;
+        let normal = side_info::BlockType::Long;
         let all = |block, n_normal| {
             std::array::from_fn(|i| {
                 lanes(|b| long(if b < n_normal { normal } else { block }, i, b))
@@ -159,10 +159,10 @@ fn tables() -> &'static Tables {
         let short =
             |i, b| (PI / 12.0 * (i as f64 + 0.5)).sin() * unfolded(i, 6).1 * inversion(b, i);
         let counts = [0, 2, 4];
-        let blocks = [normal, side_info::Block::Start, side_info::Block::Stop];
+        let blocks = [normal, side_info::BlockType::Start, side_info::BlockType::Stop];
         let from = |n: usize, b: usize, value: f64| if b < n { 0.0 } else { value };
         let below = |n: usize, b: usize, value: f64| if b < n { value } else { 0.0 };
-        Tables {
+        HybridTables {
             alias: [cosine, sine],
             long: counts.map(|n| blocks.map(|block| all(block, n))).to_vec(),
             low: counts
@@ -183,15 +183,15 @@ fn tables() -> &'static Tables {
     &TABLES
 }
 
-struct Transform<'a> {
+struct InverseTransform<'a> {
     hybrid: &'a mut Hybrid,
     spectrum: Spectrum<'a>,
     first: bool,
     out: &'a mut [Block],
-    tables: &'static Tables,
+    tables: &'static HybridTables,
 }
 
-impl Kernel for Transform<'_> {
+impl Kernel for InverseTransform<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -199,12 +199,12 @@ impl Kernel for Transform<'_> {
         let n_subbands = self.turn(s);
         let n_subbands = self.reduce_alias(s, n_subbands);
         let half = self.spectrum.n_normal / 2;
-        let Tables { long, low, short, .. } = self.tables;
+        let HybridTables { long, low, short, .. } = self.tables;
         let windows = match self.spectrum.block {
-            side_info::Block::Long => &long[half][0],
-            side_info::Block::Start => &long[half][1],
-            side_info::Block::Stop => &long[half][2],
-            side_info::Block::Short => {
+            side_info::BlockType::Long => &long[half][0],
+            side_info::BlockType::Start => &long[half][1],
+            side_info::BlockType::Stop => &long[half][2],
+            side_info::BlockType::Short => {
                 if half > 0 {
                     self.transform_long(s, n_subbands, &low[half]);
                     self.first = false;
@@ -216,7 +216,7 @@ impl Kernel for Transform<'_> {
     }
 }
 
-impl Transform<'_> {
+impl InverseTransform<'_> {
     /// Puts line k of all subbands into row k. Returns how many subbands are not zero.
     #[inline(always)]
     fn turn<S: Simd>(&mut self, s: S) -> usize {
@@ -251,7 +251,7 @@ impl Transform<'_> {
         let [cosine, sine] = &self.tables.alias;
         let turned = s.cast_mut(&mut self.hybrid.turned);
         let turned = &mut s.floats_mut(turned)[..SLOTS * STRIDE];
-        if self.spectrum.block == side_info::Block::Short {
+        if self.spectrum.block == side_info::BlockType::Short {
             // Only between subbands with long windows.
             for b in 1..self.spectrum.n_normal {
                 for i in 0..8 {
@@ -289,7 +289,12 @@ impl Transform<'_> {
     }
 
     #[inline(always)]
-    fn transform_long<S: Simd>(&mut self, s: S, n_subbands: usize, windows: &[Lanes; 2 * SLOTS]) {
+    fn transform_long<S: Simd>(
+        &mut self,
+        s: S,
+        n_subbands: usize,
+        windows: &[SubbandRow; 2 * SLOTS],
+    ) {
         let (n_groups, stride) = (SUBBANDS / S::LANES, PADDED_BLOCKS * MAX_LANES / S::LANES);
         for group in 0..n_groups {
             if group * S::LANES >= n_subbands {
@@ -326,7 +331,7 @@ impl Transform<'_> {
     }
 
     #[inline(always)]
-    fn transform_short<S: Simd>(&mut self, s: S, n_subbands: usize, windows: &[Lanes; 12]) {
+    fn transform_short<S: Simd>(&mut self, s: S, n_subbands: usize, windows: &[SubbandRow; 12]) {
         let (n_groups, stride) = (SUBBANDS / S::LANES, PADDED_BLOCKS * MAX_LANES / S::LANES);
         for group in 0..n_groups {
             if self.first {
@@ -360,7 +365,7 @@ impl Transform<'_> {
     }
 }
 
-impl Tables {
+impl HybridTables {
     /// Σ x\[k\] cos(π/18 (n + ½)(k + ½)), and for odd n the opposite: a complex DFT of half as many
     /// points between two rotations.
     #[inline(always)]

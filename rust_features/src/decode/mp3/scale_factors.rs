@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use super::bands::Bands;
 use super::bits::Bits;
-use super::side_info::{Block, Channel};
+use super::side_info::{BlockType, Channel};
 
 /// The most bands of a granule, and one group more.
 pub const MOST_BANDS: usize = 40;
@@ -51,8 +51,8 @@ impl Groups {
     fn mpeg1(channel: &Channel) -> Self {
         let [low, high] = LENGTHS[channel.scale_factor_kind as usize];
         let counts = match (channel.block, channel.mixed) {
-            (Block::Short, false) => [9, 9, 9, 9],
-            (Block::Short, true) => [8, 9, 9, 9],
+            (BlockType::Short, false) => [9, 9, 9, 9],
+            (BlockType::Short, true) => [8, 9, 9, 9],
             _ => [6, 5, 5, 5],
         };
         Self { lengths: [low, low, high, high], counts }
@@ -88,8 +88,8 @@ impl Groups {
             ),
         };
         let block = match (channel.block, channel.mixed) {
-            (Block::Short, false) => 1,
-            (Block::Short, true) => 2,
+            (BlockType::Short, false) => 1,
+            (BlockType::Short, true) => 2,
             _ => 0,
         };
         Self { lengths: lengths.map(|n| n as u8), counts: counts[block] }

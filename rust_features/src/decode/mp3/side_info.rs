@@ -8,7 +8,7 @@ const MOST_PAIRS: usize = 288;
 
 /// The window of a granule.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub enum Block {
+pub enum BlockType {
     /// One long window.
     #[default]
     Long,
@@ -32,7 +32,7 @@ pub struct Channel {
     /// How many bits the scale factors have.
     pub scale_factor_kind: u32,
     /// The window.
-    pub block: Block,
+    pub block: BlockType,
     /// Whether the lowest bands have a normal window all the same.
     pub mixed: bool,
     /// Huffman tables of the three regions.
@@ -83,7 +83,7 @@ impl SideInfo {
         // Short windows have scale factors of their own.
         let [first, second] = &mut channels;
         for (a, b) in first.iter().zip(second) {
-            if a.block == Block::Short || b.block == Block::Short {
+            if a.block == BlockType::Short || b.block == BlockType::Short {
                 b.shared = [false; 4];
             }
         }
@@ -108,14 +108,14 @@ impl Channel {
         if bits.flag() {
             self.block = match bits.take(2) {
                 0 => return None,
-                1 => Block::Start,
-                2 => Block::Short,
-                _ => Block::Stop,
+                1 => BlockType::Start,
+                2 => BlockType::Short,
+                _ => BlockType::Stop,
             };
             self.mixed = bits.flag();
             self.tables = [bits.take(5) as u8, bits.take(5) as u8, 0];
             self.window_gain = [(); 3].map(|()| bits.take(3) as u8);
-            let short = self.block == Block::Short && !self.mixed;
+            let short = self.block == BlockType::Short && !self.mixed;
             self.region_bands = [if short { 8 } else { 7 }, usize::MAX / 2];
         } else {
             self.tables = [(); 3].map(|()| bits.take(5) as u8);

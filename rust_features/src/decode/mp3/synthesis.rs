@@ -56,7 +56,7 @@ impl Synthesis {
         subbands: &'a [Block],
         samples: &'a mut [f32],
     ) -> impl Kernel<Output = ()> {
-        Filter { rows: &mut self.rows, subbands, samples, taps: taps() }
+        Synthesize { rows: &mut self.rows, subbands, samples, taps: taps() }
     }
 }
 
@@ -82,14 +82,14 @@ fn taps() -> &'static Taps {
     &TAPS
 }
 
-struct Filter<'a> {
+struct Synthesize<'a> {
     rows: &'a mut [Block],
     subbands: &'a [Block],
     samples: &'a mut [f32],
     taps: &'static Taps,
 }
 
-impl Kernel for Filter<'_> {
+impl Kernel for Synthesize<'_> {
     type Output = ();
 
     #[inline(always)]

@@ -7,7 +7,7 @@ use nanomp3::{Channels, DecodeError};
 use proptest::prelude::*;
 
 use super::*;
-use writer::{Draw, Kind, write};
+use writer::{Draw, StreamKind, write};
 
 /// The mean of the channels, and the loudest sample of either.
 type Sound = (Vec<f32>, f32);
@@ -71,7 +71,7 @@ proptest! {
     /// All rates, kinds of stereo, windows, codes, with and without checksum, reservoir, free format.
     #[test]
     fn any_stream_equals_nanomp3(seed: u64) {
-        let kind = Kind::any(&mut Draw(!seed));
+        let kind = StreamKind::any(&mut Draw(!seed));
         let stream = write(&mut Draw(seed), &kind);
         let (expected, peak) = oracle(&stream).expect("no panic").expect("samples");
         let got = decode(&stream).expect("samples");
@@ -85,7 +85,7 @@ proptest! {
     #[test]
     fn damaged_codes_decode_as_in_nanomp3(seed: u64) {
         let draw = &mut Draw(seed);
-        let mut stream = write(draw, &Kind::any(&mut Draw(!seed)));
+        let mut stream = write(draw, &StreamKind::any(&mut Draw(!seed)));
         let frames: Vec<_> =
             nanomp3::frames(&stream).map(|frame| (frame.offset, frame.data.len())).collect();
         for _ in 0..1 + draw.below(20) {
@@ -105,7 +105,7 @@ proptest! {
     #[test]
     fn damaged_streams_give_as_many_samples(seed: u64) {
         let draw = &mut Draw(seed);
-        let mut stream = write(draw, &Kind::any(&mut Draw(!seed)));
+        let mut stream = write(draw, &StreamKind::any(&mut Draw(!seed)));
         for _ in 0..1 + draw.below(4) {
             let at = draw.below(stream.len());
             let to = (at + draw.below(900)).min(stream.len());
@@ -128,10 +128,10 @@ proptest! {
     /// Instruction sets differ by rounding alone.
     #[test]
     fn instruction_sets_agree(seed: u64) {
-        let stream = write(&mut Draw(seed), &Kind::any(&mut Draw(!seed)));
+        let stream = write(&mut Draw(seed), &StreamKind::any(&mut Draw(!seed)));
         let all = Isa::available().into_iter().map(|isa| {
             let mut out = Vec::new();
-            let mut decoder = Decoder::new(isa);
+            let mut decoder = Mp3Decoder::new(isa);
             for frame in nanomp3::frames(&stream) {
                 let header = Header::read(frame.data).expect("layer III");
                 decoder.decode(frame.data, header, &mut out).expect("undamaged");

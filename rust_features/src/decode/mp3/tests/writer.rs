@@ -4,7 +4,7 @@ use super::super::bands::Bands;
 use super::super::codes::{LINBITS, PAIRS, QUADS_A, QUADS_B};
 use super::super::header::Header;
 use super::super::scale_factors::Groups;
-use super::super::side_info::{Block, Channel};
+use super::super::side_info::{BlockType, Channel};
 
 /// SplitMix64 (Steele, Lea and Flood 2014).
 pub struct Draw(pub u64);
@@ -24,7 +24,7 @@ impl Draw {
 
 /// What all frames of a stream have in common.
 #[derive(Debug)]
-pub struct Kind {
+pub struct StreamKind {
     /// 0xff and the version; the last bit clear: a checksum follows.
     second: u8,
     rate: u8,
@@ -37,7 +37,7 @@ pub struct Kind {
     mixed: bool,
 }
 
-impl Kind {
+impl StreamKind {
     pub fn any(draw: &mut Draw) -> Self {
         let version = [0xfa, 0xf2, 0xe2][draw.below(3)];
         // nanomp3 divides mixed blocks of 8 kHz in a way of its own.
@@ -79,12 +79,12 @@ impl Writer {
 }
 
 /// A stream of some frames.
-pub fn write(draw: &mut Draw, kind: &Kind) -> Vec<u8> {
+pub fn write(draw: &mut Draw, kind: &StreamKind) -> Vec<u8> {
     let n_frames = 4 + draw.below(8);
     let mut frames = Vec::new();
     // Where the main data of the frames are, all together.
     let (mut main, mut used) = (Vec::new(), 0);
-    let mut blocks = [Block::Long; 2];
+    let mut blocks = [BlockType::Long; 2];
     for _ in 0..n_frames {
         let bits = if kind.free_len.is_some() { 0 } else { 9 + draw.below(6) as u8 };
         let extension = match (kind.mode, kind.intensity) {
@@ -122,9 +122,9 @@ pub fn write(draw: &mut Draw, kind: &Kind) -> Vec<u8> {
 /// Side information and main data of a frame, each granule of a channel with `most` bits.
 fn write_granules(
     draw: &mut Draw,
-    kind: &Kind,
+    kind: &StreamKind,
     header: Header,
-    blocks: &mut [Block; 2],
+    blocks: &mut [BlockType; 2],
     main_data_begin: usize,
     most: usize,
 ) -> (Vec<u8>, Vec<u8>) {
@@ -143,9 +143,11 @@ fn write_granules(
     for granule in &mut channels[..header.n_granules()] {
         for (channel, block) in granule[..n_channels].iter_mut().zip(&mut *blocks) {
             *block = match block {
-                Block::Long | Block::Stop => [Block::Long, Block::Start][draw.below(2)],
-                Block::Start => Block::Short,
-                Block::Short => [Block::Short, Block::Stop][draw.below(2)],
+                BlockType::Long | BlockType::Stop => {
+                    [BlockType::Long, BlockType::Start][draw.below(2)]
+                }
+                BlockType::Start => BlockType::Short,
+                BlockType::Short => [BlockType::Short, BlockType::Stop][draw.below(2)],
             };
             channel.block = *block;
         }
@@ -154,7 +156,7 @@ fn write_granules(
         }
     }
     for channel in 0..n_channels {
-        let short = channels.iter().any(|granule| granule[channel].block == Block::Short);
+        let short = channels.iter().any(|granule| granule[channel].block == BlockType::Short);
         if header.is_mpeg1() && !short {
             shared[channel] = [(); 4].map(|()| draw.chance(30));
         }
@@ -165,7 +167,7 @@ fn write_granules(
     for (number, granule) in channels[..header.n_granules()].iter_mut().enumerate() {
         for (at, channel) in granule[..n_channels].iter_mut().enumerate() {
             channel.shared = if number == 1 { shared[at] } else { [false; 4] };
-            channel.mixed = kind.mixed && channel.block != Block::Long;
+            channel.mixed = kind.mixed && channel.block != BlockType::Long;
             write_channel(draw, header, at, channel, most, &mut side, &mut data);
         }
     }
@@ -199,8 +201,8 @@ fn write_channel(
     let bands = Bands::of(header.rate_index(), channel);
     let first = draw.below(16);
     channel.region_bands = match (channel.block, channel.mixed) {
-        (Block::Long, _) => [first, draw.below(8)],
-        (Block::Short, false) => [8, usize::MAX / 2],
+        (BlockType::Long, _) => [first, draw.below(8)],
+        (BlockType::Short, false) => [8, usize::MAX / 2],
         _ => [7, usize::MAX / 2],
     };
     let [first, second] = channel.region_bands;
@@ -262,10 +264,10 @@ fn put_side(draw: &mut Draw, mpeg1: bool, channel: &Channel, side: &mut Writer) 
     side.put(channel.global_gain.into(), 8);
     side.put(channel.scale_factor_kind as usize, if mpeg1 { 4 } else { 9 });
     let block = match channel.block {
-        Block::Long => 0,
-        Block::Start => 1,
-        Block::Short => 2,
-        Block::Stop => 3,
+        BlockType::Long => 0,
+        BlockType::Start => 1,
+        BlockType::Short => 2,
+        BlockType::Stop => 3,
     };
     side.put(usize::from(block > 0), 1);
     if block > 0 {

@@ -11,7 +11,7 @@ const PASS_END: f64 = 0.913;
 const ATTENUATION_DB: f64 = 120.0;
 
 /// h(t), t in input samples; the integral of h is 1.
-pub(super) struct Kernel {
+pub(super) struct Sinc {
     /// Cut-off in cycles per input sample: the middle of the transition.
     cutoff: f64,
     /// h(t) is 0 for |t| > `half_width`.
@@ -19,7 +19,7 @@ pub(super) struct Kernel {
     beta: f64,
 }
 
-impl Kernel {
+impl Sinc {
     /// Passes what a rate `band` times the input's can hold (all, if that is higher), stops the rest.
     pub fn low_pass(band: f64) -> Self {
         let nyquist = 0.5 * band.min(1.0);
