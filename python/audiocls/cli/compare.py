@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,26 +13,31 @@ from audiocls.cli.options import add_recipe_options, make_recipe
 from audiocls.errors import DataError, SettingError
 from audiocls.files import make_printable
 
+if TYPE_CHECKING:
+    from audiocls.compare.grid import Comparison
+
 
 @click.command("compare", cls=Command)
 @click.option(
     "--features",
     metavar="A,B",
-    help="Feature stores, as paths, URLs or names under features/.  [default: all under features/]",
+    help="Feature stores: paths, URLs or names under features/.  [default: all under features/]",
 )
 @click.option(
     "--feature",
     metavar="A,B",
-    help="Of a store of samples: the presets that are computed from it.  "
+    help="The presets to compute from stores of samples.  "
     "[default: mel, or mel-16k of samples at 16 kHz]",
 )
 @click.option("--models", default="all", show_default=True, metavar="all|A,B", help="Models.")
-@click.option("--seeds", default=1, show_default=True, help="How often, each with a new split.")
+@click.option(
+    "--seeds", default=1, show_default=True, help="Number of seeds; each has its own split."
+)
 @click.option(
     "--folds",
     metavar="N|logo",
-    help="Cross-validate: test on each of N folds; logo: on each group alone, with `--group-by "
-    "source` on each source.",
+    help="Cross-validate: test on each of N folds. logo tests on each group alone; with "
+    "`--group-by source` on each source.",
 )
 @click.option(
     "--group-by",
@@ -42,11 +47,13 @@ from audiocls.files import make_printable
 @click.option(
     "--recordings-per-class",
     metavar="N,N,…|all",
-    help="Also with so few in the training part, whole groups drawn anew for each seed: how many "
-    "are needed?  [default: all]",
+    help="Train on fewer recordings too, to see how many you need. Each seed draws whole groups "
+    "anew.  [default: all]",
 )
 @click.option(
-    "--init", metavar="MODEL", help="Begin with a trained model, as train does.  [models: its own]"
+    "--init",
+    metavar="MODEL",
+    help="Begin with a trained model, as train does.",
 )
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda")
 @click.option(
@@ -55,7 +62,7 @@ from audiocls.files import make_printable
     default=Path("runs/compare"),
     show_default=True,
     metavar="DIR",
-    help="Where results go; finished cells that are there are kept.",
+    help="Folder of the results. Finished cells in it are kept.",
 )
 @click.option("--restart", is_flag=True, help="Do finished cells again.")
 @click.option("--json", "as_json", is_flag=True, help="Print the rows of results.csv as JSON.")
@@ -78,9 +85,8 @@ def command(
 ) -> None:
     """Train all models on all stores and write one report.
 
-    Every model sees the same splits.
-
-    Interrupted, it goes on where it stopped when it is called again.
+    Every model sees the same splits. After an interruption, call the command again: it goes on
+    where it stopped.
 
     \b
     Example:
@@ -90,38 +96,20 @@ def command(
       audiocls compare --folds 5 --group-by '([^/]+)/[^/]+?_([A-G]s?[0-9])_'
       audiocls compare --models best --recordings-per-class 5,10,20,all --seeds 5
     """
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     from audiocls.cli.progress import CellLines
-    from audiocls.compare.differences import describe_differences
     from audiocls.compare.grid import compare
     from audiocls.models import MODELS
-    from audiocls.store.store import stores_under
     from audiocls.training.start import Start
     from audiocls.training.trial import LINEAR
-    from audiocls.url import is_url
 
-    stores: list[str | Path]
-    if features is None:
-        stores = [*stores_under()]
-        if not stores:
-            raise DataError("no feature store under 'features': run `audiocls extract` first")
-    else:
-        stores = [
-            name if is_url(name) or Path(name).exists() else Path("features") / name
-            for name in _names(features)
-        ]
+    stores = _stores(features)
     start = None if init is None else Start.load(init)
     every = list(MODELS) if start is None else [LINEAR, start.description.architecture]
-    names = every if models == "all" else _names(models)
     recipe = make_recipe(preset, options, begun=start is not None)
-
     with CellLines(recipe.epochs) as lines:
         done = compare(
             stores,
-            names,
+            every if models == "all" else _names(models),
             feature=_names(feature) if feature else None,
             seeds=seeds,
             folds=int(folds) if folds and folds.isdecimal() else folds,
@@ -138,6 +126,34 @@ def command(
     if as_json:
         click.echo(json.dumps(done.rows, indent=1))
         return
+    _print(done)
+    say_next(f"predict {out / 'cells' / 'RUN'} RECORDING   (RUN: one of {out / 'cells'})")
+
+
+def _stores(features: str | None) -> list[str | Path]:
+    """The stores to compare: those named, else all under features/."""
+    from audiocls.store.store import stores_under
+    from audiocls.url import is_url
+
+    if features is None:
+        found: list[str | Path] = [*stores_under()]
+        if not found:
+            raise DataError("no feature store under 'features': run `audiocls extract` first")
+        return found
+    return [
+        name if is_url(name) or Path(name).exists() else Path("features") / name
+        for name in _names(features)
+    ]
+
+
+def _print(done: Comparison) -> None:
+    """Prints the table of the models, and what the tests and learning curves say."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from audiocls.compare.differences import describe_differences
+
     table = Table(box=None, pad_edge=False)
     for title in ("feature", "model"):
         table.add_column(title)
@@ -163,7 +179,6 @@ def command(
         say(f"{curve.sentence()}.")
     say(f"results: {done.results}")
     say(f"report:  {done.report}")
-    say_next(f"predict {out / 'cells' / 'RUN'} RECORDING   (RUN: one of {out / 'cells'})")
 
 
 def _sizes(text: str | None) -> list[int | None]:

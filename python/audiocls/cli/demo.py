@@ -21,15 +21,15 @@ from audiocls.cli.options import PER_CLASS
     type=click.IntRange(0, 65535),
     default=7860,
     show_default=True,
-    help="0: any free one.",
+    help="Port of the page; 0: any free one.",
 )
 @click.option("--browser/--no-browser", default=True, help="Open the page.  [default: open it]")
-@click.option("--hop-s", type=float, help="From clip to clip.  [default: as in training]")
+@click.option("--hop-s", type=float, help="Seconds from clip to clip.  [default: as in training]")
 @click.option(
     "--threshold",
     type=PER_CLASS,
-    help="Below this certainty the label is `unknown`; 0: never. Of several labels: from which "
-    "probability on each is said.  [default: the model's own]",
+    help="Below this certainty the label is `unknown`; 0: never. Of several labels: the "
+    "probability from which on the model gives each.  [default: the model's own]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the page's address as JSON.")
 def command(
@@ -42,11 +42,11 @@ def command(
 ) -> None:
     """Open a page to drop recordings on.
 
-    See and hear what a model says of each.
+    The page shows and plays what a model hears in each.
 
-    MODEL is a run folder, its `model/` folder, or `orchestra`, the model in the box, which is the
-    default. The page is for this machine alone, and asks no other for anything. Ctrl-C ends it, and
-    deletes what was dropped on it. Needs the extra `demo`.
+    MODEL is a run folder, its `model/` folder, or `orchestra`, the model in the box and the
+    default. The page serves this machine alone, and asks no other for anything. Ctrl-C ends it and
+    deletes what you dropped on it. Needs the extra `demo`.
 
     \b
     Example:

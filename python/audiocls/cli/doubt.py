@@ -6,12 +6,15 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from audiocls.cli import Command, StorePath, say, say_next
 from audiocls.cli.options import add_recipe_options, make_recipe
+
+if TYPE_CHECKING:
+    from audiocls.training.fitting.predictions import Prediction
 
 SHOWN = 10
 
@@ -21,21 +24,20 @@ SHOWN = 10
 @click.option(
     "--model",
     metavar="NAME",
-    help="Who doubts: statistics, a forest on mean and deviation of every feature, in seconds; or "
-    "a model as for train, which takes its time.  [default: statistics; with --init "
-    "linear]",
+    help="statistics, a forest on mean and deviation of every feature, takes seconds. Or a model "
+    "as for train, which is trained once a fold.  [default: statistics; with --init linear]",
 )
-@click.option("--init", metavar="MODEL", help="A trained model to begin with, as for train.")
+@click.option("--init", metavar="MODEL", help="Begin with a trained model, as for train.")
+@click.option("--feature", metavar="NAME", help="The preset to compute from a store of samples.")
 @click.option(
-    "--feature", metavar="NAME", help="Of a store of samples: the preset that is computed from it."
+    "--folds", default=5, show_default=True, help="Number of parts that are held out in turn."
 )
-@click.option("--folds", default=5, show_default=True, help="Parts that are held out in turn.")
 @click.option(
     "--group-by",
     metavar="recording|COLUMN|REGEX",
-    help="What is held out together, as for train.",
+    help="What is held out together; as for train.",
 )
-@click.option("--seed", default=0, show_default=True, help="Of folds, weights and draws.")
+@click.option("--seed", default=0, show_default=True, help="Seed of folds, weights and draws.")
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda")
 @click.option(
     "--out",
@@ -43,7 +45,7 @@ SHOWN = 10
     default=Path("runs/doubt"),
     show_default=True,
     metavar="DIR",
-    help="Where doubts.csv and doubts.html go, and trained folds, which are kept.",
+    help="Folder of doubts.csv, doubts.html and the trained folds, which are kept.",
 )
 @click.option("--restart", is_flag=True, help="Do finished folds again.")
 @click.option("--json", "as_json", is_flag=True, help="Print the doubtful recordings as JSON.")
@@ -65,10 +67,9 @@ def command(
 ) -> None:
     """List the labels that are probably wrong.
 
-    The most doubtful stand first. Every recording is judged by a model that was trained without it
-    and without its group. If that model is surer of another class than it commonly is of that
-    class, the label is doubted (confident learning). Some are mistakes of the model: listen to
-    them on the page.
+    The most doubtful stand first. A model that was trained without a recording and its group judges
+    it. The label is doubted if the model is surer of another class than it commonly is of that
+    class (confident learning). Some doubts are mistakes of the model: listen to them on the page.
 
     \b
     Example:
@@ -99,27 +100,31 @@ def command(
             command=shlex.join(["audiocls", *sys.argv[1:]]),
         )
     if as_json:
-        rows = [
-            {
-                "path": row.path,
-                "label": row.label,
-                "suggested": row.predicted,
-                "label_probability": row.label_probability,
-                "suggested_probability": row.probability,
-                "doubted": row.path in found.doubted,
-                "group": row.group,
-            }
-            for row in found.rows
-        ]
-        document = {"recordings": found.n_recordings, "accuracy": found.accuracy, "doubts": rows}
+        document = {
+            "recordings": found.n_recordings,
+            "accuracy": found.accuracy,
+            "doubts": [_to_dict(row, row.path in found.doubted) for row in found.rows],
+        }
         click.echo(json.dumps(document, indent=1, ensure_ascii=True))
         return
     for row in found.rows[:SHOWN]:
         say(f"{row.path}: {row.label}, probably {row.predicted} ({row.probability:.2f})")
     say(
-        f"{len(found.doubted)} of {found.n_recordings} labels are doubted; of {len(found.rows)} "
-        "the models say otherwise, the least probable labels first"
+        f"{len(found.doubted)} of {found.n_recordings} labels are doubted; the models disagree "
+        f"with {len(found.rows)}, the least probable labels first"
     )
     say(f"table: {found.table}")
     say(f"page:  {found.page}")
     say_next("extract DATA …   (again, once labels are mended)")
+
+
+def _to_dict(row: Prediction, doubted: bool) -> dict[str, Any]:
+    return {
+        "path": row.path,
+        "label": row.label,
+        "suggested": row.predicted,
+        "label_probability": row.label_probability,
+        "suggested_probability": row.probability,
+        "doubted": doubted,
+        "group": row.group,
+    }

@@ -21,12 +21,12 @@ from audiocls.errors import DataError, explain_failure
     type=click.Path(path_type=Path),
     required=True,
     metavar="FILE.npy|.parquet",
-    help="Where they go; beside a .npy file a .csv says what its rows are.",
+    help="The file to write. Beside a .npy file a .csv says what its rows are.",
 )
-@click.option("--clips", is_flag=True, help="A row a clip, not a recording.")
-@click.option("--threads", type=click.IntRange(1), help="Default: all cores.")
+@click.option("--clips", is_flag=True, help="One row a clip, not a recording.")
+@click.option("--threads", type=click.IntRange(1), help="Number of threads.  [default: all cores]")
 @click.option("--strict", is_flag=True, help="Exit with 1 if any recording failed.")
-@click.option("--json", "as_json", is_flag=True, help="Say what was written as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
 def command(
     model: str,
     paths: tuple[str, ...],
@@ -38,12 +38,11 @@ def command(
 ) -> None:
     """Write recordings as rows of numbers.
 
-    Sounds that are alike have rows that are alike.
+    Similar sounds have similar rows. Use them to search, to cluster, or to train another program.
 
-    A row is what the last layer of the model's network is given: the mean over a recording's clips,
-    or with `--clips` each of them. To search, to cluster, or to train another program with. PATH is
-    a recording, a folder or a pattern, as for `predict`; one that cannot be used is left out and
-    named.
+    A row is the input of the network's last layer: the mean over a recording's clips, or with
+    `--clips` each clip. PATH is a recording, a folder or a pattern, as for `predict`. The command
+    leaves out and names a recording that it cannot use.
 
     \b
     Example:
@@ -59,8 +58,7 @@ def command(
     check_out(out)
     files = find_recordings(paths)
     classifier = Classifier.load(model, threads)
-    rows, failed = [], []
-    names: list[str] = []
+    rows, names, failed = [], [], []
     starts: list[float] = []
     with show_predictions(len(files)) as progress:
         for path, found in zip(files, classifier.embeddings(files, threads), strict=True):

@@ -12,11 +12,16 @@ import click
 from audiocls.cli import Command, say_next, warn
 from audiocls.cli.labels import add_labelling_options, refuse
 from audiocls.cli.options import PER_CLASS
+from audiocls.cli.progress import show_predictions
 from audiocls.cli.scores import print_one, print_several
 from audiocls.errors import DataError, SettingError
 
 if TYPE_CHECKING:
     from audiocls.data.labelling import Labelling
+    from audiocls.data.recordings import Listing
+    from audiocls.inference.evaluate import Verdict
+    from audiocls.inference.predict import Classifier
+    from audiocls.store.store import Store
 
 
 @click.command("evaluate", cls=Command)
@@ -26,27 +31,25 @@ if TYPE_CHECKING:
 @click.option(
     "--unknown",
     is_flag=True,
-    help="Recordings with labels that the model does not know count, too: `unknown` is right.",
+    help="Also score recordings of unknown classes. The right answer for them is `unknown`.",
 )
 @click.option(
     "--threshold",
     type=PER_CLASS,
-    help="The certainty below which an answer is `unknown`; of several labels, from which "
-    "probability on each is said.  [default: the model's own]",
+    help="The certainty below which an answer is `unknown`. Of several labels: the probability "
+    "from which on the model gives each.  [default: the model's own]",
 )
 @click.option(
     "--smooth-s",
     type=float,
     default=0.0,
-    help="Of several labels: smooth the clips by a median over so many seconds, for events.",
+    help="Of several labels: smooth by a median over so many seconds, for events.",
 )
-@click.option(
-    "--least-s", type=PER_CLASS, help="Of several labels: leave out events that are shorter."
-)
+@click.option("--least-s", type=PER_CLASS, help="Of several labels: leave out shorter events.")
 @click.option(
     "--group-by",
     metavar="recording|COLUMN|REGEX",
-    help="What is one piece of evidence, for the interval; as for train.",
+    help="What counts as one piece of evidence in the interval; as for train.",
 )
 @click.option("--mistakes", type=click.IntRange(0), default=10, show_default=True)
 @click.option(
@@ -73,12 +76,14 @@ def command(
 ) -> None:
     """Measure a model on new recordings, or on a feature store.
 
-    DATA is a data set as for `audiocls extract`, or a feature store. Classes are matched by name;
-    labels that the model does not know are named and left out, and `unknown` is no answer: the
-    scores say how well it tells its classes apart, a line how often it would rather not say. With
-    --unknown the scores count both. The interval holds the score of 95 in 100 draws of the groups.
-    Of several labels: average precision, AUROC, and F1 at the thresholds; of recordings with
-    annotated events also how well the segments of `predict` find these.
+    DATA is a data set as for `audiocls extract`, or a feature store. Classes are matched by name.
+    The command names and leaves out labels that the model does not know. The scores ignore
+    `unknown`: they say how well the model tells its classes apart. One line says how often it would
+    answer `unknown`. With --unknown the scores count both. The interval holds the score of 95 in
+    100 draws of the groups.
+
+    A model of several labels gets average precision, AUROC, and F1 at its thresholds. If DATA has
+    annotated events, the command also scores how well the segments of `predict` find them.
 
     \b
     Example:
@@ -88,8 +93,7 @@ def command(
       audiocls evaluate runs/mel-resnet-0 --features features/mel-other --confusion matrix.png
       audiocls evaluate runs/marsh-lstm-0 marsh/ --annotations tables/ --smooth-s 0.5
     """
-    from audiocls.data.grouping import groups_of
-    from audiocls.inference.evaluate import judge_recordings, judge_store, open_source, score_one
+    from audiocls.inference.evaluate import open_source, score_one
     from audiocls.inference.evaluate_several import score_several
     from audiocls.inference.predict import Classifier
     from audiocls.store.store import Store
@@ -109,31 +113,7 @@ def command(
         refuse(labelling, f"{data or features} has its labels")
     if not source.recordings:
         raise DataError(f"{data}: no recordings there")
-    groups = groups_of(source.recordings, group_by)
-    judge = judge_store(classifier, source) if isinstance(source, Store) else judge_recordings(
-        classifier, source, labelling
-    )  # fmt: skip
-    from audiocls.classifier.description import model_folder
-    from audiocls.classifier.heard import heard_among
-    from audiocls.cli.progress import show_predictions
-
-    files = [None] * len(source.recordings) if isinstance(source, Store) else source.files
-    heard = heard_among(model_folder(classifier.path), source.recordings, files)
-    if heard:
-        n, of = len(heard), len(source.recordings)
-        text = f"{n} of {of} recordings trained this model: its score on them is no evidence"
-        warn(f"{text} ({heard[0].path}{', …' if n > 1 else ''})")
-
-    judged = []
-    failed = 0
-    with show_predictions(len(source.recordings)) as progress:
-        for recording, p in judge:
-            failed += isinstance(p, str)
-            judged.append((recording, p))
-            progress(failed)
-    # Of one with stretches, each is judged.
-    group_of = dict(zip((r.id for r in source.recordings), groups, strict=True))
-    groups = [group_of[recording.id] for recording, _ in judged]
+    judged, groups, heard = _judge(classifier, source, labelling, group_by)
     if several:
         result = score_several(
             classifier,
@@ -148,7 +128,7 @@ def command(
         result = score_one(
             classifier, judged, groups, unknown=unknown, threshold=threshold, mistakes=mistakes
         )
-    result["heard"] = [r.path for r in heard]
+    result["heard"] = heard
     if confusion is not None:
         scores = result["recording"]
         confusion.write_bytes(plots.confusion(scores["confusion"], result["classes"]))
@@ -158,3 +138,43 @@ def command(
         (print_several if several else print_one)(result)
         say_next(f"export {model} --out model.onnx   (for other programs)")
     sys.stdout.flush()
+
+
+def _judge(
+    classifier: Classifier, source: Store | Listing, labelling: Labelling, group_by: str | None
+) -> tuple[list[Verdict], list[str], list[str]]:
+    """What the model says of each recording, the groups of these, and the paths that trained it."""
+    from audiocls.data.grouping import groups_of
+    from audiocls.inference.evaluate import judge_recordings, judge_store
+    from audiocls.store.store import Store
+
+    groups = groups_of(source.recordings, group_by)
+    verdicts = judge_store(classifier, source) if isinstance(source, Store) else judge_recordings(
+        classifier, source, labelling
+    )  # fmt: skip
+    heard = _warn_of_heard(classifier, source)
+    judged: list[Verdict] = []
+    failed = 0
+    with show_predictions(len(source.recordings)) as progress:
+        for recording, answer in verdicts:
+            failed += isinstance(answer, str)
+            judged.append((recording, answer))
+            progress(failed)
+    # Each stretch of a recording has a verdict of its own.
+    group_of = dict(zip((r.id for r in source.recordings), groups, strict=True))
+    return judged, [group_of[recording.id] for recording, _ in judged], heard
+
+
+def _warn_of_heard(classifier: Classifier, source: Store | Listing) -> list[str]:
+    """Warns of recordings that trained the model, and returns their paths."""
+    from audiocls.classifier.description import model_folder
+    from audiocls.classifier.heard import heard_among
+    from audiocls.store.store import Store
+
+    files = [None] * len(source.recordings) if isinstance(source, Store) else source.files
+    heard = heard_among(model_folder(classifier.path), source.recordings, files)
+    if heard:
+        n, of = len(heard), len(source.recordings)
+        text = f"{n} of {of} recordings trained this model: its score on them is no evidence"
+        warn(f"{text} ({heard[0].path}{', …' if n > 1 else ''})")
+    return [r.path for r in heard]

@@ -13,14 +13,18 @@ from audiocls.cli import Command, say, say_next
 @click.command("export", cls=Command)
 @click.argument("model", metavar="MODEL")
 @click.option(
-    "--out", required=True, metavar="FILE.onnx", type=click.Path(path_type=Path), help="The file."
+    "--out",
+    required=True,
+    metavar="FILE.onnx",
+    type=click.Path(path_type=Path),
+    help="The file to write.",
 )
 @click.option(
     "--weights",
     default="float32",
     show_default=True,
     metavar="float32|float16",
-    help="float16: half the bytes, computed in float32.",
+    help="float16 takes half the bytes; the file computes in float32.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the file's metadata as JSON.")
 def command(model: str, out: Path, weights: str, as_json: bool) -> None:
@@ -28,8 +32,8 @@ def command(model: str, out: Path, weights: str, as_json: bool) -> None:
 
     Samples go in, probabilities come out; the features are inside.
 
-    Classes, rate and threshold are in its metadata. The file is compared with the model before it
-    is written. Needs the extra `train`.
+    The metadata hold classes, rate and threshold. The command compares the file with the model
+    before it writes it. Needs the extra `train`.
 
     \b
     Example:

@@ -23,7 +23,7 @@ ENGINES = ("local", "ray")
 
 @click.command("extract", cls=Command)
 @click.argument("data", metavar="DATA", type=click.Path())  # a Path would change a URL
-@click.option("--feature", default="mel", show_default=True, help="A preset: see audiocls presets.")
+@click.option("--feature", default="mel", show_default=True, help="A preset of `audiocls presets`.")
 @click.option(
     "--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Replace a field of the preset."
 )
@@ -31,55 +31,57 @@ ENGINES = ("local", "ray")
     "--out",
     metavar="DIR|URL",
     type=StorePath(),
-    help="Default: features/FEATURE. At a URL, a copy is made here and sent.",
+    help="The store.  [default: features/FEATURE]. For a URL the command sends a local copy.",
 )
 @click.option(
     "--clip-s",
     type=float,
-    help="Clip length; 0: one clip a recording, whole. Default: 0.5, of samples 0.",
+    help="Seconds of a clip; 0: one clip a recording, whole.  [default: 0.5; of samples 0]",
 )
-@click.option("--hop-s", default=0.5, show_default=True, help="From one clip's start to the next.")
+@click.option("--hop-s", default=0.5, show_default=True, help="Seconds from clip to clip.")
 @click.option(
     "--short",
     default="pad",
     show_default=True,
     metavar="pad|repeat|drop",
-    help="What becomes of a recording shorter than one clip.",
+    help="What to do with a recording shorter than one clip.",
 )
 @click.option(
-    "--min-rms", default=0.0, show_default=True, help="Leave out quieter clips; full scale is 1."
+    "--min-rms", default=0.0, show_default=True, help="Leave out quieter clips. Full scale is 1."
 )
-@click.option("--threads", type=int, help="Default: all cores that this process may use.")
+@click.option("--threads", type=int, help="Number of threads.  [default: all cores]")
 @click.option(
-    "--dtype", metavar="float32|float16|int16", help="Default: float32, of samples int16."
+    "--dtype",
+    metavar="float32|float16|int16",
+    help="Type of the store.  [default: float32; of samples int16]",
 )
-@click.option("--restart", is_flag=True, help="Make the store anew, whatever is there.")
+@click.option("--restart", is_flag=True, help="Make the store anew.")
 @click.option(
     "--accept-failures",
     is_flag=True,
-    help="Finish the store though a class lost all of its recordings, or most failed.",
+    help="Finish the store even if a class lost all its recordings, or if most failed.",
 )
 @click.option(
     "--inside-only",
     is_flag=True,
-    help="Do not follow links, nor paths in tables, that lead out of DATA.",
+    help="Do not follow links or paths in tables that lead out of DATA.",
 )
 @click.option(
     "--shard",
     metavar="I/N",
-    help="Make part I of N only, in DIR/parts/I-of-N; `audiocls merge DIR` joins the parts.",
+    help="Make only part I of N, in DIR/parts/I-of-N. `audiocls merge DIR` joins the parts.",
 )
 @click.option(
     "--engine",
     default="local",
     show_default=True,
     metavar="local|ray",
-    help="Where: on this machine, or on a Ray cluster of which it is a node.",
+    help="Run on this machine, or on a Ray cluster of which it is a node.",
 )
 @click.option(
     "--ray-address",
     metavar="HOST:PORT",
-    help="Default: RAY_ADDRESS, else the cluster that runs here.",
+    help="Head of the cluster.  [default: RAY_ADDRESS, else the cluster that runs here]",
 )
 @click.option("--strict", is_flag=True, help="Exit with 1 if any recording failed.")
 @click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON.")
@@ -99,12 +101,14 @@ def command(
     """Extract the features of all recordings in DATA into a store.
 
     DATA is a folder with one folder per class, a folder with metadata.csv, a CSV or JSON Lines
-    manifest, a Parquet file, or the URL of a folder or manifest, such as s3://bucket/folder. A
-    recording that cannot be used is named in failures.csv and skipped; but where all of a class or
-    more than half of all fail, the store is left unfinished: the data may have gone away. An
-    interrupted run is continued by the same command, which also makes again what is damaged in a
-    finished store. With --shard, many machines share the work: each makes parts, in any order; with
-    --engine ray, a Ray cluster does.
+    manifest, a Parquet file, or the URL of a folder or manifest, such as s3://bucket/folder.
+
+    failures.csv names the recordings that cannot be used; the rest go on. If all of a class or more
+    than half of all fail, the store stays unfinished: the data may have gone away.
+
+    After an interruption, run the same command: it goes on. It also repairs a damaged store. With
+    --shard many machines share the work, each by making parts, in any order. With --engine ray a
+    Ray cluster does the work.
 
     \b
     Example:
@@ -124,12 +128,7 @@ def command(
     from audiocls.store.parts import part_folder
     from audiocls.url import is_url
 
-    if engine not in ENGINES:
-        raise ChoiceError("engine", engine, ENGINES)
-    if ray_address and engine != "ray":
-        raise SettingError("ray_address", ray_address, "is for --engine ray")
-    if shard and engine == "ray":
-        raise SettingError("shard", shard, "--engine ray makes the parts itself")
+    _check_engine(engine, ray_address, shard)
     spec = FeatureSpec.preset(feature, **dict(map(_override, overrides)))
     out = out if out is not None else Path("features") / feature
     started = time.monotonic()
@@ -148,33 +147,46 @@ def command(
             made = extract_part(data, spec, out, shard=_shard(shard), **settings)
         else:
             made = extract(data, spec, out, **settings)
-    about, failures = made.about, made.path / "failures.csv"
     place: str | Path = made.path
     if is_url(out):
         place = part_folder(out, *_shard(shard)) if shard else out
+    counts, failures = made.about["counts"], made.path / "failures.csv"
     if as_json:
-        summary = {
-            "store": str(out),
-            "part": str(place) if shard else None,
-            "feature": about["feature"],
-            "shape": about["shape"],
-            "classes": about["classes"],
-            **about["counts"],
-            "failures": str(failures) if about["counts"]["failed"] else None,
-            "seconds": round(time.monotonic() - started, 3),
-        }
-        click.echo(json.dumps(summary, ensure_ascii=True))
+        summary = _summary(made.about, failures)
+        ends = {"seconds": round(time.monotonic() - started, 3)}
+        where = {"store": str(out), "part": str(place) if shard else None}
+        click.echo(json.dumps(where | summary | ends, ensure_ascii=True))
     else:
-        _tell(place, about)
-    if about["counts"]["failed"]:
-        total = about["counts"]["recordings"]
-        text = f"{about['counts']['failed']} of {total} recordings failed: {failures}"
+        _tell(place, made.about)
+    if counts["failed"]:
+        text = f"{counts['failed']} of {counts['recordings']} recordings failed: {failures}"
         say(text, err=as_json)
         if strict:
             sys.exit(1)
     if not as_json:
         step = f"merge {out}, once all parts are there" if shard else None
         say_next(step or f"train --model best --features {place}")
+
+
+def _check_engine(engine: str, ray_address: str | None, shard: str | None) -> None:
+    """Raises SettingError for options that do not go together."""
+    if engine not in ENGINES:
+        raise ChoiceError("engine", engine, ENGINES)
+    if ray_address and engine != "ray":
+        raise SettingError("ray_address", ray_address, "is for --engine ray")
+    if shard and engine == "ray":
+        raise SettingError("shard", shard, "--engine ray makes the parts itself")
+
+
+def _summary(about: dict[str, Any], failures: Path) -> dict[str, Any]:
+    """What a store or a part of one holds, for programs."""
+    return {
+        "feature": about["feature"],
+        "shape": about["shape"],
+        "classes": about["classes"],
+        **about["counts"],
+        "failures": str(failures) if about["counts"]["failed"] else None,
+    }
 
 
 def _tell(path: str | Path, about: dict[str, Any]) -> None:

@@ -17,6 +17,8 @@ from audiocls.files import make_printable
 from audiocls.scores.measures import MEASURES, number
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from audiocls.data.labelling import Labelling
     from audiocls.store.summary import Summary
 
@@ -31,13 +33,13 @@ _SHOWN = 10
     "--plot",
     metavar="FILE.png",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Also draw class balance and durations.",
+    help="Also draw class balance and durations. Needs the extra `train`.",
 )
 @click.option(
     "--verify",
     "whole",
     is_flag=True,
-    help="Of a store: read every byte, compare with its checksums, exit with 1 if any differs.",
+    help="Read every byte of a store and compare its checksums. Exit with 1 if any differs.",
 )
 @add_labelling_options
 def command(
@@ -49,10 +51,10 @@ def command(
 ) -> None:
     """Show what a data set, a store or a model contains.
 
-    Classes and their balance, failures, rates, groups, leaks.
+    It lists classes and their balance, failures, rates, groups and leaks.
 
-    PATH is a data set, of which only the headers are read; a feature store, of which everything is
-    known, also behind a URL; or a run folder or its model, or `orchestra`, the model in the box.
+    PATH is a data set, a feature store (a URL too), a run folder, its model, or `orchestra`, the
+    model in the box. Of a data set the command reads only the headers.
 
     \b
     Example:
@@ -188,48 +190,16 @@ def _print_model(model: dict[str, Any]) -> None:
 
 def _print(summary: Summary) -> None:
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
     # A label or path may hold anything: Text, so that brackets in it are no markup.
     console = Console(highlight=False, soft_wrap=True)
-    table = Table(box=None, header_style="bold")
-    table.add_column("class")
-    known = ("clips", "seconds") if summary.decoded else ("seconds",)
-    annotated = any(c.events for c in summary.classes)
-    known = ("stretches", *known) if annotated else known
-    for name in ("recordings", "failed", "groups", *known):
-        table.add_column(name, justify="right")
-    for c in summary.classes:
-        cells = [c.recordings, c.failed or "", c.groups]
-        cells += [c.events] if annotated else []
-        cells += [c.clips] if summary.decoded else []
-        cells += [f"{c.seconds:.1f}"]
-        table.add_row(Text(make_printable(c.label) or "(no label)"), *map(str, cells))
-    console.print(table)
+    console.print(_class_table(summary))
 
     def line(text: str = "") -> None:
         console.print(Text(make_printable(text)))
 
-    what = "clips" if summary.decoded else "recordings"
-    line()
-    line(f"{len(summary.classes)} classes; the largest has {summary.imbalance:.1f} × the {what}")
-    line(f"{summary.recordings} recordings, {summary.failed} failed, {summary.skipped} skipped")
-    if summary.decoded:
-        line(f"{summary.feature}: {' × '.join(map(str, summary.shape))}")
-    line(f"{sum(summary.durations_s):.1f} s of audio")
-    line(f"sample rates: {_listed(summary.sample_rates, 'Hz')}")
-    line(f"channels: {_listed(summary.channels)}")
-    if summary.silent_clips:
-        line(f"{summary.silent_clips} silent clips left out")
-    if summary.splits:
-        line(f"splits: {_listed(summary.splits)}")
-    sizes = summary.group_sizes
-    if sizes["groups"]:
-        spread = f"{sizes['min']:g} to {sizes['max']:g} (median {sizes['median']:g})"
-        line(f"{sizes['groups']:g} groups of {spread} recordings")
-    for notice in summary.notices:
-        line(f"note: {notice}")
+    _print_counts(summary, line)
     _print_list(
         "recordings failed",
         [f"{path}: {reason}" for path, reason in summary.failures],
@@ -249,6 +219,50 @@ def _print(summary: Summary) -> None:
             "only headers were read: damage, silence and duplicates are known once the data set is "
             "extracted"
         )
+
+
+def _class_table(summary: Summary) -> Table:
+    """A row for each class."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, header_style="bold")
+    table.add_column("class")
+    known = ("clips", "seconds") if summary.decoded else ("seconds",)
+    annotated = any(c.events for c in summary.classes)
+    known = ("stretches", *known) if annotated else known
+    for name in ("recordings", "failed", "groups", *known):
+        table.add_column(name, justify="right")
+    for c in summary.classes:
+        cells = [c.recordings, c.failed or "", c.groups]
+        cells += [c.events] if annotated else []
+        cells += [c.clips] if summary.decoded else []
+        cells += [f"{c.seconds:.1f}"]
+        table.add_row(Text(make_printable(c.label) or "(no label)"), *map(str, cells))
+    return table
+
+
+def _print_counts(summary: Summary, line: Callable[[str], None]) -> None:
+    """A line for each number of the whole, and for each notice."""
+    what = "clips" if summary.decoded else "recordings"
+    line("")
+    line(f"{len(summary.classes)} classes; the largest has {summary.imbalance:.1f} × the {what}")
+    line(f"{summary.recordings} recordings, {summary.failed} failed, {summary.skipped} skipped")
+    if summary.decoded:
+        line(f"{summary.feature}: {' × '.join(map(str, summary.shape))}")
+    line(f"{sum(summary.durations_s):.1f} s of audio")
+    line(f"sample rates: {_listed(summary.sample_rates, 'Hz')}")
+    line(f"channels: {_listed(summary.channels)}")
+    if summary.silent_clips:
+        line(f"{summary.silent_clips} silent clips left out")
+    if summary.splits:
+        line(f"splits: {_listed(summary.splits)}")
+    sizes = summary.group_sizes
+    if sizes["groups"]:
+        spread = f"{sizes['min']:g} to {sizes['max']:g} (median {sizes['median']:g})"
+        line(f"{sizes['groups']:g} groups of {spread} recordings")
+    for notice in summary.notices:
+        line(f"note: {notice}")
 
 
 def _print_list(title: str, items: list[str], line: Callable[[str], None]) -> None:

@@ -16,7 +16,7 @@ from audiocls.cli import Command, StorePath, say
 @click.option(
     "--accept-failures",
     is_flag=True,
-    help="Finish the store though a class lost all of its recordings, or most failed.",
+    help="Finish the store even if a class lost all its recordings, or if most failed.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON.")
 def command(
@@ -24,10 +24,10 @@ def command(
 ) -> None:
     """Join the parts that `extract --shard I/N` made into a store.
 
-    All parts under OUT/parts are joined, or the folders given. The store is byte for byte that of
-    one run. Everything is checked first: a part that is missing, unfinished, damaged or made
-    otherwise is named, and nothing is merged. Then OUT/parts can be removed. OUT and parts may be
-    URLs, such as s3://bucket/features/mel.
+    The command joins all parts under OUT/parts, or the folders given. The store is byte for byte
+    that of one run. It checks everything first, and names a part that is missing, unfinished,
+    damaged or of other settings; then it merges nothing. After the merge you can remove OUT/parts.
+    OUT and parts may be URLs, such as s3://bucket/features/mel.
 
     \b
     Example:

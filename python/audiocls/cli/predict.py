@@ -29,39 +29,39 @@ SETTINGS = "predictions.json"
 @click.command("predict", cls=Command)
 @click.argument("model", metavar="MODEL")
 @click.argument("paths", metavar="PATH…", nargs=-1, required=True)
-@click.option("--hop-s", type=float, help="From clip to clip.  [default: as in training]")
+@click.option("--hop-s", type=float, help="Seconds from clip to clip.  [default: as in training]")
 @click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="Labels shown.")
 @click.option(
     "--threshold",
     type=PER_CLASS,
-    help="Below this certainty the label is `unknown`; 0: never. Of several labels: from which "
-    "probability on each is said.  [default: the model's own]",
+    help="Below this certainty the label is `unknown`; 0: never. Of several labels: the "
+    "probability from which on the model gives each.  [default: the model's own]",
 )
 @click.option(
     "--smooth-s",
     type=float,
     default=0.0,
-    help="Of several labels: smooth the clips by a median over so many seconds.",
+    help="Of several labels: smooth by a median over so many seconds.",
 )
-@click.option(
-    "--least-s", type=PER_CLASS, help="Of several labels: leave out segments that are shorter."
-)
+@click.option("--least-s", type=PER_CLASS, help="Of several labels: leave out shorter segments.")
 @click.option(
     "--format",
     "form",
     metavar="|".join((*FORMATS, "parquet")),
-    help="Output.  [default: table, with --clips csv]",
+    help="Output format.  [default: table; with --clips csv]",
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
-@click.option("--clips", is_flag=True, help="All probabilities of every clip: csv or parquet.")
+@click.option(
+    "--clips", is_flag=True, help="Write the probabilities of every clip: csv or parquet."
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Write a file for each recording. A second call goes on, and skips what is there. With "
-    "--clips also one FILE.csv or FILE.parquet for all.",
+    help="Write a file for each recording into this folder; a second call skips finished ones. "
+    "With --clips also one FILE.csv or FILE.parquet for all.",
 )
-@click.option("--threads", type=click.IntRange(1), help="Default: all cores.")
+@click.option("--threads", type=click.IntRange(1), help="Number of threads.  [default: all cores]")
 @click.option("--strict", is_flag=True, help="Exit with 1 if any recording failed.")
 def command(
     model: str,
@@ -82,10 +82,13 @@ def command(
 
     MODEL is a run folder, its `model/` folder, or `orchestra`, the model in the box. PATH is a
     recording of any format and length, a folder of them, or a pattern such as 'takes/*.mp3'. A
-    recording that cannot be used is a row with its reason. A model of several labels gives all that
-    reach their threshold, and a segment for each time that one is heard. `--format audacity`
-    writes a label track, `raven` a selection table: of one recording, or with --out of any number.
-    Where a value may differ by class, write dog=0.4,bird=0.6.
+    recording that cannot be used becomes a row with the reason.
+
+    A model of several labels gives all labels that reach their threshold, and a segment for each
+    stretch of one. If a value may differ by class, write dog=0.4,bird=0.6.
+
+    `--format audacity` writes a label track, `raven` a selection table: of one recording, or with
+    --out of any number.
 
     \b
     Example:

@@ -8,7 +8,7 @@ from audiocls.cli import Command, say, say_next
 
 
 @click.command(cls=Command)
-@click.option("--json", "as_json", is_flag=True, help="Every field of every preset, as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print every field of every preset as JSON.")
 def command(as_json: bool) -> None:
     """List the feature presets and what each one equals.
 

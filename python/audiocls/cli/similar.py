@@ -16,16 +16,18 @@ from audiocls.errors import DataError, explain_failure
 @click.argument("model", metavar="MODEL")
 @click.argument("query", metavar="QUERY")
 @click.argument("folder", metavar="FOLDER")
-@click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="How many.")
-@click.option("--threads", type=click.IntRange(1), help="Default: all cores.")
+@click.option(
+    "--top", type=click.IntRange(1), default=10, show_default=True, help="How many to show."
+)
+@click.option("--threads", type=click.IntRange(1), help="Number of threads.  [default: all cores]")
 @click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
 def command(
     model: str, query: str, folder: str, top: int, threads: int | None, as_json: bool
 ) -> None:
     """Find the recordings in a folder that are most like one.
 
-    So that one finds more of a sound, and labels it. 1 is the same; the numbers compare
-    recordings with one query, and say nothing alone. The query itself is left out.
+    Use it to find and label more of a sound. The number is a cosine: 1 is the same. It compares
+    recordings with one query, and says nothing alone. The query itself is left out.
 
     \b
     Example:

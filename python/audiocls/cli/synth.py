@@ -21,7 +21,7 @@ from audiocls.cli import Command, say, say_next
 def command(folder: Path, clips_per_class: int, classes: int, seed: int, as_json: bool) -> None:
     """Make the built-in data set of synthetic instruments in DIR.
 
-    One folder per class, imbalanced on purpose, a few broken files among them. It is synthetic:
+    It has one folder per class, imbalanced on purpose, and a few broken files. It is synthetic:
     good for trying things out, not for results.
 
     \b

@@ -18,6 +18,7 @@ from audiocls.scores.measures import MEASURES
 
 if TYPE_CHECKING:
     from audiocls.data.labelling import Labelling
+    from audiocls.training import Start
 
 
 @click.command("train", cls=Command)
@@ -25,13 +26,13 @@ if TYPE_CHECKING:
 @click.option(
     "--model",
     metavar="NAME",
-    help=f"One of {', '.join(MODELS)}; best stands for {ALIASES['best']}. With --init: linear, a "
-    "linear head alone, in seconds.  [default: with --init its architecture; with DATA best]",
+    help=f"One of {', '.join(MODELS)}. best stands for {ALIASES['best']}. With --init also linear: "
+    "a linear head alone, in seconds.  [default: with --init its architecture; with DATA best]",
 )
 @click.option(
     "--init",
     metavar="MODEL",
-    help="Begin with a trained model instead of random weights: a run folder, or `orchestra`.",
+    help="Begin with a trained model, not with random weights: a run folder, or `orchestra`.",
 )
 @click.option(
     "--features",
@@ -45,8 +46,8 @@ if TYPE_CHECKING:
     default="samples",
     show_default=True,
     metavar="samples|features",
-    help="What is made of DATA: samples, of which every epoch draws new, augmented windows, or "
-    "features, the same in every epoch and faster.",
+    help="What to make of DATA. From samples every epoch draws new, augmented windows; features "
+    "are the same in every epoch and train faster.",
 )
 @click.option(
     "--out",
@@ -57,49 +58,48 @@ if TYPE_CHECKING:
 @click.option(
     "--feature",
     metavar="NAME",
-    help="Of DATA or a store of samples: the preset that is computed from it.  "
+    help="The preset to compute from DATA or from a store of samples.  "
     "[default: mel, or mel-16k of samples at 16 kHz]",
 )
 @click.option(
     "--clip-s",
     type=float,
-    help="Clip length, for DATA or a store of samples.  [default: 0.5, or that of --init]",
+    help="Seconds of a clip, for DATA or a store of samples.  [default: 0.5, or that of --init]",
 )
 @click.option(
     "--hop-s",
     type=float,
-    help="From one clip's start to the next in validation and test, for DATA or a store of "
-    "samples.  "
+    help="Seconds from clip to clip in validation and test, for DATA or a store of samples.  "
     "[default: 0.5, or that of --init]",
 )
 @click.option(
     "--group-by",
     metavar="recording|COLUMN|REGEX",
-    help="What stays together in the split: a metadata column, or an expression searched in the "
-    "path.  [default: column `group` if there is one, else recording]",
+    help="What stays together in the split: a metadata column, or a regular expression that is "
+    "searched in the path.  [default: column `group` if there is one, else recording]",
 )
 @click.option(
     "--fold",
     metavar="K/N",
-    help="Test on fold K of N; K/logo: on the K-th group alone.",
+    help="Test on fold K of N. K/logo tests on the K-th group alone.",
 )
-@click.option("--seed", default=0, show_default=True, help="Of split, weights and draws.")
+@click.option("--seed", default=0, show_default=True, help="Seed of split, weights and draws.")
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda")
 @click.option(
     "--memory-gb",
     type=float,
-    help="Read features from the store as they are needed if they are larger.  "
+    help="Above this size read features from the store as they are needed.  "
     "[default: half of the free memory of the device]",
 )
 @click.option(
     "--resume",
     is_flag=True,
-    help="Go on from the last finished epoch of the run; from a finished run with more --epochs.",
+    help="Go on from the last finished epoch. A finished run goes on with more --epochs.",
 )
 @click.option(
     "--restart",
     is_flag=True,
-    help="Replace a run that is already in the run folder, and a store that was made otherwise.",
+    help="Replace a run that is in the run folder, and a store that has other settings.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print metrics.json on stdout.")
 @add_labelling_options
@@ -128,14 +128,14 @@ def command(
 ) -> None:
     """Train a model on the recordings in DATA, or on a feature store.
 
-    DATA is as for `audiocls extract`; its store is made under features/, or gone on with if it is
-    there. To look in between, use `audiocls extract` and --features.
+    DATA is as for `audiocls extract`. The command makes its store under features/, or goes on with
+    it. To look at the store first, use `audiocls extract`, then --features.
 
-    Recordings are split into train, validation and test by group; the model is chosen on
-    validation, and the test part is looked at once.
+    The split into train, validation and test keeps groups together. Validation chooses the epoch;
+    the test part serves once, at the end.
 
-    For few recordings, begin with a trained model: its features, clips and normalisation are kept,
-    and so is what its head knows of classes of the same name.
+    If you have few recordings, begin with a trained model. The run keeps its features, clips and
+    normalisation, and the head's weights of classes of the same name.
 
     \b
     Example:
@@ -149,11 +149,9 @@ def command(
       audiocls train --init orchestra --model linear --features features/own-mel-16k
     """
     from audiocls import training
-    from audiocls.cli.progress import EpochLines, show_extraction
-    from audiocls.store.place import name_of
+    from audiocls.cli.progress import EpochLines
     from audiocls.store.store import newest_store
     from audiocls.training.loop import first_trial, run_name
-    from audiocls.training.prepare import prepare_store
 
     if data is None:
         refuse(labelling, "a store has its labels")
@@ -167,19 +165,10 @@ def command(
     trial = first_trial(model, recipe, start, seed, group_by, fold)
     leads = training.Device.pick(device).leads
     if data is not None:
-        with show_extraction() as told:
-            features = prepare_store(
-                data,
-                kind,
-                feature,
-                start=start,
-                clip_s=clip_s,
-                hop_s=hop_s,
-                restart=restart,
-                labelling=labelling,
-                progress=told,
-                notice=say_note,
-            )
+        cut = {"clip_s": clip_s, "hop_s": hop_s}
+        features = _prepare(
+            data, kind, feature, start=start, restart=restart, labelling=labelling, **cut
+        )
         if kind == "features":
             feature = clip_s = hop_s = None
     features = features or newest_store()
@@ -204,8 +193,30 @@ def command(
             resume=resume,
             progress=lines if leads else None,
         )
-    if not leads:  # one process of several speaks
-        return
+    if leads:  # one process of several speaks
+        _tell(result, trial.model, features, folder, start, as_json)
+
+
+def _prepare(data: str, kind: str, feature: str | None, **settings: Any) -> Path:
+    """Makes the store of DATA, or goes on with it, under a bar of its own."""
+    from audiocls.cli.progress import show_extraction
+    from audiocls.training.prepare import prepare_store
+
+    with show_extraction() as progress:
+        return prepare_store(data, kind, feature, progress=progress, notice=say_note, **settings)
+
+
+def _tell(
+    result: dict[str, Any],
+    model: str,
+    features: str | Path,
+    folder: Path,
+    start: Start | None,
+    as_json: bool,
+) -> None:
+    """Shows what came of the training."""
+    from audiocls.store.place import name_of
+
     for warning in result["warnings"]:
         warn(warning)
     if as_json:
@@ -214,7 +225,7 @@ def command(
     test, whole = result["test"], result["test_recording"]
     measures = MEASURES[result["task"]]
     say(
-        f"{trial.model} on {name_of(features)}: {result['parameters']:,} parameters, "
+        f"{model} on {name_of(features)}: {result['parameters']:,} parameters, "
         f"{result['clips_per_s']:,.0f} clips/s in training, "
         f"best epoch {result['chosen']['epoch']}"
     )

@@ -35,7 +35,7 @@ from audiocls.training.run import Run
 from audiocls.training.runtime.device import Device
 from audiocls.training.runtime.subnormals import subnormals_are_zero
 from audiocls.training.start import Start
-from audiocls.training.trial import LINEAR
+from audiocls.training.trial import LINEAR, Trial
 
 COLUMNS = (
     "path", "label", "suggested", "label_probability", "suggested_probability", "doubted", "group",
@@ -43,14 +43,17 @@ COLUMNS = (
 SHOWN = 100  # recordings that the page holds: 9 MB of sound
 # Called before a fold: its number from 1, how many there are.
 Announce = Callable[[int, int], Progress | None]
+# Called with a fold, its number from 0: the paths and probabilities of its test part.
+Ask = Callable[[int, Split], tuple[list[str], NDArray[np.float64]]]
 
 
 @dataclass(frozen=True)
 class Doubts:
-    """What `doubt` found: where the models say otherwise than the label, the least probable label
-    first; and the files."""
+    """What `doubt` found."""
 
-    rows: list[Prediction]  # `predicted` is what is suggested
+    # Where the models say otherwise than the label, the least probable label first; `predicted` is
+    # what they suggest.
+    rows: list[Prediction]
     doubted: set[str]  # the paths of those that confident learning counts as wrong
     n_recordings: int
     accuracy: float  # of the models that judged, against the labels as they are
@@ -77,18 +80,25 @@ def doubt(
 ) -> Doubts:
     """Finds labels of a feature store that are probably wrong.
 
-    Every recording is judged by a model that was trained without its group, in `folds` folds; then
-    confident learning says which labels these models doubt (`scores.confident_learning`).
+    A model that was trained without a recording's group judges it, in `folds` folds. Confident
+    learning then says which labels these models doubt (`scores.confident_learning`).
 
     Args:
         features: the store, of the task `one`.
         model: `statistics`, a forest on mean and deviation of every feature; or a model as for
-            `train`, whose folds are run folders under `out`; a finished one is kept. By
-            default `statistics`, with `init` `linear`.
-        init, recipe, group_by, seed, device, feature: as for `train`.
-        out: where doubts.csv and doubts.html go.
-        restart: whether finished folds are done again.
-        announce: see `Announce`. command: what the page says made it.
+            `train`, whose folds are run folders under `out`, finished ones kept. By default
+            `statistics`, with `init` `linear`.
+        init: as for `train`.
+        feature: as for `train`.
+        recipe: as for `train`.
+        folds: number of folds.
+        group_by: as for `train`.
+        seed: as for `train`.
+        device: as for `train`.
+        out: the folder of doubts.csv and doubts.html.
+        restart: whether to train finished folds again.
+        announce: see `Announce`.
+        command: the command that the page shows.
 
     Raises:
         SettingError: what cannot be, before anything is trained.
@@ -107,27 +117,56 @@ def doubt(
         raise SettingError("features", str(features), "has several labels a recording: one needed")
     splits = make_folds(store, folds, group_by, seed)
     if model == STATISTICS:
-        known = statistics_of_recordings(store)
-        paths, probabilities = held_out(
-            splits, lambda _, split: of_statistics(known, store, split, seed)
-        )
+        ask = _train_forests(store, seed)
     else:
         trial = first_trial(model, recipe, start, seed, group_by, None)
         trial = replace(trial, feature=run_name(features, feature))
-        if start is None:
-            check_model(trial.model, store)
         chosen = Device.pick(device, recipe.precision)
+        ask = _train_folds(trial, store, folds, chosen, start, out, restart, announce)
+    found = _find(store, splits[0], *held_out(splits, ask), out)
+    out.mkdir(parents=True, exist_ok=True)
+    write_csv(found.table, COLUMNS, (_cells(row, row.path in found.doubted) for row in found.rows))
+    how = {"model": model, "folds": folds, "group_by": splits[0].how["group_by"]}
+    replace_file(found.page, _page(found, store, how | {"command": command}))
+    return found
 
-        def ask(number: int, split: Split) -> tuple[list[str], NDArray[np.float64]]:
-            own = replace(trial, fold=f"{number + 1}/{folds}")
-            progress = announce(number + 1, folds) if announce else None
-            run = Run(out / "folds" / own.name)
-            return of_trial(
-                own, store, split, run, chosen, start=start, restart=restart, progress=progress
-            )
 
-        paths, probabilities = held_out(splits, ask)
-    classes, group, label = store.classes, splits[0].group, splits[0].label
+def _train_forests(store: Store, seed: int) -> Ask:
+    """As `_train_folds`, on the statistics of features."""
+    known = statistics_of_recordings(store)
+    return lambda _, split: of_statistics(known, store, split, seed)
+
+
+def _train_folds(
+    trial: Trial,
+    store: Store,
+    folds: int,
+    device: Device,
+    start: Start | None,
+    out: Path,
+    restart: bool,
+    announce: Announce | None,
+) -> Ask:
+    """Returns what trains a fold and asks its model about the test part."""
+    if start is None:
+        check_model(trial.model, store)
+
+    def ask(number: int, split: Split) -> tuple[list[str], NDArray[np.float64]]:
+        own = replace(trial, fold=f"{number + 1}/{folds}")
+        progress = announce(number + 1, folds) if announce else None
+        run = Run(out / "folds" / own.name)
+        return of_trial(
+            own, store, split, run, device, start=start, restart=restart, progress=progress
+        )
+
+    return ask
+
+
+def _find(
+    store: Store, split: Split, paths: list[str], probabilities: NDArray[np.float64], out: Path
+) -> Doubts:
+    """Where the models say otherwise than the label, and which of these labels are doubted."""
+    classes, group, label = store.classes, split.group, split.label
     labels = np.array([classes.index(label[path]) for path in paths])
     rows = []
     for i in by_doubt(labels, probabilities):
@@ -139,12 +178,7 @@ def doubt(
         )
     accuracy = float((probabilities.argmax(axis=1) == labels).mean())
     doubted = {paths[i] for i in doubtful(labels, probabilities)}
-    found = Doubts(rows, doubted, len(paths), accuracy, out / "doubts.csv", out / "doubts.html")
-    out.mkdir(parents=True, exist_ok=True)
-    write_csv(found.table, COLUMNS, (_cells(row, row.path in doubted) for row in rows))
-    how = {"model": model, "folds": folds, "group_by": splits[0].how["group_by"]}
-    replace_file(found.page, _page(found, store, how | {"command": command}))
-    return found
+    return Doubts(rows, doubted, len(paths), accuracy, out / "doubts.csv", out / "doubts.html")
 
 
 def _cells(row: Prediction, doubted: bool) -> tuple[str, ...]:

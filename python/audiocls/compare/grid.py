@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -42,6 +42,7 @@ SplitKey = tuple[int, str | None, int | None]
 Announce = Callable[[str, int, int], Progress]
 # Called after it: the same, its result, and how long the rest will take, in seconds.
 Tell = Callable[[str, int, int, Result, float], None]
+RESULTS = "results.csv"
 _CALIBRATION = ("ece", "ece_uncalibrated", "nll", "nll_uncalibrated")
 
 
@@ -75,24 +76,35 @@ def compare(
     announce: Announce | None = None,
     tell: Tell | None = None,
 ) -> Comparison:
-    """Train every model on every feature store, with `seeds` seeds and all of `folds` folds; folds
-    `logo`: each group is left out once, with `group_by="source"` each source.
+    """Trains every model on every feature store, with `seeds` seeds and all of `folds` folds.
 
-    recordings_per_class: also with smaller training parts, as `draw_subset` draws them; None stands
-    for all recordings. Models are ranked by the largest; how they learn, `learning` says. init: a
-    model that all begin with, as `train` says.
-
-    Of stores of samples the presets `feature` are compared, by default one of mel bands.
-
-    All stores must come from one data set: a split is made once for a seed and fold, by the path
-    of the recordings that every store has. Each cell is a run folder under `out`/cells; a finished
-    one is taken as it is, and an unfinished one goes on from its last epoch, so an interrupted
-    comparison goes on where it stopped.
+    All stores must come from one data set. A split is made once for a seed and fold, from the paths
+    that every store has. Each cell is a run folder under `out`/cells. A finished cell is kept, and
+    an unfinished one goes on from its last epoch; so does an interrupted comparison.
 
     Writes results.csv, differences.csv and report.html.
 
-    Raises SettingError where a cell was made with another recipe, other recordings or splits
-    (`restart` does all again), and before anything is trained for settings that cannot be.
+    Args:
+        features: the stores.
+        models: names of architectures.
+        feature: presets to compute from stores of samples; by default one of mel bands.
+        recipe: how to train; by default `modern`, with `init` `finetune`.
+        seeds: number of seeds, each with a split.
+        folds: number of folds; `logo` leaves out each group once, with `group_by="source"` each
+            source.
+        group_by: as for `train`.
+        recordings_per_class: also train on smaller parts, as `draw_subset` draws them; None stands
+            for all recordings. The ranking takes the largest; `learning` says what they add.
+        init: a model that all begin with, as for `train`.
+        device: as for `train`.
+        out: the folder to write.
+        restart: whether to train finished cells again.
+        announce: see `Announce`.
+        tell: see `Tell`.
+
+    Raises:
+        SettingError: settings that cannot be, before anything is trained; a cell that was made with
+            another recipe, other recordings or splits.
     """
     start = init if isinstance(init, Start) or init is None else Start.load(init)
     recipe = recipe or Recipe.preset("modern" if start is None else "finetune")
@@ -101,67 +113,19 @@ def compare(
     given = [(run_name(store, preset), store, preset) for store in features for preset in presets]
     models = [start.model(m) if start else architecture(m) for m in models]
     sizes = sorted(recordings_per_class, key=lambda n: float("inf") if n is None else n)
-    _refuse([name for name, _, _ in given], models, seeds, folds, sizes, Path(out))
+    folder = Path(out)
+    _refuse([name for name, _, _ in given], models, seeds, folds, sizes, folder)
     stores = {
         name: open_features(path, recipe, preset, None, None, start) for name, path, preset in given
     }
-    for store in stores.values():
-        for model in models:
-            if start is None:
-                check_model(model, store)
-            else:
-                start.check(store)
+    _check_models(stores, models, start)
     recordings, left_out = match_recordings(stores)
     labels = next(iter(stores.values())).recording_labels  # by the ids of these recordings
-    trials = list(
-        _trials(
-            list(stores),
-            models,
-            recipe,
-            seeds,
-            _folds(folds, recordings, group_by),
-            group_by,
-            sizes,
-            start,
-        )
-    )
+    every = _folds(folds, recordings, group_by)
+    trials = list(_trials(list(stores), models, recipe, seeds, every, group_by, sizes, start))
     splits = _splits(trials, recordings, labels, left_out)
-
-    # Checked for the whole grid before the first cell is trained.
-    cells: list[tuple[Trial, Run, Result | None]] = []
-    for trial in trials:
-        trial = trial.on(stores[trial.feature])
-        run = Run(Path(out) / "cells" / trial.name)
-        split = splits[_key(trial)]
-        cells.append((trial, run, None if restart else run.finished(trial, split)))
-
-    done = []
-    leaks: dict[tuple[str, SplitKey], list[str]] = {}
-    for number, (trial, run, result) in enumerate(cells, 1):
-        store, split = stores[trial.feature], splits[_key(trial)]
-        known = result is not None
-        if result is None:
-            progress = announce(trial.name, number, len(cells)) if announce else None
-            key = (trial.feature, _key(trial))
-            if key not in leaks:
-                leaks[key] = leak_warnings(store, split)
-            result = fit(
-                trial,
-                store,
-                split,
-                run,
-                chosen,
-                progress,
-                start=start,
-                resume=not restart,
-                leaks=leaks[key],
-            )
-        done.append(Cell(trial, run, result))
-        rows = [make_row(cell) for cell in done]
-        write_results(Path(out) / "results.csv", rows)
-        if tell and not known:
-            todo = [t for t, _, r in cells[number:] if r is None]
-            tell(trial.name, number, len(cells), result, estimate_time_left(done, todo))
+    grid = _Grid(stores, splits, start, chosen, folder, restart)
+    cells = _train_missing(grid, [grid.look_up(trial) for trial in trials], announce, tell)
     command = write_compare_command(
         features,
         models,
@@ -175,13 +139,84 @@ def compare(
         device=device,
         out=out,
     )
-    largest = [cell for cell in done if cell.trial.recordings_per_class == sizes[-1]]
-    rankings, report = rank_cells(largest), Path(out) / "report.html"
-    learning = build_learning_curves(done) if len(sizes) > 1 else []
+    largest = [cell for cell in cells if cell.trial.recordings_per_class == sizes[-1]]
+    rankings, report = rank_cells(largest), folder / "report.html"
+    learning = build_learning_curves(cells) if len(sizes) > 1 else []
     tested = compare_pairs(rankings)
-    write_differences(Path(out) / "differences.csv", tested)
+    write_differences(folder / "differences.csv", tested)
     write_report(report, rankings, tested, stores, command, learning)
-    return Comparison(rows, rankings, tested, learning, Path(out) / "results.csv", report)
+    rows = [make_row(cell) for cell in cells]
+    return Comparison(rows, rankings, tested, learning, folder / RESULTS, report)
+
+
+# A cell with its result, if it is finished.
+_Known = tuple[Trial, Run, Result | None]
+
+
+@dataclass
+class _Grid:
+    """What the cells have in common."""
+
+    stores: dict[str, Store]
+    splits: dict[SplitKey, Split]
+    start: Start | None
+    device: Device
+    out: Path
+    restart: bool
+    leaks: dict[tuple[str, SplitKey], list[str]] = field(default_factory=dict)
+
+    def look_up(self, trial: Trial) -> _Known:
+        """The cell of a trial. Raises SettingError if it was made with other settings."""
+        trial = trial.on(self.stores[trial.feature])
+        run = Run(self.out / "cells" / trial.name)
+        known = None if self.restart else run.finished(trial, self.splits[_key(trial)])
+        return trial, run, known
+
+    def train(self, trial: Trial, run: Run, progress: Progress | None) -> Result:
+        """Trains one cell."""
+        store, split = self.stores[trial.feature], self.splits[_key(trial)]
+        key = (trial.feature, _key(trial))
+        if key not in self.leaks:
+            self.leaks[key] = leak_warnings(store, split)
+        return fit(
+            trial,
+            store,
+            split,
+            run,
+            self.device,
+            progress,
+            start=self.start,
+            resume=not self.restart,
+            leaks=self.leaks[key],
+        )
+
+
+def _train_missing(
+    grid: _Grid, cells: Sequence[_Known], announce: Announce | None, tell: Tell | None
+) -> list[Cell]:
+    """Trains the cells that have no result; after each, results.csv holds all so far."""
+    done: list[Cell] = []
+    for number, (trial, run, known) in enumerate(cells, 1):
+        result = known
+        if result is None:
+            progress = announce(trial.name, number, len(cells)) if announce else None
+            result = grid.train(trial, run, progress)
+        done.append(Cell(trial, run, result))
+        write_results(grid.out / RESULTS, [make_row(cell) for cell in done])
+        if tell and known is None:
+            todo = [t for t, _, r in cells[number:] if r is None]
+            tell(trial.name, number, len(cells), result, estimate_time_left(done, todo))
+    return done
+
+
+def _check_models(stores: dict[str, Store], models: Sequence[str], start: Start | None) -> None:
+    """Raises SettingError for a model that does not take the clips of a store."""
+    for store in stores.values():
+        for model in models:
+            if start is None:
+                check_model(model, store)
+            else:
+                start.check(store)
 
 
 def estimate_time_left(done: Sequence[Cell], todo: Sequence[Trial]) -> float:

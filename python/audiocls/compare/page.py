@@ -38,16 +38,51 @@ def write_report(
     command: str = "",
     learning: Sequence[LearningCurve] = (),
 ) -> None:
-    """Write the page.
+    """Writes the page.
 
-    Class by class it shows the model that validation chose, over its seeds and folds: choosing it
-    by its test score would flatter it. rankings: the best on validation first. tested: all their
-    pairs. stores: by name; where a store or its recordings are gone, the page says what it cannot
-    show. command: what made the comparison. learning: how scores rise with recordings.
+    Class by class it shows the model that validation chose, over its seeds and folds: a choice by
+    the test score would flatter it.
+
+    Args:
+        path: the file.
+        rankings: the best on validation first.
+        tested: all their pairs.
+        stores: by name. If a store or its recordings are gone, the page says what it cannot show.
+        command: the command that made the comparison.
+        learning: how scores rise with recordings.
     """
     stores = stores or {}
     best, cells = rankings[0], [cell for r in rankings for cell in r.cells]
-    first = best.cells[0].result
+    page = (
+        _environment()
+        .get_template("page.html.jinja")
+        .render(
+            rankings=rankings,
+            differences=tested,
+            answers=describe_differences(best, tested),
+            seeds=sorted({c.trial.seed for c in cells}),
+            folds=sorted({c.trial.fold for c in cells if c.trial.fold}),
+            features=sorted({c.trial.feature for c in cells}),
+            curves=_curves(rankings),
+            scatter=charts.draw_scores_by_cost(rankings),
+            learning=learning,
+            series=charts.SERIES,
+            learning_chart=charts.draw_learning(learning) if learning else "",
+            devices=sorted({c.result.device for c in cells}),
+            commands=[
+                *map(write_extract_command, stores.values()),
+                *([command] if command else []),
+                shlex.join(["audiocls", "predict", str(best.cells[0].run.folder), "RECORDING"]),
+            ],
+            warnings=sorted({w for c in cells for w in c.result.warnings}),
+            reach=reach(next(iter(stores.values())).recordings) if stores else [],
+            **_about_best(best, stores.get(best.feature)),
+        )
+    )
+    replace_file(path, page.encode("utf-8", "replace"))
+
+
+def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("audiocls", "compare"),
         autoescape=jinja2.select_autoescape(["jinja"]),
@@ -58,47 +93,33 @@ def write_report(
     environment.filters["si"] = _si
     environment.filters["duration"] = _duration
     environment.filters["unbroken"] = _unbroken
-    contents = _CONTENTS[first.task](best, stores.get(best.feature))
+    return environment
+
+
+def _about_best(best: Ranking, store: Store | None) -> dict[str, Any]:
+    """What the page shows of the model that validation chose."""
     results = [c.result for c in best.cells]
-    page = environment.get_template("page.html.jinja").render(
-        rankings=rankings,
-        best=best,
-        several=first.task == "several",
-        chance=best.yardstick.chance(best.cells),
-        scores=best.yardstick.scores,
-        main=best.yardstick.main,
-        main_key=best.yardstick.key,
-        on_validation=best.yardstick.validation,
-        seeds=sorted({c.trial.seed for c in cells}),
-        folds=sorted({c.trial.fold for c in cells if c.trial.fold}),
-        differences=tested,
-        answers=describe_differences(best, tested),
-        n_recordings=sum(r.test_recording["n"] for r in results),
-        n_groups=len({group for c in best.cells for _, group in c.run.test_groups()}),
-        calibration=_calibration(best),
+    first = results[0]
+    contents = _CONTENTS[first.task](best, store)
+    return {
+        "best": best,
+        "several": first.task == "several",
+        "chance": best.yardstick.chance(best.cells),
+        "scores": best.yardstick.scores,
+        "main": best.yardstick.main,
+        "main_key": best.yardstick.key,
+        "on_validation": best.yardstick.validation,
+        "n_recordings": sum(r.test_recording["n"] for r in results),
+        "n_groups": len({group for c in best.cells for _, group in c.run.test_groups()}),
+        "calibration": _calibration(best),
+        "reliability": charts.draw_reliability(contents["bins"]) if contents["bins"] else "",
+        "split": first.split,
+        "given_split": "`split` column" in first.split["method"],
+        "versions": first.versions,
+        "settings": {k: v for k, v in first.settings.items() if k not in ("model", "seed", "fold")},
+        "left_out": _left_out(best),
         **contents,
-        features=sorted({c.trial.feature for c in cells}),
-        curves=_curves(rankings),
-        reliability=charts.draw_reliability(contents["bins"]) if contents["bins"] else "",
-        scatter=charts.draw_scores_by_cost(rankings),
-        learning=learning,
-        series=charts.SERIES,
-        learning_chart=charts.draw_learning(learning) if learning else "",
-        split=first.split,
-        given_split="`split` column" in first.split["method"],
-        versions=first.versions,
-        settings={k: v for k, v in first.settings.items() if k not in ("model", "seed", "fold")},
-        devices=sorted({c.result.device for c in cells}),
-        commands=[
-            *map(write_extract_command, stores.values()),
-            *([command] if command else []),
-            shlex.join(["audiocls", "predict", str(best.cells[0].run.folder), "RECORDING"]),
-        ],
-        warnings=sorted({w for c in cells for w in c.result.warnings}),
-        reach=reach(next(iter(stores.values())).recordings) if stores else [],
-        left_out=_left_out(best),
-    )
-    replace_file(path, page.encode("utf-8", "replace"))
+    }
 
 
 def _of_one_label(best: Ranking, store: Store | None) -> dict[str, Any]:

@@ -17,13 +17,12 @@ from audiocls.errors import AudioclsError, DataError, SettingError
 from audiocls.inference.predict import BATCH, Classifier
 from audiocls.inference.prediction import Prediction
 from audiocls.scores import metrics
+from audiocls.scores.significance import bootstrap_intervals, counts_by_group
 from audiocls.store.labels import ONE, SEVERAL, Coverage
 
 if TYPE_CHECKING:
     from audiocls.data.recordings import Listing, Recording
     from audiocls.store.store import Store
-
-DRAWS = 2000  # of groups, for the interval
 
 
 class ClipAnswers(NamedTuple):
@@ -211,16 +210,23 @@ def score_one(
 ) -> dict[str, Any]:
     """All measures of a model, by clip and by recording, ready for JSON.
 
-    Classes are matched by name. The question is which class it is (closed set): labels that the
-    model does not know are left out, and a class of its own named `unknown` is no answer. With
-    `unknown` they count (open set): the right answer to them is `unknown`, as it is given below
-    `threshold` (by default the model's own). Either way `answered` says how many of the known
-    recordings get another answer than `unknown`, and how many of these are right.
+    Classes are matched by name. By default the set is closed: labels that the model does not know
+    are left out, and a class of its own named `unknown` is no answer. With `unknown` the set is
+    open: such labels count, and their right answer is `unknown`. Either way `answered` says how
+    many recordings of known classes get another answer, and how many of these are right.
 
-    groups: of each recording; the interval of a score is over them (percentile bootstrap, Efron
-    1979, 95 %): recordings of one group are no independent evidence.
+    Args:
+        classifier: the model.
+        judged: what it says of each recording.
+        groups: the group of each recording. Recordings of one group are no independent evidence,
+            so the intervals draw groups.
+        unknown: whether the set is open.
+        threshold: the certainty below which an answer is `unknown`; None: the model's own.
+        mistakes: how many of the surest mistakes to name.
 
-    Raises SettingError where `unknown` has no threshold, DataError where nothing can be judged.
+    Raises:
+        SettingError: `unknown` without a threshold.
+        DataError: nothing can be judged.
     """
     limit = classifier.description.threshold if threshold is None else threshold
     if unknown and limit is None:
@@ -228,14 +234,9 @@ def score_one(
         raise SettingError("unknown", True, rule)
     known = [name for name in classifier.classes_ if name != UNKNOWN]
     classes = [*known, UNKNOWN] if unknown else known
-    number = {name: i for i, name in enumerate(classes)}
     failed = [(r.path, p) for r, p in judged if isinstance(p, str)]
     strange = Counter(r.label for r, p in judged if not isinstance(p, str) and r.label not in known)
-    kept: list[tuple[Recording, ClipAnswers, int, str]] = []
-    for (recording, p), group in zip(judged, groups, strict=True):
-        label = number.get(recording.label, number.get(UNKNOWN) if unknown else None)
-        if not isinstance(p, str) and label is not None:
-            kept.append((recording, p, label, group))
+    kept = _keep(judged, groups, classes)
     if not kept:
         why = f"; the model does not know {', '.join(map(repr, strange))}" if strange else ""
         raise DataError(f"none of {len(judged)} recordings can be judged{why}")
@@ -252,8 +253,9 @@ def score_one(
     else:
         whole, clips = (closed_set(p, classifier.classes_) for p in (whole, clips))
     scores = metrics.evaluate(whole, labels, classes)
-    by_group = [group for _, _, _, group in kept]
-    scores["interval"] = draw_intervals(whole.argmax(axis=1) == labels, labels, by_group)
+    names, group = np.unique([group for _, _, _, group in kept], return_inverse=True)
+    by_group = counts_by_group(labels, whole.argmax(axis=1), group, len(names), len(classes))
+    scores["interval"] = {k: list(v) for k, v in bootstrap_intervals([by_group]).items()}
     by_clip = metrics.evaluate(clips, np.repeat(labels, n_clips), classes)
     if unknown:  # A refusal has no probability.
         for part in (scores, by_clip):
@@ -263,7 +265,7 @@ def score_one(
         "classes": classes,
         "recording": scores,
         "clip": by_clip,
-        "groups": len(set(by_group)),
+        "groups": len(names),
         "answered": answered,
         "unknown_labels": dict(strange),
         "failed": [{"path": path, "error": error} for path, error in failed],
@@ -271,25 +273,18 @@ def score_one(
     }
 
 
-def draw_intervals(
-    right: NDArray[np.bool_], labels: NDArray[np.int64], groups: Sequence[str], seed: int = 0
-) -> dict[str, list[float]]:
-    """95 % intervals of accuracy and balanced accuracy over draws of whole groups."""
-    _, group = np.unique(np.asarray(groups, dtype=object).astype(str), return_inverse=True)
-    n_groups, n_classes = int(group.max()) + 1, int(labels.max()) + 1
-    hits, totals = np.zeros((2, n_groups, n_classes))
-    np.add.at(hits, (group, labels), right)
-    np.add.at(totals, (group, labels), 1)
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=DRAWS)
-    hits, totals = drawn @ hits, drawn @ totals
-    # A class of which a draw holds nothing takes no part in its balanced accuracy.
-    recall = np.divide(hits, totals, out=np.full(hits.shape, np.nan), where=totals > 0)
-    found = {
-        "accuracy": hits.sum(axis=1) / totals.sum(axis=1),
-        "balanced_accuracy": np.nanmean(recall, axis=1),
-    }
-    return {name: np.percentile(v, [2.5, 97.5]).tolist() for name, v in found.items()}
+def _keep(
+    judged: Sequence[Verdict], groups: Sequence[str], classes: Sequence[str]
+) -> list[tuple[Recording, ClipAnswers, int, str]]:
+    """The recordings whose label is among `classes`, or counts as `unknown` there: each with what
+    the model says, the index of its label, and its group."""
+    number = {name: i for i, name in enumerate(classes)}
+    kept = []
+    for (recording, p), group in zip(judged, groups, strict=True):
+        label = number.get(recording.label, number.get(UNKNOWN))
+        if not isinstance(p, str) and label is not None:
+            kept.append((recording, p, label, group))
+    return kept
 
 
 def _open_set(
