@@ -1,4 +1,4 @@
-"""What workers of a Ray cluster run in tests in place of `audiocls.store.cluster.made_part`."""
+"""What workers of a Ray cluster run in tests in place of `audiocls.store.cluster.send_part`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from audiocls.store import cluster, extraction
 
 def small(task: Any, number: int) -> Iterator[tuple[str, bytes]]:
     extraction.SHARD_RECORDINGS = 2
-    yield from cluster.made_part(task, number)
+    yield from cluster.send_part(task, number)
 
 
 def _stop(mark: Path, where: str) -> None:

@@ -8,8 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from audiocls.data.annotations import Annotations, Event, event_of, merged, read_annotations
-from audiocls.data.tables import columns_of, encoding_of, separator_of
+from audiocls.data.annotations import (
+    Annotations,
+    Event,
+    merge_events,
+    parse_event,
+    read_annotations,
+)
+from audiocls.data.tables import detect_encoding, detect_separator, match_columns
 from audiocls.errors import DataError, SettingError
 
 with warnings.catch_warnings():  # of the libraries below it
@@ -139,42 +145,42 @@ def test_labels_in_any_encoding(tmp_path: Path, encoding: str) -> None:
     assert found(file, encoding="latin-1").events == [Event(0, 1, "Eule für Ä")]
     for name in ("nonsense", "base64", "a\0b"):
         with pytest.raises(SettingError, match="encoding"):
-            encoding_of(b"", name)
+            detect_encoding(b"", name)
 
 
 def test_known_columns_and_separators() -> None:
     header = ["slice_file_name", "fsID", "start", "end", "classID", "class"]
-    assert columns_of("t", header, {}, ["file_name", "label"]) == {
+    assert match_columns("t", header, {}, ["file_name", "label"]) == {
         "file_name": "slice_file_name", "label": "class", "start_s": "start", "end_s": "end",
     }  # fmt: skip
-    assert "start_s" not in columns_of("t", header, {"start_s": ""}, [])
-    assert columns_of("t", ["Filename", "fold", "target", "category"], {}, []) == {
+    assert "start_s" not in match_columns("t", header, {"start_s": ""}, [])
+    assert match_columns("t", ["Filename", "fold", "target", "category"], {}, []) == {
         "file_name": "Filename", "label": "category",
     }  # fmt: skip
     # An end without a start is metadata of another kind; asked for, it is a mistake.
-    assert columns_of("t", ["path", "label", "end"], {}, []) == {
+    assert match_columns("t", ["path", "label", "end"], {}, []) == {
         "file_name": "path",
         "label": "label",
     }
     with pytest.raises(SettingError, match="has no column for start_s; name it, too"):
-        columns_of("t", ["path", "label", "end"], {"end_s": "end"}, [])
+        match_columns("t", ["path", "label", "end"], {"end_s": "end"}, [])
     for header_line, separator in (
         ("file_name,label", ","), ("file_name;label", ";"), ("a\tb", "\t"),
         ("path;my,label;label", ";"), ("label", ","), ("", ","),
     ):  # fmt: skip
-        assert separator_of(header_line) == separator
+        assert detect_separator(header_line) == separator
 
 
 def test_an_event_of_a_row() -> None:
-    assert event_of(" 1 ", "2", " owl ") == Event(1.0, 2.0, "owl")
+    assert parse_event(" 1 ", "2", " owl ") == Event(1.0, 2.0, "owl")
     for start in ("nan", "inf", "1e12", ""):
         with pytest.raises(ValueError, match="has no start and end in seconds"):
-            event_of(start, "2", "owl")
+            parse_event(start, "2", "owl")
 
 
 def test_events_of_one_label_that_overlap_are_one_stretch() -> None:
     events = [Event(2, 4, "owl"), Event(0, 1, "owl"), Event(3, 5, "owl"), Event(1, 3, "frog"),
               Event(5, 6, "owl"), Event(2.5, 2.75, "owl"), Event(6.5, 7, "owl")]  # fmt: skip
-    assert merged(events) == [
+    assert merge_events(events) == [
         Event(0, 1, "owl"), Event(1, 3, "frog"), Event(2, 6, "owl"), Event(6.5, 7, "owl"),
     ]  # fmt: skip

@@ -16,8 +16,8 @@ import soundfile
 from audiocls.data.listing import list_recordings
 from audiocls.data.recordings import (
     Recording,
+    notice_similar_labels,
     read_recordings,
-    similar_labels,
     write_recordings,
 )
 from audiocls.errors import DataError, SettingError
@@ -233,11 +233,11 @@ def test_a_damaged_recordings_csv_is_refused(tmp_path: Path) -> None:
 
 
 def test_labels_that_differ_in_case_accents_or_form_are_reported(tmp_path: Path) -> None:
-    assert similar_labels({"Flute", "flûte", "oboe"}) == [
+    assert notice_similar_labels({"Flute", "flûte", "oboe"}) == [
         "labels 'Flute', 'flûte' differ only in case, accents or spaces: kept as 2 classes"
     ]
-    assert len(similar_labels({"e\u0301", "\u00e9"})) == 1  # one letter in two Unicode forms
-    assert similar_labels({"바이올린", "비올라", "violin 1", "violin 2"}) == []
+    assert len(notice_similar_labels({"e\u0301", "\u00e9"})) == 1  # one letter in two Unicode forms
+    assert notice_similar_labels({"바이올린", "비올라", "violin 1", "violin 2"}) == []
     touch(tmp_path, "Cello/a.wav", "cello/b.wav")
     listing = list_recordings(tmp_path)
     assert {r.label for r in listing.recordings} == {"Cello", "cello"}

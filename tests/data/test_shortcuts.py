@@ -10,7 +10,7 @@ from sounds import tone, write
 
 import audiocls
 from audiocls.data.recordings import Recording
-from audiocls.data.shortcuts import shortcuts, silent
+from audiocls.data.shortcuts import notice_shortcuts, notice_silence
 from audiocls.store.summary import summarise
 
 
@@ -25,7 +25,8 @@ def recordings(classes: dict[str, list[dict[str, float]]]) -> list[Recording]:
 def said(classes: dict[str, list[dict[str, float]]]) -> list[str]:
     listed = recordings(classes)
     return [
-        text.partition(": a model")[0] for text in shortcuts(listed, [r.labels() for r in listed])
+        text.partition(": a model")[0]
+        for text in notice_shortcuts(listed, [r.labels() for r in listed])
     ]
 
 
@@ -82,7 +83,7 @@ def test_silence_and_channels_that_cancel(tmp_path: Path) -> None:
     store = audiocls.extract(
         tmp_path / "data", "mel-16k", tmp_path / "store", notice=notices.append
     )
-    assert notices == silent(store.recordings) == [
+    assert notices == notice_silence(store.recordings) == [
         "6 recordings are silent once their channels are mixed to mono: the channels cancel, or "
         "are empty (a/0.wav, …)",
         "1 recording is silent (b/nothing.wav)",

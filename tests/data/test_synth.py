@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from audiocls.cli import main
-from audiocls.data.synth import INSTRUMENTS, SAMPLE_RATE, note, write_dataset
+from audiocls.data.synth import INSTRUMENTS, SAMPLE_RATE, play_note, write_dataset
 from audiocls.errors import SettingError
 
 
@@ -40,7 +40,7 @@ def test_same_seed_same_bytes_other_seed_other_bytes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("instrument", INSTRUMENTS, ids=lambda i: i.name)
 def test_a_note_is_audible_finite_and_at_its_level(instrument) -> None:  # type: ignore[no-untyped-def]
     for midi in instrument.midi:
-        y = note(instrument, midi, 0.5, 0.4, np.random.default_rng(0))
+        y = play_note(instrument, midi, 0.5, 0.4, np.random.default_rng(0))
         assert y.shape == (round(0.4 * SAMPLE_RATE),)
         assert np.isfinite(y).all()
         assert np.abs(y).max() == pytest.approx(0.5)
@@ -50,7 +50,7 @@ def test_pitched_instruments_sound_at_their_pitch() -> None:
     # A4 is 440 Hz; one second long, so that a bin is one hertz.
     for name in ("flute", "clarinet", "organ"):
         instrument = next(i for i in INSTRUMENTS if i.name == name)
-        y = note(instrument, 69, 0.5, 1.0, np.random.default_rng(0))
+        y = play_note(instrument, 69, 0.5, 1.0, np.random.default_rng(0))
         spectrum = np.abs(np.fft.rfft(y * np.hanning(len(y))))
         assert abs(int(spectrum.argmax()) - 440) <= 5, name
 

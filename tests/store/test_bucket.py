@@ -237,9 +237,9 @@ def test_commands(
 
 
 def test_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert bucket.cache_folder() == tmp_path / "cache"
+    assert bucket.locate_cache() == tmp_path / "cache"
     monkeypatch.delenv("AUDIOCLS_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert bucket.cache_folder() == tmp_path / "audiocls"
+    assert bucket.locate_cache() == tmp_path / "audiocls"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert bucket.cache_folder() == Path.home() / ".cache" / "audiocls"
+    assert bucket.locate_cache() == Path.home() / ".cache" / "audiocls"

@@ -72,7 +72,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extraction, "SHARD_RECORDINGS", 2)
-    monkeypatch.setattr(module, "made_part", cluster_workers.small)
+    monkeypatch.setattr(module, "send_part", cluster_workers.small)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
 
 
@@ -84,7 +84,7 @@ def test_the_store_of_one_machine_though_a_worker_is_killed(
 ) -> None:
     whole = audiocls.extract(data, "mel-16k", tmp_path / "whole")
     out, mark = tmp_path / "store", data.parent / "stuck"
-    monkeypatch.setattr(module, "made_part", cluster_workers.stuck)
+    monkeypatch.setattr(module, "send_part", cluster_workers.stuck)
     killed, told = [], []
 
     def kill(progress: extraction.Progress) -> None:
@@ -160,7 +160,7 @@ def test_what_a_worker_cannot_do(
     data: Path, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     made: Any, message: str,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(module, "made_part", made)
+    monkeypatch.setattr(module, "send_part", made)
     monkeypatch.setattr(module, "RETRIES", 0)
     monkeypatch.setitem(sys.modules, "audiocls_of_the_driver", cluster_workers)
     with pytest.raises(DataError, match=message) as error:
@@ -238,7 +238,7 @@ def test_the_store_of_one_machine_though_a_node_goes_away(
     whole = audiocls.extract(data, "mel-16k", tmp_path / "whole")
     out, mark = tmp_path / "store", data.parent / "node"
     (data.parent / "head").write_text(cluster.head_node.node_id)
-    monkeypatch.setattr(module, "made_part", cluster_workers.stuck_on_a_node)
+    monkeypatch.setattr(module, "send_part", cluster_workers.stuck_on_a_node)
     removed = []
 
     def remove(progress: extraction.Progress) -> None:

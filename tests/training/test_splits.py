@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tiny_store import recording, tiny_store
 
 from audiocls.data import grouping
-from audiocls.data.grouping import groups_of
+from audiocls.data.grouping import find_groups
 from audiocls.data.recordings import Recording
 from audiocls.errors import DataError, SettingError
 from audiocls.files import write_csv
@@ -140,13 +140,13 @@ def test_a_class_with_two_groups_is_trained_and_tested() -> None:
 def test_groups() -> None:
     store = tiny_store()
     paths = [r.path for r in store.recordings]
-    assert groups_of(store.recordings, None) == paths
+    assert find_groups(store.recordings, None) == paths
     store.recordings[0].group = "x"
-    assert groups_of(store.recordings, None)[:2] == ["x", paths[1]]
-    assert groups_of(store.recordings, "recording") == paths
-    assert groups_of(store.recordings, "player")[:3] == ["drum/0", "drum/0", "drum/1"]
-    assert groups_of(store.recordings, r"([^/]+)/.*_(\d)\d")[0] == "drum/0"
-    assert groups_of(store.recordings, r"_\d\d")[0] == "_00"
+    assert find_groups(store.recordings, None)[:2] == ["x", paths[1]]
+    assert find_groups(store.recordings, "recording") == paths
+    assert find_groups(store.recordings, "player")[:3] == ["drum/0", "drum/0", "drum/1"]
+    assert find_groups(store.recordings, r"([^/]+)/.*_(\d)\d")[0] == "drum/0"
+    assert find_groups(store.recordings, r"_\d\d")[0] == "_00"
 
 
 def test_the_documented_expression_gives_instrument_and_pitch() -> None:
@@ -155,7 +155,7 @@ def test_the_documented_expression_gives_instrument_and_pitch() -> None:
         recording("cello/cello_A3_1_forte_arco-normal.mp3", "cello"),
         recording("english-horn/cor_Cs4_025_piano_normal.mp3", "english-horn"),
     ]
-    assert groups_of(recordings, expression) == ["cello/A3", "english-horn/Cs4"]
+    assert find_groups(recordings, expression) == ["cello/A3", "english-horn/Cs4"]
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_the_documented_expression_gives_instrument_and_pitch() -> None:
 )
 def test_groups_that_cannot_be(group_by: str, kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
-        groups_of(tiny_store().recordings, group_by)
+        find_groups(tiny_store().recordings, group_by)
 
 
 @pytest.mark.parametrize("expression", [r"(a+)+$", r"(a|aa)+$", r"([a-z]+)*\d", r"(.*a){30}$"])
@@ -177,7 +177,7 @@ def test_an_expression_cannot_hang(monkeypatch: pytest.MonkeyPatch, expression: 
     monkeypatch.setattr(grouping, "SEARCH_S", 0.2)
     recordings = [recording("a" * 5000 + "!", "x")]
     with pytest.raises(SettingError, match=r"takes too long on") as error:
-        groups_of(recordings, expression)
+        find_groups(recordings, expression)
     assert len(str(error.value)) < 300
 
 
@@ -185,7 +185,7 @@ def test_a_column_with_gaps() -> None:
     recordings = tiny_store().recordings
     recordings[3].extra["player"] = ""
     with pytest.raises(DataError, match=r"drum_003.* has no value in column 'player'"):
-        groups_of(recordings, "player")
+        find_groups(recordings, "player")
 
 
 def given_split(*names: str) -> list[Recording]:

@@ -132,11 +132,11 @@ def command(
 
 def _stores(features: str | None) -> list[str | Path]:
     """The stores to compare: those named, else all under features/."""
-    from audiocls.store.store import stores_under
+    from audiocls.store.store import list_stores
     from audiocls.url import is_url
 
     if features is None:
-        found: list[str | Path] = [*stores_under()]
+        found: list[str | Path] = [*list_stores()]
         if not found:
             raise DataError("no feature store under 'features': run `audiocls extract` first")
         return found

@@ -144,11 +144,11 @@ def _judge(
     classifier: Classifier, source: Store | Listing, labelling: Labelling, group_by: str | None
 ) -> tuple[list[Verdict], list[str], list[str]]:
     """What the model says of each recording, the groups of these, and the paths that trained it."""
-    from audiocls.data.grouping import groups_of
+    from audiocls.data.grouping import find_groups
     from audiocls.inference.evaluate import judge_recordings, judge_store
     from audiocls.store.store import Store
 
-    groups = groups_of(source.recordings, group_by)
+    groups = find_groups(source.recordings, group_by)
     verdicts = judge_store(classifier, source) if isinstance(source, Store) else judge_recordings(
         classifier, source, labelling
     )  # fmt: skip

@@ -125,7 +125,7 @@ def command(
     from audiocls.cli.progress import show_extraction
     from audiocls.engine.spec import FeatureSpec
     from audiocls.store.extraction import extract, extract_part
-    from audiocls.store.parts import part_folder
+    from audiocls.store.parts import locate_part
     from audiocls.url import is_url
 
     _check_engine(engine, ray_address, shard)
@@ -149,7 +149,7 @@ def command(
             made = extract(data, spec, out, **settings)
     place: str | Path = made.path
     if is_url(out):
-        place = part_folder(out, *_shard(shard)) if shard else out
+        place = locate_part(out, *_shard(shard)) if shard else out
     counts, failures = made.about["counts"], made.path / "failures.csv"
     if as_json:
         summary = _summary(made.about, failures)

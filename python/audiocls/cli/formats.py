@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audiocls.cli import say
-from audiocls.data.annotations import audacity_track, raven_table
+from audiocls.data.annotations import format_audacity, format_raven
 from audiocls.files import make_printable
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class Audacity(Format):
     suffix, alone = ".txt", True
 
     def text(self, path: str, found: Prediction) -> str:
-        return audacity_track(found.segments(self.limits))
+        return format_audacity(found.segments(self.limits))
 
 
 class Raven(Format):
@@ -147,7 +147,7 @@ class Raven(Format):
     suffix, alone = ".selections.txt", True
 
     def text(self, path: str, found: Prediction) -> str:
-        return raven_table(found.segments(self.limits), self.high_hz)
+        return format_raven(found.segments(self.limits), self.high_hz)
 
 
 class ClipsCsv(Format):

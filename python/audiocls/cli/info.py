@@ -66,10 +66,10 @@ def command(
     """
     from audiocls.classifier.description import find_model
     from audiocls.cli.progress import show_headers
-    from audiocls.store.place import is_store, local
-    from audiocls.store.summary import draw, summarise
+    from audiocls.store.place import is_store, local_copy
+    from audiocls.store.summary import draw_summary, summarise
 
-    path = local(path)
+    path = local_copy(path)
     if is_store(path) or find_model(path):
         refuse(labelling, f"{path} has its labels")
     if whole:
@@ -90,7 +90,7 @@ def command(
         summary = summarise(path, progress, labelling)
     summary.notices = [use_option_names(notice) for notice in summary.notices]
     if plot is not None:
-        draw(summary, plot)
+        draw_summary(summary, plot)
     if as_json:
         click.echo(json.dumps(summary.as_dict(), indent=1, ensure_ascii=True))
     else:

@@ -150,7 +150,7 @@ def command(
     """
     from audiocls import training
     from audiocls.cli.progress import EpochLines
-    from audiocls.store.store import newest_store
+    from audiocls.store.store import find_newest_store
     from audiocls.training.loop import first_trial, run_name
 
     if data is None:
@@ -171,7 +171,7 @@ def command(
         )
         if kind == "features":
             feature = clip_s = hop_s = None
-    features = features or newest_store()
+    features = features or find_newest_store()
     trial = replace(trial, feature=run_name(features, feature))
     folder = out or Path("runs") / trial.name
     with EpochLines(trial.recipe.epochs) as lines:
@@ -215,7 +215,7 @@ def _tell(
     as_json: bool,
 ) -> None:
     """Shows what came of the training."""
-    from audiocls.store.place import name_of
+    from audiocls.store.place import store_name
 
     for warning in result["warnings"]:
         warn(warning)
@@ -225,7 +225,7 @@ def _tell(
     test, whole = result["test"], result["test_recording"]
     measures = MEASURES[result["task"]]
     say(
-        f"{model} on {name_of(features)}: {result['parameters']:,} parameters, "
+        f"{model} on {store_name(features)}: {result['parameters']:,} parameters, "
         f"{result['clips_per_s']:,.0f} clips/s in training, "
         f"best epoch {result['chosen']['epoch']}"
     )

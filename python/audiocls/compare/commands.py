@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from audiocls.store.command import extract_command as store_command
+from audiocls.store.command import format_command as store_command
 from audiocls.store.computed import ComputedStore
 from audiocls.store.store import Store
 from audiocls.training.recipe import Recipe

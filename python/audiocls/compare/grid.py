@@ -15,7 +15,7 @@ from audiocls.compare.learning import LearningCurve, build_learning_curves
 from audiocls.compare.page import write_report
 from audiocls.compare.ranking import Cell, Ranking, rank_cells
 from audiocls.compare.yardstick import YARDSTICKS
-from audiocls.data.grouping import groups_of
+from audiocls.data.grouping import find_groups
 from audiocls.errors import DataError, SettingError
 from audiocls.files import write_csv
 from audiocls.models import architecture
@@ -273,7 +273,7 @@ def _folds(
     """What each trial's `fold` is."""
     if folds is None:
         return [None]
-    n = len(set(groups_of(recordings, group_by))) if folds == LOGO else int(folds)
+    n = len(set(find_groups(recordings, group_by))) if folds == LOGO else int(folds)
     return [f"{k}/{folds}" for k in range(1, n + 1)]
 
 

@@ -24,7 +24,7 @@ from audiocls.compare.learning import LearningCurve
 from audiocls.compare.mistakes import find_confident_mistakes
 from audiocls.compare.ranking import Ranking
 from audiocls.compare.several import bin_label_confidences, find_wrong_labels, tabulate_labels
-from audiocls.data.recordings import reach
+from audiocls.data.recordings import notice_scope
 from audiocls.files import replace_file
 from audiocls.store.store import Store
 from audiocls.training.data.splits import LOGO
@@ -75,7 +75,7 @@ def write_report(
                 shlex.join(["audiocls", "predict", str(best.cells[0].run.folder), "RECORDING"]),
             ],
             warnings=sorted({w for c in cells for w in c.result.warnings}),
-            reach=reach(next(iter(stores.values())).recordings) if stores else [],
+            reach=notice_scope(next(iter(stores.values())).recordings) if stores else [],
             **_about_best(best, stores.get(best.feature)),
         )
     )

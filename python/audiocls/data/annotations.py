@@ -14,7 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Protocol
 
-from audiocls.data.tables import columns_of, legible, normal, open_text, read_rows, seconds
+from audiocls.data.tables import (
+    check_legible,
+    match_columns,
+    normalize_name,
+    open_text,
+    parse_seconds,
+    read_rows,
+)
 from audiocls.errors import DataError, SettingError, condense_message
 from audiocls.files import escape
 from audiocls.scores.events import Stretch
@@ -48,7 +55,7 @@ class Labelled(Stretch, Protocol):
     def probability(self) -> float: ...
 
 
-def merged(events: Iterable[Event]) -> list[Event]:
+def merge_events(events: Iterable[Event]) -> list[Event]:
     """The stretches in which each label is there: events of a label that overlap or touch are one,
     for nothing that hears them together could tell them apart. In order of time."""
     found: list[Event] = []
@@ -73,12 +80,12 @@ class Annotations:
     def add(self, start: str, end: str, label: str, where: str) -> None:
         """The event of a row, or why it is none."""
         try:
-            self.events.append(event_of(start, end, label))
+            self.events.append(parse_event(start, end, label))
             self.where.append(where)
         except ValueError as error:
             self.left_out.append(f"{where} {error}")
 
-    def whole(self, label: str, where: str) -> None:
+    def add_whole(self, label: str, where: str) -> None:
         """A row that speaks of all of the recording."""
         if label.strip():
             self.events.append(Event(0.0, math.inf, label.strip()))
@@ -103,11 +110,11 @@ class Annotations:
         self.left_out += [f"{where} {reason}" for _, where, reason in found if reason]
 
 
-def event_of(start: str, end: str, label: str) -> Event:
+def parse_event(start: str, end: str, label: str) -> Event:
     """The event that a row describes. Raises ValueError with the rule that it breaks."""
     label = label.strip()
     try:
-        event = Event(seconds(start), seconds(end), label)
+        event = Event(parse_seconds(start), parse_seconds(end), label)
     except ValueError:
         raise ValueError(f"has no start and end in seconds: {start!r}, {end!r}") from None
     if not label:
@@ -126,9 +133,9 @@ def read_annotations(
 ) -> Annotations | None:
     """The annotations in a file; None if it holds none: another text, perhaps a transcript.
 
-    columns: of a Raven table, as `tables.columns_of` takes them. Raises DataError if a table lacks
-    a column or cannot be read, SettingError if a column that is named is not there, or without
-    crowsetta if the file needs it, OSError if it cannot be opened.
+    columns: of a Raven table, as `tables.match_columns` takes them. Raises DataError if a table
+    lacks a column or cannot be read, SettingError if a column that is named is not there, or
+    without crowsetta if the file needs it, OSError if it cannot be opened.
     """
     suffix = file.suffix[1:].lower()
     if suffix in CROWSETTA:
@@ -148,7 +155,7 @@ def read_annotations(
 
 def is_raven(header: str) -> bool:
     """Whether a table with this first line is one of Raven's."""
-    names = {normal(name) for name in header.split("\t")}
+    names = {normalize_name(name) for name in header.split("\t")}
     return {"selection", "begin time (s)", "end time (s)"} <= names
 
 
@@ -157,13 +164,13 @@ def _raven(file: Path, text: IO[str], given: Mapping[str, str]) -> Annotations:
     columns: dict[str, str] = {}
     for number, row in read_rows(str(file), text):
         # A table beside a recording is about it, whatever file it names.
-        columns = columns or columns_of(str(file), row, {**given, "file_name": ""}, ["label"])
+        columns = columns or match_columns(str(file), row, {**given, "file_name": ""}, ["label"])
         where = f"{file}: line {number}"
         cells = [row[columns[name]] for name in ("start_s", "end_s", "label")]
-        if wrong := views.repeated(row, cells):
+        if wrong := views.check_view(row, cells):
             found.left_out += [f"{where} {wrong}"] if wrong != REPEATED else []
         else:
-            found.add(cells[0], cells[1], legible(cells[2], where), where)
+            found.add(cells[0], cells[1], check_legible(cells[2], where), where)
     return found
 
 
@@ -176,10 +183,10 @@ class Views:
     def __init__(self) -> None:
         self._first: dict[tuple[str, str], tuple[str, list[str]]] = {}
 
-    def repeated(self, row: Mapping[str, str], cells: list[str]) -> str:
+    def check_view(self, row: Mapping[str, str], cells: list[str]) -> str:
         """Empty for a selection's first view; for another `REPEATED`, or what is wrong if its
         `cells`, start, end and label, are others."""
-        by_name = {normal(name): cell for name, cell in row.items()}
+        by_name = {normalize_name(name): cell for name, cell in row.items()}
         view, selection = by_name.get("view", ""), by_name.get("selection", "")
         key = selection, by_name.get("begin file", "")
         first_view, first = self._first.setdefault(key, (view, cells))
@@ -200,7 +207,7 @@ def _audacity(file: Path, text: IO[str]) -> Annotations:
         if match is None:
             found.left_out.append(f"{where} is no label: must be start, end and label with tabs")
         else:
-            found.add(match[1], match[2], legible(match[3] or "", where), where)
+            found.add(match[1], match[2], check_legible(match[3] or "", where), where)
     return found
 
 
@@ -231,7 +238,7 @@ def _by_crowsetta(file: Path, form: str) -> Annotations:
     return found
 
 
-def raven_table(events: Iterable[Labelled], high_hz: float) -> str:
+def format_raven(events: Iterable[Labelled], high_hz: float) -> str:
     """Events as a selection table of Raven, with their probability as its score; `high_hz` is the
     top of its boxes."""
     rows = ["\t".join((*RAVEN_COLUMNS, "Annotation", "Score"))]
@@ -241,7 +248,7 @@ def raven_table(events: Iterable[Labelled], high_hz: float) -> str:
     return "".join(f"{row}\n" for row in rows)
 
 
-def audacity_track(events: Iterable[Labelled]) -> str:
+def format_audacity(events: Iterable[Labelled]) -> str:
     """Events as a label track of Audacity: start, end, label, with tabs between
     (https://manual.audacityteam.org/man/importing_and_exporting_labels.html)."""
     return "".join(f"{e.start_s:.6f}\t{e.end_s:.6f}\t{escape(e.label)}\n" for e in events)

@@ -16,12 +16,12 @@ SEARCH_S = 5.0
 SEARCH_S_A_PATH = 1e-3
 
 
-def columns_of(recordings: Sequence[Recording]) -> list[str]:
-    """The columns that `values_of` takes."""
+def list_columns(recordings: Sequence[Recording]) -> list[str]:
+    """The columns that `find_values` takes."""
     return sorted({name for r in recordings for name in r.extra} | {"group"})
 
 
-def values_of(
+def find_values(
     recordings: Sequence[Recording], by: str, name: str, others: Sequence[str] = ()
 ) -> tuple[list[str | None], str]:
     """What `by` says of each recording, None if nothing, and the rule that those break.
@@ -32,7 +32,7 @@ def values_of(
 
     Raises SettingError for an expression that does not compile or a word that is no column.
     """
-    columns = columns_of(recordings)
+    columns = list_columns(recordings)
     if by in columns:
         values = [r.group if by == "group" else r.extra.get(by) for r in recordings]
         return [str(value) if value else None for value in values], f"has no value in column {by!r}"
@@ -61,21 +61,21 @@ def _searched(by: str, name: str, paths: Sequence[str]) -> list[regex.Match[str]
     return matches
 
 
-def groups_of(
+def find_groups(
     recordings: Sequence[Recording], group_by: str | None, name: str = "group_by"
 ) -> list[str]:
     """The group of each recording.
 
     group_by: None: the data set's `group` column where it has one, else the recording itself;
-    `recording`: always the recording itself; else as `values_of` takes it.
+    `recording`: always the recording itself; else as `find_values` takes it.
 
-    Raises what `values_of` raises; DataError for recordings without a value or a match.
+    Raises what `find_values` raises; DataError for recordings without a value or a match.
     """
     if group_by is None:
         return [r.group for r in recordings]
     if group_by == "recording":
         return [r.path for r in recordings]
-    groups, rule = values_of(recordings, group_by, name, ["recording"])
+    groups, rule = find_values(recordings, group_by, name, ["recording"])
     without = [r.path for r, group in zip(recordings, groups, strict=True) if not group]
     if without:
         more = f" (and {len(without) - 1} more)" if len(without) > 1 else ""

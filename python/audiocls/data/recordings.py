@@ -121,7 +121,7 @@ RESULT_COLUMNS = (
 _EARLIER = -1
 
 
-def recording_of_row(path: str, row: dict[str, str]) -> Recording:
+def parse_row(path: str, row: dict[str, str]) -> Recording:
     """The recording that a row of metadata describes; `row` is without the path column."""
     # One object for each label, group and split: there may be millions of recordings.
     label, group, split = (sys.intern(row.pop(name, "")) for name in ("label", "group", "split"))
@@ -142,14 +142,14 @@ def split_label(cell: str, separator: str | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(label.strip() for label in cell.split(separator)))
 
 
-def as_text(value: object) -> str:
+def format_cell(value: object) -> str:
     """A metadata value as the text that stands in recordings.csv."""
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def reach(recordings: Sequence[Recording]) -> list[str]:
+def notice_scope(recordings: Sequence[Recording]) -> list[str]:
     """A notice where a score on these recordings cannot speak for others: by the column `source`,
     if there is one."""
     nothing = "a score on this data says nothing about other microphones, rooms and players"
@@ -163,7 +163,7 @@ def reach(recordings: Sequence[Recording]) -> list[str]:
     return [f"no column `source` says where recordings come from; if from one place, {nothing}"]
 
 
-def similar_labels(labels: Iterable[str]) -> list[str]:
+def notice_similar_labels(labels: Iterable[str]) -> list[str]:
     """A notice for each set of labels that differ only in case, accents, spaces or Unicode form."""
     alike: dict[str, list[str]] = {}
     for label in sorted(labels):

@@ -32,7 +32,9 @@ _MEASURES: tuple[tuple[str, Callable[[Recording], float | None], str], ...] = (
 )
 
 
-def shortcuts(recordings: Sequence[Recording], labels: Sequence[tuple[str, ...]]) -> list[str]:
+def notice_shortcuts(
+    recordings: Sequence[Recording], labels: Sequence[tuple[str, ...]]
+) -> list[str]:
     """A notice for each property that tells classes apart without the sound: sampling rate, number
     of channels, length, level. labels: of each recording.
 
@@ -87,7 +89,7 @@ def _by_range(name: str, measured: list[tuple[str, float]], shown: str) -> list[
     return [f"{name} alone tells classes apart ({_some(told)}): {_LEARNT}"] if told else []
 
 
-def silent(recordings: Sequence[Recording]) -> list[str]:
+def notice_silence(recordings: Sequence[Recording]) -> list[str]:
     """A notice for recordings without a sound, and for those whose channels cancel."""
     found = []
     quiet = [r for r in recordings if r.level_db is not None and r.level_db < SILENCE_DB]

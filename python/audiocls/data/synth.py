@@ -94,7 +94,7 @@ LOUDNESS = {"p": 0.08, "mf": 0.25, "f": 0.7}
 _PITCH_NAMES = ("C", "Cs", "D", "Ds", "E", "F", "Fs", "G", "Gs", "A", "As", "B")
 
 
-def note(
+def play_note(
     instrument: Instrument, midi: float, level: float, duration_s: float, rng: np.random.Generator
 ) -> Samples:
     """One note: float64 [samples] at `SAMPLE_RATE`, its peak at `level` (1.0 is full scale)."""
@@ -185,7 +185,7 @@ def write_dataset(
             midi = round(scale[number % len(scale)])
             loudness = str(rng.choice(list(LOUDNESS)))
             detuned = midi + 0.1 * rng.standard_normal()
-            y = note(instrument, detuned, LOUDNESS[loudness], rng.uniform(0.3, 1.5), rng)
+            y = play_note(instrument, detuned, LOUDNESS[loudness], rng.uniform(0.3, 1.5), rng)
             pitch = f"{_PITCH_NAMES[midi % 12]}{midi // 12 - 1}"
             _write_wav(folder / name / f"{name}_{pitch}_{loudness}_{number:03}.wav", y)
     _write_dirty_files(folder / f"synthetic-{INSTRUMENTS[0].name}")

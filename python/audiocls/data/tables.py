@@ -50,7 +50,7 @@ _MARKS = (
 )
 
 
-def encoding_of(start: bytes, encoding: str | None) -> str:
+def detect_encoding(start: bytes, encoding: str | None) -> str:
     """The encoding of a text that begins with `start`: that of its byte order mark, else the given
     one, else UTF-8. Raises SettingError for an encoding that does not exist."""
     if encoding is not None:
@@ -65,9 +65,9 @@ def encoding_of(start: bytes, encoding: str | None) -> str:
 
 def open_text(file: Path, encoding: str | None = None) -> TextIO:
     """A text file to read. Bytes that its encoding does not know become lone surrogates, which
-    `legible` refuses; a name of a file may have them."""
+    `check_legible` refuses; a name of a file may have them."""
     with file.open("rb") as binary:
-        found = encoding_of(binary.read(4), encoding)
+        found = detect_encoding(binary.read(4), encoding)
     return file.open(newline="", encoding=found, errors="surrogateescape")
 
 
@@ -76,7 +76,7 @@ def holds_bytes(text: str) -> bool:
     return _BYTE.search(text) is not None
 
 
-def legible(text: str, where: str) -> str:
+def check_legible(text: str, where: str) -> str:
     """`text`, if all its bytes were of the encoding that it was read in. Raises DataError."""
     if holds_bytes(text):
         rule = "is not UTF-8; name the encoding of the table with `encoding`, for instance latin-1"
@@ -84,19 +84,19 @@ def legible(text: str, where: str) -> str:
     return text
 
 
-def normal(name: str) -> str:
+def normalize_name(name: str) -> str:
     """The name of a column without what does not count: case, spaces around, "-" and "_"."""
     return re.sub(r"[\s_-]+", " ", name).strip().casefold()
 
 
-def separator_of(header: str) -> str:
+def detect_separator(header: str) -> str:
     """What separates the cells of a table with this first line: what makes the most known columns
     of it, then what makes the most columns."""
     known = {name for names in KNOWN.values() for name in names}
 
     def worth(separator: str) -> tuple[int, int]:
         cells = next(csv.reader([header], delimiter=separator), [])
-        return sum(normal(cell) in known for cell in cells), len(cells)
+        return sum(normalize_name(cell) in known for cell in cells), len(cells)
 
     return max(SEPARATORS, key=worth)  # the first of equals: a comma
 
@@ -106,9 +106,9 @@ def read_rows(source: str, text: IO[str]) -> Iterator[tuple[int, dict[str, str]]
     are without spaces around. Raises DataError if a row has too many cells or too few."""
     first = text.readline()
     text.seek(0)
-    reader = csv.reader(text, strict=True, delimiter=separator_of(first))
+    reader = csv.reader(text, strict=True, delimiter=detect_separator(first))
     try:
-        header = [legible(name, f"{source}: line 1").strip() for name in next(reader, [])]
+        header = [check_legible(name, f"{source}: line 1").strip() for name in next(reader, [])]
         for cells in reader:
             if not cells:
                 continue
@@ -122,7 +122,7 @@ def read_rows(source: str, text: IO[str]) -> Iterator[tuple[int, dict[str, str]]
         raise DataError(f"{source}: line {reader.line_num}: {error}") from None
 
 
-def columns_of(
+def match_columns(
     source: str, header: Iterable[str], given: Mapping[str, str], needed: Iterable[str]
 ) -> dict[str, str]:
     """Field of a row → column that holds it, of the fields in `KNOWN`.
@@ -132,7 +132,7 @@ def columns_of(
     if a field that is `needed` has none.
     """
     header = list(header)
-    by_name = {normal(name): name for name in reversed(header)}
+    by_name = {normalize_name(name): name for name in reversed(header)}
     found: dict[str, str] = {}
     for field, names in KNOWN.items():
         wanted = given.get(field)
@@ -141,7 +141,7 @@ def columns_of(
             if column is not None:
                 found[field] = column
         elif wanted:
-            column = wanted if wanted in header else by_name.get(normal(wanted))
+            column = wanted if wanted in header else by_name.get(normalize_name(wanted))
             if column is None:
                 rule = f"{source} has no such column; its columns are {', '.join(header)}"
                 raise SettingError("columns", f"{field}={wanted}", rule)
@@ -163,7 +163,7 @@ def columns_of(
     return found
 
 
-def seconds(text: str) -> float:
+def parse_seconds(text: str) -> float:
     """A time in seconds; a comma may stand for the point. Raises ValueError if it is none."""
     value = float(text.strip().replace(",", "."))
     if not abs(value) < 1e9:

@@ -30,8 +30,9 @@ class Extractor:
     Args:
         spec: a spec or the name of a preset.
         threads: most threads a call may use; None: one for every core this process may use.
-        isa: instruction set, one of `instruction_sets()`; None: the fastest. Results of different
-            sets agree within float32 rounding; those of one set are always equal bit for bit.
+        isa: instruction set, one of `list_instruction_sets()`; None: the fastest.
+            Results of different sets agree within float32 rounding; those of one set are always
+            equal bit for bit.
 
     Raises:
         SettingError: an invalid spec, thread count or instruction set.

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocls.classifier.task import TASKS
-from audiocls.data.annotations import Event, merged
+from audiocls.data.annotations import Event, merge_events
 from audiocls.errors import DataError
 from audiocls.inference.evaluate import ClipAnswers, Verdict
 from audiocls.inference.predict import Classifier
@@ -110,7 +110,7 @@ def _events(
         # What overlaps of one label is heard as one.
         true = [
             Event(e.start_s, min(e.end_s, end_s), e.label)
-            for e in merged(recording.events)
+            for e in merge_events(recording.events)
             if e.label in classes
         ]
         said = [s for s in clips.prediction.segments(limits) if s.label in classes]

@@ -166,7 +166,7 @@ class Augmenter:
         return out
 
 
-def sounds_identity(augmentation: Augmentation | None) -> str:
+def identify_sounds(augmentation: Augmentation | None) -> str:
     """SHA-256 over paths and sizes of the recordings in the folders that it names; "" where
     it names none."""
     folders = {name: getattr(augmentation, name, None) for name in FOLDERS}

@@ -29,12 +29,12 @@ from audiocls.data.recordings import read_recordings
 from audiocls.engine.spec import FeatureSpec
 from audiocls.errors import AudioclsError, DataError, SettingError, condense_message
 from audiocls.files import replace_file
-from audiocls.store.completion import loss
+from audiocls.store.completion import describe_losses
 from audiocls.store.extraction import Progress, Work, extract, make_part, plan
-from audiocls.store.format import files_of
-from audiocls.store.parts import merge, part_folder, read_part
-from audiocls.store.place import placed
-from audiocls.store.resume import check_settings, opened
+from audiocls.store.format import list_files
+from audiocls.store.parts import locate_part, merge, read_part
+from audiocls.store.place import writing_to
+from audiocls.store.resume import check_settings, open_locked
 from audiocls.store.store import Store
 from audiocls.url import is_url
 
@@ -76,7 +76,7 @@ def extract_on_cluster(
     out = out if out is not None else Path("features") / work.about["feature"]
     notice = notice or _ignore
     # At a URL it is made in the copy, and sent: workers need not reach it.
-    with placed(out, restart) as folder:
+    with writing_to(out, restart) as folder:
         if (folder / "store.json").exists() and not restart:
             return extract(
                 data,
@@ -166,16 +166,16 @@ def _opened_parts(
 ) -> dict[int, _Part]:
     """The parts by number; what is there of them is gone on with as a run on this machine would."""
     descriptions = {number: work.part((number, of)) for number in range(1, of + 1)}
-    folders = {number: part_folder(out, number, of) for number in descriptions}
+    folders = {number: locate_part(out, number, of) for number in descriptions}
     if not restart:
         check_settings(out, "store.json", work.about)
         for folder in folders.values():
             check_settings(folder, "part.json", work.about)
-    with opened(out, "store.json", work.about, work.listing.recordings, restart, notice):
+    with open_locked(out, "store.json", work.about, work.listing.recordings, restart, notice):
         pass
     parts = {}
     for number, (about, own, _) in descriptions.items():
-        with opened(folders[number], "part.json", about, own, restart, notice):
+        with open_locked(folders[number], "part.json", about, own, restart, notice):
             parts[number] = _Part(folders[number], len(own))
     return parts
 
@@ -192,7 +192,7 @@ def _make(
     told = Progress(sum(p.n_recordings for p in parts.values() if p.is_there), total, 0, 0, 0.0)
     missing = [number for number, part in parts.items() if not part.is_there]
     threads = dict(task.settings)["threads"]
-    remote = ray.remote(num_cpus=threads, max_retries=RETRIES)(made_part)
+    remote = ray.remote(num_cpus=threads, max_retries=RETRIES)(send_part)
     running: dict[Any, int] = {}  # the files of a part as they come → its number
     try:
         while missing or running:
@@ -273,7 +273,7 @@ def _planned(task: _Task) -> Work:
     return work
 
 
-def made_part(task: _Task, number: int) -> Iterator[tuple[str, bytes]]:
+def send_part(task: _Task, number: int) -> Iterator[tuple[str, bytes]]:
     """Makes a part; gives the name and the bytes of each of its files, part.json last.
 
     Raises DataError, with the name of the machine, if anything there prevents it.
@@ -284,10 +284,10 @@ def made_part(task: _Task, number: int) -> Iterator[tuple[str, bytes]]:
         with tempfile.TemporaryDirectory(prefix="audiocls-") as folder:
             part = make_part(_planned(task), Path(folder), (number, task.of), accept_failures=True)
             own = read_recordings(part.path / "recordings.csv")
-            if not task.accept_failures and (lost := loss(own, classes=False)):
+            if not task.accept_failures and (lost := describe_losses(own, classes=False)):
                 raise DataError(f"{lost}; `accept_failures` would finish without them")
             names = ["failures.csv"] if (part.path / "failures.csv").exists() else []
-            for name in [*names, *files_of(part.about), "part.json"]:
+            for name in [*names, *list_files(part.about), "part.json"]:
                 yield name, (part.path / name).read_bytes()
     except (AudioclsError, OSError) as error:
         # Not all of them can be pickled.

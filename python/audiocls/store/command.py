@@ -13,11 +13,11 @@ from audiocls.engine.spec import FeatureSpec, presets
 DEFAULTS = {"clip_s": 0.5, "hop_s": 0.5, "short": "pad", "min_rms": 0.0, "dtype": "float32"}
 
 
-def extract_command(data: str, spec: FeatureSpec, clips: Mapping[str, Any], out: str | Path) -> str:
+def format_command(data: str, spec: FeatureSpec, clips: Mapping[str, Any], out: str | Path) -> str:
     """What extracts the features `spec` of a data set into `out`. clips: how recordings are cut,
     the options of DEFAULTS; those that are absent are as there."""
     settings = spec.to_dict()
-    preset = nearest_preset(spec)
+    preset = find_nearest_preset(spec)
     words = ["audiocls", "extract", data, "--feature", preset]
     own = presets()[preset].to_dict()
     for key, value in settings.items():
@@ -29,7 +29,7 @@ def extract_command(data: str, spec: FeatureSpec, clips: Mapping[str, Any], out:
     return shlex.join([*words, "--out", str(out)])
 
 
-def nearest_preset(spec: FeatureSpec) -> str:
+def find_nearest_preset(spec: FeatureSpec) -> str:
     """The preset of which the fewest settings must be changed; of equals the first."""
     own = spec.to_dict()
 

@@ -12,8 +12,8 @@ from audiocls.data.recordings import EVENTS, Recording, write_recordings
 from audiocls.engine.dataset import checksum
 from audiocls.errors import DataError
 from audiocls.files import escape, write_csv, write_json
-from audiocls.store.format import load_array, n_rows, read_about, shard_file
-from audiocls.store.labels import coverage_of
+from audiocls.store.format import count_rows, load_array, read_about, shard_file
+from audiocls.store.labels import parse_coverage
 from audiocls.store.resume import made
 
 AGAIN = "run the same `audiocls extract` again"
@@ -40,7 +40,7 @@ def gather(
         described.append(
             {
                 "clips": sum(outcome["n_clips"] for outcome in found.outcomes),
-                "rows": n_rows(shard_file(out, number, "npy")),
+                "rows": count_rows(shard_file(out, number, "npy")),
                 "files": {**found.files, "recordings.jsonl": own},
             }
         )
@@ -79,7 +79,7 @@ def _classes(
     out: Path, about: dict[str, Any], recordings: Sequence[Recording], n_shards: int
 ) -> list[str]:
     """The labels that some clip has."""
-    coverage = coverage_of(about)
+    coverage = parse_coverage(about)
     if coverage is None:
         separator = about.get("label_separator")
         return sorted({label for r in recordings if r.n_clips for label in r.labels(separator)})
@@ -119,7 +119,7 @@ def check_some_clip(recordings: Sequence[Recording], see: str) -> None:
         )
 
 
-def loss(
+def describe_losses(
     recordings: Sequence[Recording], separator: str | None = None, classes: bool = True
 ) -> str:
     """What failed that is more than single recordings: most of them or, if `classes` count, all of
@@ -139,7 +139,9 @@ def loss(
     )
 
 
-def lost_classes(out: Path, recordings: Sequence[Recording], separator: str | None) -> list[str]:
+def notice_lost_classes(
+    out: Path, recordings: Sequence[Recording], separator: str | None
+) -> list[str]:
     """A notice if no clip of a finished store has a label, though no recording failed."""
     there = read_about(out / "store.json")["classes"]
     labels = {label for r in recordings if r.status != "failed" for label in r.labels(separator)}

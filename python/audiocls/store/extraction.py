@@ -24,7 +24,7 @@ from audiocls.data.labelling import Labelling
 from audiocls.data.listing import list_recordings
 from audiocls.data.listing.notices import check_labels
 from audiocls.data.recordings import Listing, Recording
-from audiocls.data.shortcuts import silent
+from audiocls.data.shortcuts import notice_silence
 from audiocls.engine._fallback import Decoding
 from audiocls.engine.cut import Cut
 from audiocls.engine.dataset import Extraction, clip_shape
@@ -36,16 +36,16 @@ from audiocls.store.completion import (
     AGAIN,
     check_some_clip,
     complete,
+    describe_losses,
     gather,
-    loss,
-    lost_classes,
+    notice_lost_classes,
     write_failures,
 )
 from audiocls.store.format import FORMAT, PLAIN_VERSION, shard_file
-from audiocls.store.labels import about_labels, coverage_of
-from audiocls.store.parts import Part, part_folder, read_part
-from audiocls.store.place import placed
-from audiocls.store.resume import known, missing_shards, opened
+from audiocls.store.labels import describe_labels, parse_coverage
+from audiocls.store.parts import Part, locate_part, read_part
+from audiocls.store.place import writing_to
+from audiocls.store.resume import find_missing, listed_facts, open_locked
 from audiocls.store.store import Store, open_store
 from audiocls.url import is_url
 
@@ -93,7 +93,7 @@ def extract(
     **labels: Any,
 ) -> Store:
     """Extracts the features of all recordings of `data` into the store `out`, and opens it; where
-    `out` is a URL, in a copy in `bucket.cache_folder`, which is sent at the end.
+    `out` is a URL, in a copy in `place.locate_cache`, which is sent at the end.
 
     `data` is anything that `data.listing.list_recordings` takes; `feature` a preset or a spec
     (called `name`, by default "custom"); `out` defaults to features/NAME. `cut` says how recordings
@@ -182,7 +182,7 @@ def make_part(
     notice: Callable[[str], None] | None = None,
 ) -> Part:
     """What `extract_part` makes, of data that are listed already."""
-    part = part_folder(out, *shard)
+    part = locate_part(out, *shard)
     target = Target(part, "part.json", restart, accept_failures, progress, notice)
     return read_part(target.make(work, *work.part(shard)))
 
@@ -211,8 +211,8 @@ class Target:
         """
         notice, whole = self.notice or (lambda text: None), self.done == "store.json"
         with (
-            placed(self.out, self.restart, self.done) as folder,
-            opened(folder, self.done, about, recordings, self.restart, notice),
+            writing_to(self.out, self.restart, self.done) as folder,
+            open_locked(folder, self.done, about, recordings, self.restart, notice),
         ):
             if (folder / self.done).exists():
                 return folder
@@ -222,12 +222,14 @@ class Target:
             write_failures(folder, recordings)
             if whole:
                 check_some_clip(recordings, str(folder / "failures.csv"))
-            lost = loss(recordings, work.separator, classes=whole)
+            lost = describe_losses(recordings, work.separator, classes=whole)
             if lost and not self.accept_failures:
                 _leave_unfinished(folder, recordings, shards, at_listing, lost)
             complete(folder, self.done, about, recordings, described, work.row_shape)
             if whole:
-                for text in lost_classes(folder, recordings, work.separator) + silent(recordings):
+                for text in notice_lost_classes(
+                    folder, recordings, work.separator
+                ) + notice_silence(recordings):
                     notice(text)
         return folder
 
@@ -279,7 +281,7 @@ class Work:
         """Of all that is known of the recordings once they are listed."""
         digest = hashlib.blake2b(digest_size=16)
         for recording in self.listing.recordings:
-            digest.update(json.dumps([recording.path, *known(recording)]).encode() + b"\n")
+            digest.update(json.dumps([recording.path, *listed_facts(recording)]).encode() + b"\n")
         return digest.hexdigest()
 
     def part(
@@ -339,7 +341,7 @@ def plan(
         if isinstance(data, (str, os.PathLike)) and not is_url(data)
         else listing.root,
     }
-    about |= about_labels(about, labelling, listing.recordings)
+    about |= describe_labels(about, labelling, listing.recordings)
     return Work(about, spec, cut, row_shape, listing, threads or count_usable_cores())
 
 
@@ -376,7 +378,7 @@ def _extract_missing(
     listing = work.listing
     for text in listing.notices:
         notice(text)
-    missing = missing_shards(out, shards)
+    missing = find_missing(out, shards)
     total = sum(end - start for _, start, end in shards)
     before = total - sum(end - start for _, start, end in missing)
 
@@ -396,7 +398,7 @@ def _extract_missing(
             return None  # It says no more than the engine has said already.
         return decoding.sample_rate, decoding.channels, decoding
 
-    coverage = coverage_of(work.about)
+    coverage = parse_coverage(work.about)
 
     def source(r: Recording, file: str | None) -> Source:
         if r.status == "failed":

@@ -101,16 +101,16 @@ def verify(
     """What is damaged in a finished store, or in a part of one that `done` describes: files, and
     what is wrong with each. Every byte is read, unless the store is of version 1, which has no
     checksums. Raises DataError as `open_store`."""
-    files = files_of(read_about(path / done))
+    files = list_files(read_about(path / done))
 
     def wrong_with(item: tuple[str, dict[str, Any] | None]) -> str:
-        return damage(path / item[0], item[1], whole=True)
+        return find_damage(path / item[0], item[1], whole=True)
 
     found = for_each(wrong_with, list(files.items()), progress)
     return {name: wrong for name, wrong in zip(files, found, strict=True) if wrong}
 
 
-def files_of(about: dict[str, Any]) -> dict[str, dict[str, Any] | None]:
+def list_files(about: dict[str, Any]) -> dict[str, dict[str, Any] | None]:
     """The files of a store or part, with length and checksum where its description has them."""
     first = about["part"]["first_shard"] if "part" in about else 0
     kinds = ["npy", "clips.npy"]
@@ -126,7 +126,7 @@ def files_of(about: dict[str, Any]) -> dict[str, dict[str, Any] | None]:
     return files
 
 
-def damage(file: Path, expected: dict[str, Any] | None, whole: bool) -> str:
+def find_damage(file: Path, expected: dict[str, Any] | None, whole: bool) -> str:
     """What is wrong with a file, as far as its length tells, or its bytes as a `whole`."""
     try:
         status = file.stat()
@@ -144,7 +144,7 @@ def damage(file: Path, expected: dict[str, Any] | None, whole: bool) -> str:
     return ""
 
 
-def n_rows(file: Path) -> int:
+def count_rows(file: Path) -> int:
     """Rows of an array that is a whole file. Raises DataError if it is damaged."""
     return int(load_array(file).shape[0])
 

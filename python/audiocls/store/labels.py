@@ -126,7 +126,7 @@ class Coverage:
         return first, min(edge for edge in edges if edge > start) - 1 + self.clip_len
 
 
-def coverage_of(about: Mapping[str, Any]) -> Coverage | None:
+def parse_coverage(about: Mapping[str, Any]) -> Coverage | None:
     """Of what store.json says; None if recordings are labelled as a whole."""
     if about.get("min_overlap") is None:
         return None
@@ -136,7 +136,7 @@ def coverage_of(about: Mapping[str, Any]) -> Coverage | None:
     return Coverage(*lengths, rate, about["min_overlap"], about.get("background"))
 
 
-def about_labels(
+def describe_labels(
     about: Mapping[str, Any], labelling: Labelling, recordings: Sequence[Recording]
 ) -> dict[str, Any]:
     """What store.json says of labels, if recordings have more than one each. Raises SettingError
@@ -149,7 +149,7 @@ def about_labels(
             return {}
         separator = {"task": SEVERAL, "label_separator": labelling.label_separator}
         return {"version": VERSION, **separator}
-    coverage = coverage_of({**about, **labelling.events})
+    coverage = parse_coverage({**about, **labelling.events})
     assert coverage is not None
     several = any(coverage.several(r.events or ()) for r in recordings)
     return {"version": VERSION, "task": SEVERAL if several else ONE, **labelling.events}

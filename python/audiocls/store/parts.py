@@ -15,10 +15,10 @@ from typing import Any, overload
 from audiocls.data.recordings import EVENTS, Recording, iterate_recordings
 from audiocls.errors import DataError, SettingError
 from audiocls.files import link_file, read_csv, sync_folder, write_csv
-from audiocls.store.completion import check_some_clip, complete, loss
-from audiocls.store.format import UNFINISHED, files_of, read_about, verify
-from audiocls.store.place import local, parts_at, placed
-from audiocls.store.resume import PARTS, differing_settings, opened
+from audiocls.store.completion import check_some_clip, complete, describe_losses
+from audiocls.store.format import UNFINISHED, list_files, read_about, verify
+from audiocls.store.place import list_parts, local_copy, writing_to
+from audiocls.store.resume import PARTS, compare_settings, open_locked
 from audiocls.store.store import Store, open_store
 from audiocls.url import is_url
 
@@ -42,10 +42,10 @@ class Part:
 
 
 @overload
-def part_folder(out: Path, number: int, of: int) -> Path: ...
+def locate_part(out: Path, number: int, of: int) -> Path: ...
 @overload
-def part_folder(out: str | Path, number: int, of: int) -> str | Path: ...
-def part_folder(out: str | Path, number: int, of: int) -> str | Path:
+def locate_part(out: str | Path, number: int, of: int) -> str | Path: ...
+def locate_part(out: str | Path, number: int, of: int) -> str | Path:
     """Where a part of the store `out` is made: a path, or a URL where `out` is one."""
     name = f"{number}-of-{of}"
     return f"{str(out).rstrip('/')}/{PARTS}/{name}" if is_url(out) else Path(out) / PARTS / name
@@ -53,7 +53,7 @@ def part_folder(out: str | Path, number: int, of: int) -> str | Path:
 
 def read_part(path: str | Path) -> Part:
     """The part in a folder, or at a URL. Raises DataError if it is unfinished, damaged or none."""
-    path = local(path, "part.json")
+    path = local_copy(path, "part.json")
     if not (path / "part.json").is_file():
         unfinished = any((path / name).is_file() for name in ("unfinished.json", ".lock"))
         what = "is unfinished: run its `audiocls extract` again" if unfinished else (
@@ -86,7 +86,9 @@ def merge(
     recordings = _recordings(joined)
     see = "the failures.csv of the parts"
     check_some_clip(recordings, see)
-    if not accept_failures and (lost := loss(recordings, joined[0].about.get("label_separator"))):
+    if not accept_failures and (
+        lost := describe_losses(recordings, joined[0].about.get("label_separator"))
+    ):
         raise DataError(
             f"{lost}; see {see}. Nothing is merged: make the parts again with `restart`, or merge "
             "with `accept_failures`"
@@ -95,15 +97,15 @@ def merge(
     about = {name: first[name] for name in UNFINISHED if name in first}
     shards = [shard for part in joined for shard in part.about["shards"]]
     with (
-        placed(out, restart=False) as folder,
-        opened(folder, "store.json", about, recordings, False, notice or (lambda text: None)),
+        writing_to(out, restart=False) as folder,
+        open_locked(folder, "store.json", about, recordings, False, notice or (lambda text: None)),
     ):
         if (folder / "store.json").exists():
             if read_about(folder / "store.json")["shards"] != shards:
                 raise DataError(f"{out}: holds other shards than the parts; remove its store.json")
         else:
             for part in joined:
-                for name in files_of(part.about):
+                for name in list_files(part.about):
                     if name not in ("recordings.csv", EVENTS):
                         link_file(part.path / name, folder / name)
             sync_folder(folder / "shards")
@@ -122,7 +124,7 @@ def _join_failures(out: Path, parts: list[Part]) -> None:
 
 
 def _folders(out: str | Path, parts: Sequence[str | Path]) -> list[str | Path]:
-    there = parts_at(str(out)) if is_url(out) else sorted((Path(out) / PARTS).glob("*-of-*"))
+    there = list_parts(str(out)) if is_url(out) else sorted((Path(out) / PARTS).glob("*-of-*"))
     folders = list(parts or there)
     if not folders:
         rule = "has no parts: `audiocls extract DATA --shard I/N --out OUT` makes them"
@@ -138,7 +140,7 @@ def _that_fit(parts: list[Part]) -> list[Part]:
             raise DataError(f"{part.path}: is damaged, it is part {part.number} of {part.of}")
         if part.of != first.of:
             raise DataError(f"{part.path}: is one of {part.of} parts, {first.path} of {first.of}")
-        if differences := differing_settings(first.about, part.about):
+        if differences := compare_settings(first.about, part.about):
             texts = [text.replace(", now ", f" in {first.path}, here ") for text in differences]
             raise DataError(f"{part.path}: was made with other settings: {'; '.join(texts)}")
         if part.about["part"]["listing"] != first.about["part"]["listing"]:
@@ -163,7 +165,7 @@ def _that_fit(parts: list[Part]) -> list[Part]:
 
 def _check_bytes(parts: list[Part], progress: Callable[[int, int], None] | None) -> None:
     done = 0
-    total = sum(len(files_of(part.about)) for part in parts)
+    total = sum(len(list_files(part.about)) for part in parts)
 
     def told(read: int, _: int) -> None:
         if progress is not None:
@@ -173,7 +175,7 @@ def _check_bytes(parts: list[Part], progress: Callable[[int, int], None] | None)
         for name, wrong in verify(part.path, told, done="part.json").items():
             rule = "run the `audiocls extract` of this part again"
             raise DataError(f"{part.path / name} {wrong}: {rule}")
-        done += len(files_of(part.about))
+        done += len(list_files(part.about))
 
 
 def _recordings(parts: list[Part]) -> list[Recording]:

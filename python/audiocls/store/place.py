@@ -23,11 +23,11 @@ from audiocls.engine.dataset import FileLock
 from audiocls.errors import AudioclsError, DataError, SettingError
 from audiocls.files import replace_file
 from audiocls.parallel import for_each
-from audiocls.store.format import damage, files_of, read_about
+from audiocls.store.format import find_damage, list_files, read_about
 from audiocls.url import connect, is_url, translate_error
 
 
-def cache_folder() -> Path:
+def locate_cache() -> Path:
     """Where copies lie: AUDIOCLS_CACHE, else audiocls under XDG_CACHE_HOME, else ~/.cache/audiocls.
     They can be removed at any time when nothing runs."""
     if own := os.environ.get("AUDIOCLS_CACHE"):
@@ -41,14 +41,14 @@ def is_store(path: str | Path) -> bool:
     return Copy(str(path)).is_there() if is_url(path) else (Path(path) / "store.json").is_file()
 
 
-def name_of(path: str | Path) -> str:
+def store_name(path: str | Path) -> str:
     """What a store at a path or URL is called: its last component."""
     if is_url(path):
         return str(path).rstrip("/").rpartition("/")[2]
     return Path(path).resolve().name
 
 
-def local(path: str | Path, done: str = "store.json") -> Path:
+def local_copy(path: str | Path, done: str = "store.json") -> Path:
     """A path as it is; of a URL the folder of its copy, which is brought up to date first.
 
     Raises SettingError if there is nothing at the URL, DataError if it cannot be read or what
@@ -58,7 +58,7 @@ def local(path: str | Path, done: str = "store.json") -> Path:
 
 
 @contextlib.contextmanager
-def placed(out: str | Path, restart: bool, done: str = "store.json") -> Iterator[Path]:
+def writing_to(out: str | Path, restart: bool, done: str = "store.json") -> Iterator[Path]:
     """The folder where `out` is to be made: itself, or of a URL its copy, which holds what is there
     already (unless `restart`) and is sent at the end, if there is no error.
 
@@ -75,7 +75,7 @@ def placed(out: str | Path, restart: bool, done: str = "store.json") -> Iterator
     copy.send()
 
 
-def parts_at(url: str) -> list[str]:
+def list_parts(url: str) -> list[str]:
     """The URLs of the finished parts below the URL of a store."""
     fs, root = connect("OUT", url)
     try:
@@ -92,9 +92,9 @@ class Copy:
 
     def __init__(self, url: str, done: str = "store.json") -> None:
         self.url, self.done = url.rstrip("/"), done
-        readable = re.sub(r"[^\w.-]+", "-", name_of(url))
+        readable = re.sub(r"[^\w.-]+", "-", store_name(url))
         name = f"{readable}-{hashlib.blake2b(self.url.encode(), digest_size=8).hexdigest()}"
-        self.folder = cache_folder() / "stores" / name
+        self.folder = locate_cache() / "stores" / name
         self._turn = Lock()
 
     @cached_property
@@ -127,8 +127,8 @@ class Copy:
         with self._alone():
             file = self.folder / self.done
             if file.is_file() and file.read_bytes() == description:
-                names = files_of(read_about(file)).items()
-                if not any(damage(self.folder / n, e, whole=False) for n, e in names):
+                names = list_files(read_about(file)).items()
+                if not any(find_damage(self.folder / n, e, whole=False) for n, e in names):
                     return self.folder
             self._bring(description)
         return self.folder
@@ -140,7 +140,7 @@ class Copy:
         if there == description:
             return
         fs, root = self._at
-        files = files_of(read_about(self.folder / self.done))
+        files = list_files(read_about(self.folder / self.done))
         sent = self.folder.with_name(f"{self.folder.name}.sent")
         known = set(sent.read_text().splitlines()) if sent.exists() else set()
 
@@ -174,7 +174,7 @@ class Copy:
         arriving = self.folder.with_name(f"{self.folder.name}.arriving") / self.done
         arriving.parent.mkdir(exist_ok=True)
         replace_file(arriving, description)
-        files = files_of(read_about(arriving))
+        files = list_files(read_about(arriving))
         if not all(files.values()):
             raise DataError(f"{self.url}: is of version 1, without checksums: extract it anew")
         # From here on the copy is whole only when all is there.
@@ -184,7 +184,7 @@ class Copy:
 
         def bring(item: tuple[str, dict[str, Any] | None]) -> None:
             name, expected = item
-            if not damage(self.folder / name, expected, whole=True):
+            if not find_damage(self.folder / name, expected, whole=True):
                 return
             temporary = self.folder / f"{name}.tmp"
             try:
@@ -194,7 +194,7 @@ class Copy:
                 raise DataError(f"{self.url}/{name}: is missing") from None
             except Exception as error:  # what a file system raises is its own affair
                 raise self._failure(error, "read", name) from None
-            if wrong := damage(temporary, expected, whole=True):
+            if wrong := find_damage(temporary, expected, whole=True):
                 temporary.unlink()
                 raise DataError(f"{self.url}/{name}: {wrong}")
             temporary.replace(self.folder / name)

@@ -19,11 +19,18 @@ from audiocls.errors import DataError, SettingError
 from audiocls.files import escape, write_json
 from audiocls.parallel import for_each
 from audiocls.schema import validate
-from audiocls.store.format import SHARD_FILES, UNFINISHED, damage, read_about, shard_file, verify
+from audiocls.store.format import (
+    SHARD_FILES,
+    UNFINISHED,
+    find_damage,
+    read_about,
+    shard_file,
+    verify,
+)
 
 
 @contextlib.contextmanager
-def opened(
+def open_locked(
     out: Path,
     done: str,
     about: dict[str, Any],
@@ -94,12 +101,12 @@ _OTHERWISE = "extract with `restart` to make it anew, or into another `out`"
 def check_settings(out: Path, done: str, about: dict[str, Any]) -> None:
     """Fails if what is in `out` was made with other settings, and says which."""
     file = _description(out, done)
-    if file and (differences := differing_settings(read_about(file), about)):
+    if file and (differences := compare_settings(read_about(file), about)):
         rule = f"was made with {'; '.join(differences)}; {_OTHERWISE}"
         raise SettingError("out", str(out), rule)
 
 
-def differing_settings(before: dict[str, Any], about: dict[str, Any]) -> list[str]:
+def compare_settings(before: dict[str, Any], about: dict[str, Any]) -> list[str]:
     """Each setting that was another one, and what it is now."""
     # Where the data lies is no setting: the recordings themselves are compared.
     differences = [
@@ -152,7 +159,7 @@ def _check_data(
 def _change(file: Path, now: Sequence[Recording]) -> str:
     """How a listing differs from an earlier one, with an example of each kind; "" if not at all."""
     pairs = zip_longest(iterate_recordings(file), now)
-    if all(a and b and a.path == b.path and known(a) == known(b) for a, b in pairs):
+    if all(a and b and a.path == b.path and listed_facts(a) == listed_facts(b) for a, b in pairs):
         return ""
 
     def described(recordings: Iterable[Recording]) -> dict[tuple[str, int], tuple[object, ...]]:
@@ -161,7 +168,7 @@ def _change(file: Path, now: Sequence[Recording]) -> str:
         seen: dict[str, int] = {}
         for r in recordings:
             n = seen[r.path] = seen.get(r.path, -1) + 1
-            rows[r.path, n] = known(r)
+            rows[r.path, n] = listed_facts(r)
         return rows
 
     old, new = described(iterate_recordings(file)), described(now)
@@ -177,7 +184,7 @@ def _change(file: Path, now: Sequence[Recording]) -> str:
     )
 
 
-def known(r: Recording) -> tuple[object, ...]:
+def listed_facts(r: Recording) -> tuple[object, ...]:
     """What is known of a recording once it is listed."""
     extra = tuple(sorted((k, v) for k, v in r.extra.items() if v))
     about = (r.label, r.group, r.split, r.n_bytes, r.mtime_ns, extra)
@@ -210,14 +217,14 @@ def made(out: Path, number: int, recordings: range) -> Made | None:
     return None
 
 
-def missing_shards(out: Path, shards: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+def find_missing(out: Path, shards: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
     """Those that are not there, or damaged; every byte is read."""
 
     def is_sound(shard: tuple[int, int, int]) -> bool:
         number, start, end = shard
         found = made(out, number, range(start, end))
         return found is not None and all(
-            not damage(shard_file(out, number, kind), expected, whole=True)
+            not find_damage(shard_file(out, number, kind), expected, whole=True)
             for kind, expected in found.files.items()
         )
 

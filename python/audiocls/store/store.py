@@ -16,9 +16,16 @@ from audiocls.data.recordings import Recording, read_recordings
 from audiocls.engine.cut import CUT_FIELDS, Cut
 from audiocls.engine.spec import FeatureSpec
 from audiocls.errors import DataError, SettingError
-from audiocls.store.format import REMEDY, damage, files_of, load_array, read_about, shard_file
-from audiocls.store.labels import ONE, Coverage, Labels, coverage_of
-from audiocls.store.place import local
+from audiocls.store.format import (
+    REMEDY,
+    find_damage,
+    list_files,
+    load_array,
+    read_about,
+    shard_file,
+)
+from audiocls.store.labels import ONE, Coverage, Labels, parse_coverage
+from audiocls.store.place import local_copy
 from audiocls.store.rows import Clips, Rows
 
 if TYPE_CHECKING:
@@ -136,7 +143,7 @@ class Store:
     @cached_property
     def coverage(self) -> Coverage | None:
         """Which clips have the label of an event; None if recordings are labelled as a whole."""
-        return coverage_of(self.about)
+        return parse_coverage(self.about)
 
     @property
     def label_separator(self) -> str | None:
@@ -243,12 +250,12 @@ class Store:
 
 
 def open_store(path: str | Path) -> Store:
-    """Opens a finished feature store for reading; of one at a URL a copy, in `bucket.cache_folder`.
+    """Opens a finished feature store for reading; of one at a URL a copy, in `place.locate_cache`.
 
     Raises SettingError if there is none at `path`, DataError if it is damaged, of another version
     of the format, or cannot be fetched.
     """
-    path = local(path)
+    path = local_copy(path)
     if not path.is_dir():
         what = "is a file, not a feature store" if path.exists() else "there is no such folder"
         raise SettingError("store", str(path), what)
@@ -259,8 +266,8 @@ def open_store(path: str | Path) -> Store:
         )  # fmt: skip
         raise SettingError("store", str(path), hint)
     about = read_about(path / "store.json")
-    for name, expected in files_of(about).items():
-        if wrong := damage(path / name, expected, whole=False):
+    for name, expected in list_files(about).items():
+        if wrong := find_damage(path / name, expected, whole=False):
             raise DataError(f"{path / name}: {wrong}; {REMEDY}")
     try:
         return Store(path, about)
@@ -268,14 +275,14 @@ def open_store(path: str | Path) -> Store:
         raise DataError(f"{path / 'store.json'}: {error}") from None
 
 
-def stores_under(root: Path = Path("features")) -> list[Path]:
+def list_stores(root: Path = Path("features")) -> list[Path]:
     """The stores directly under `root`, by name."""
     return sorted(file.parent for file in root.glob("*/store.json"))
 
 
-def newest_store(root: Path = Path("features")) -> Path:
+def find_newest_store(root: Path = Path("features")) -> Path:
     """The store under `root` that was finished last. Raises DataError where there is none."""
-    stores = stores_under(root)
+    stores = list_stores(root)
     if not stores:
         raise DataError(
             f"no feature store under {str(root)!r}: run `audiocls extract`, or give `features`"

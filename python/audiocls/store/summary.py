@@ -12,8 +12,8 @@ from typing import Any
 
 from audiocls.data.labelling import Labelling
 from audiocls.data.listing import list_recordings
-from audiocls.data.recordings import Listing, Recording, reach, similar_labels
-from audiocls.data.shortcuts import shortcuts, silent
+from audiocls.data.recordings import Listing, Recording, notice_scope, notice_similar_labels
+from audiocls.data.shortcuts import notice_shortcuts, notice_silence
 from audiocls.engine.audio import probe
 from audiocls.errors import DataError, SettingError, explain_failure
 from audiocls.files import escape
@@ -96,7 +96,7 @@ def summarise(
     if any((path / name).is_file() for name in ("store.json", "unfinished.json")):
         store = open_store(path)
         labels = store.recording_labels
-        notices = similar_labels({label for own in labels for label in own})
+        notices = notice_similar_labels({label for own in labels for label in own})
         shape = store.about["shape"]
         summary = _of(str(path), store.recordings, labels, notices, store.feature, shape)
         if store.events is not None:  # of a recording only some clips have a label
@@ -140,8 +140,8 @@ def _of(
     feature: str = "",
     shape: list[int] | None = None,
 ) -> Summary:
-    notices = notices + shortcuts(recordings, labels) + silent(recordings)
-    notices += reach([r for r in recordings if r.status != "failed"])
+    notices = notices + notice_shortcuts(recordings, labels) + notice_silence(recordings)
+    notices += notice_scope([r for r in recordings if r.status != "failed"])
     classes: dict[str, ClassSummary] = {}
     groups_of: dict[str, set[str]] = defaultdict(set)
     group_sizes: Counter[str] = Counter()
@@ -216,7 +216,7 @@ def _duplicates(recordings: list[Recording]) -> list[Duplicate]:
     return sorted(found, key=lambda d: (-len(d.labels), -d.n_groups, d.paths))
 
 
-def draw(summary: Summary, file: Path) -> None:
+def draw_summary(summary: Summary, file: Path) -> None:
     """Draws class balance, and durations where they are known, as a PNG or any other format that
     matplotlib knows by the file's suffix. Raises SettingError for a format that it does not know,
     OSError if the file cannot be written."""

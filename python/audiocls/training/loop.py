@@ -17,12 +17,12 @@ import torch
 from audiocls.classifier.description import Description
 from audiocls.classifier.heard import write_heard
 from audiocls.classifier.model import Classifier, versions
-from audiocls.data.shortcuts import shortcuts, silent
+from audiocls.data.shortcuts import notice_shortcuts, notice_silence
 from audiocls.engine.level import compute_decibel_step
 from audiocls.errors import SettingError
 from audiocls.models import build_model
 from audiocls.models.layers.convolution import lay_out
-from audiocls.store.place import name_of
+from audiocls.store.place import store_name
 from audiocls.training.data.examples import Examples, split_examples
 from audiocls.training.data.features import open_features
 from audiocls.training.data.leakage import leak_warnings
@@ -173,8 +173,8 @@ def _fit(
         parts = split_examples(store, split, trial, device, memory_gb)
         state = new_state(trial, store, parts[TRAIN], device, start)
         warnings = split.warnings + (leak_warnings(store, split) if leaks is None else leaks)
-        warnings += shortcuts(store.recordings, store.recording_labels)
-        warnings += silent(store.recordings)
+        warnings += notice_shortcuts(store.recordings, store.recording_labels)
+        warnings += notice_silence(store.recordings)
         work = step_work(trial.recipe, state.classifier, parts[TRAIN])
         threads.enter_context(device.threads(work))
         if not (resume and run.restore(trial, split, state)):
@@ -215,7 +215,7 @@ def _fit(
 
 def run_name(features: str | Path, feature: str | FeatureSpec | None) -> str:
     """What a store is called in names of runs: its folder, and what is computed from samples."""
-    name = name_of(features)
+    name = store_name(features)
     return f"{name}-{feature}" if isinstance(feature, str) else name
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from audiocls.engine.spec import FeatureSpec
 from audiocls.errors import ChoiceError, DataError, SettingError
 from audiocls.store.extraction import extract
-from audiocls.store.place import is_store, name_of
+from audiocls.store.place import is_store, store_name
 
 if TYPE_CHECKING:
     from audiocls.training.start import Start
@@ -52,7 +52,7 @@ def prepare_store(
     else:
         feature = feature or "mel"
         spec = FeatureSpec.preset(feature)
-    stem = _as_name(Path(name_of(data)).stem) or "data"
+    stem = _as_name(Path(store_name(data)).stem) or "data"
     if kind == "samples":
         out = Path(root) / f"{stem}-samples-{spec.sample_rate}"
         spec = FeatureSpec.preset("samples", sample_rate=spec.sample_rate)

@@ -16,7 +16,7 @@ from audiocls.classifier.description import (
 from audiocls.classifier.model import Classifier, versions
 from audiocls.errors import SettingError
 from audiocls.models import architecture
-from audiocls.store.command import extract_command, nearest_preset
+from audiocls.store.command import find_nearest_preset, format_command
 from audiocls.training.recipe import Recipe
 from audiocls.training.trial import LINEAR
 
@@ -80,8 +80,8 @@ class Start:
         if has == (own.spec, own.cut.clip_s, own.cut.short):
             return
         clips = {"clip_s": own.cut.clip_s, "hop_s": own.cut.hop_s, "short": own.cut.short}
-        out = store.path.with_name(f"{store.path.name}-{nearest_preset(own.spec)}")
-        command = extract_command(str(store.about.get("data", "DATA")), own.spec, clips, out)
+        out = store.path.with_name(f"{store.path.name}-{find_nearest_preset(own.spec)}")
+        command = format_command(str(store.about.get("data", "DATA")), own.spec, clips, out)
         made = f"{store.feature}, clips of {store.cut.clip_s:g} s"
         rule = f"{self.name!r} takes other features or clips than these ({made}): {command}"
         raise SettingError("features", str(store.path), rule)

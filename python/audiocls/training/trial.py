@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from audiocls.engine.augmentation import NOTHING, select_settings
 from audiocls.errors import SettingError
 from audiocls.models import architecture
-from audiocls.store.augmenter import sounds_identity
+from audiocls.store.augmenter import identify_sounds
 from audiocls.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Trial:
 
     def on(self, store: Store) -> Trial:
         """The same of a store: with its identity, and that of the folders the recipe names."""
-        return replace(self, store=store.identity, sounds=sounds_identity(self.recipe.waveform))
+        return replace(self, store=store.identity, sounds=identify_sounds(self.recipe.waveform))
 
     def settings(self) -> dict[str, Any]:
         """What was chosen, as metrics.json shows it."""

@@ -18,9 +18,9 @@ from audiocls.data.listing.folder import NO_FOLDER, list_folder, take_split_fold
 from audiocls.data.listing.huggingface import list_dataset
 from audiocls.data.listing.manifest import (
     METADATA_NAMES,
+    find_table,
     list_manifest,
     list_table,
-    table_file,
 )
 from audiocls.data.listing.on_disk import OUTSIDE, is_inside, set_file
 from audiocls.data.listing.parquet import list_parquet
@@ -58,7 +58,7 @@ def list_recordings(
     if labelling.table is not None:
         if listing.no_label != NO_FOLDER:
             raise SettingError("table", labelling.table, "is for a folder of recordings as DATA")
-        listing = list_table(listing, table_file(labelling.table, listing.root), labelling)
+        listing = list_table(listing, find_table(labelling.table, listing.root), labelling)
     if inside_only:
         for recording, file in zip(listing.recordings, listing.files, strict=True):
             if file is not None and not recording.error and not is_inside(file, listing.root):
@@ -71,10 +71,10 @@ def list_recordings(
     _annotate(listing, labelling)
     labels.finish(listing, labelling)
     if listing.no_label == NO_FOLDER and not listing.annotations:
-        listing.notices += notices.empty_folders(listing)
-        listing.notices += notices.hints(listing)
+        listing.notices += notices.notice_empty_folders(listing)
+        listing.notices += notices.notice_label_hints(listing)
     labels.keep_classes(listing, labelling.classes)
-    listing.notices += notices.left_out(listing)
+    listing.notices += notices.notice_left_out(listing)
     for i, recording in enumerate(listing.recordings):
         recording.id = i
     return listing

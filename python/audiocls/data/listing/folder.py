@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from audiocls.data.listing.on_disk import OUTSIDE, Status, file_status, is_inside, set_file
+from audiocls.data.listing.on_disk import OUTSIDE, Status, is_inside, read_status, set_file
 from audiocls.data.recordings import SPLIT_NAMES, Listing, Recording
 
 # A file is a recording if its name says so, whatever the case; its format is found by content.
@@ -26,7 +26,7 @@ def list_folder(root: Path, inside_only: bool = False) -> Listing:
     listing = Listing(str(root), no_label=NO_FOLDER)
 
     def add(relative: str, file: str, status: Status | None, error: str) -> None:
-        recording = Recording(0, relative, folder_of(relative), relative)
+        recording = Recording(0, relative, find_top_folder(relative), relative)
         set_file(recording, status, error)
         listing.add(recording, file)
 
@@ -76,7 +76,7 @@ def list_folder(root: Path, inside_only: bool = False) -> Listing:
                         (f"{relative}/", entry.path, above)
                     )
             elif is_audio:
-                status_or_none, error_text = file_status(entry.path)
+                status_or_none, error_text = read_status(entry.path)
                 add(relative, entry.path, status_or_none, error_text)
             else:
                 listing.others.append(relative)
@@ -89,7 +89,7 @@ def list_folder(root: Path, inside_only: bool = False) -> Listing:
 NO_FOLDER = "is in no class folder"
 
 
-def folder_of(relative: str) -> str:
+def find_top_folder(relative: str) -> str:
     """The first folder of a path, "" if it has none."""
     return relative.split("/", 1)[0] if "/" in relative else ""
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from audiocls.data.listing.table import cell_bytes, label_column_of, one_at_a_time, row_recording
+from audiocls.data.listing.table import (
+    find_label_column,
+    make_recording,
+    read_cell,
+    serialize_reads,
+)
 from audiocls.data.recordings import Listing
 from audiocls.errors import SettingError
 
@@ -27,7 +32,7 @@ def list_dataset(dataset: Any, inside_only: bool) -> Listing:
     plain = dataset.with_format(None)
     audio = [n for n, feature in dataset.features.items() if isinstance(feature, datasets.Audio)]
     name = f"datasets.Dataset {dataset.info.dataset_name or ''}".rstrip()
-    label_column = label_column_of(name, audio, list(dataset.features))
+    label_column = find_label_column(name, audio, list(dataset.features))
     encoded = plain.cast_column(audio[0], datasets.Audio(decode=False))
     names = getattr(dataset.features[label_column], "names", None)
     split = str(dataset.split or "")
@@ -36,12 +41,12 @@ def list_dataset(dataset: Any, inside_only: bool) -> Listing:
     fingerprint = int(dataset._fingerprint, 16) & (2**62 - 1)
     listing = Listing(name)
     for i, row in enumerate(plain.remove_columns(audio)):
-        recording = row_recording(f"row-{i:09}", row, label_column, names, split)
+        recording = make_recording(f"row-{i:09}", row, label_column, names, split)
         recording.mtime_ns = fingerprint
         listing.add(recording, None)
 
     def read(i: int) -> tuple[bytes, str]:
-        return cell_bytes(encoded[i][audio[0]], os.devnull, inside_only)
+        return read_cell(encoded[i][audio[0]], os.devnull, inside_only)
 
-    listing.read = one_at_a_time(read)
+    listing.read = serialize_reads(read)
     return listing

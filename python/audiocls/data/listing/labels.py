@@ -7,9 +7,9 @@ import os
 import sys
 from collections import Counter
 
-from audiocls.data.grouping import values_of
+from audiocls.data.grouping import find_values
 from audiocls.data.labelling import Labelling
-from audiocls.data.recordings import Listing, similar_labels
+from audiocls.data.recordings import Listing, notice_similar_labels
 from audiocls.data.tables import holds_bytes
 from audiocls.errors import SettingError
 from audiocls.files import escape
@@ -34,12 +34,12 @@ def exclude(listing: Listing, patterns: tuple[str, ...]) -> None:
     listing.take(kept)
     listing.others = [path for path in listing.others if not named(path)]
     listing.folders = [path for path in listing.folders if not named(path)]
-    listing.notices.append(f"left out by `exclude`: {count(gone, 'recording')}")
+    listing.notices.append(f"left out by `exclude`: {format_count(gone, 'recording')}")
 
 
 def label_by(listing: Listing, by: str) -> None:
     """Gives recordings the labels that a column or an expression says; one that has none fails."""
-    values, rule = values_of(listing.recordings, by, "label_by")
+    values, rule = find_values(listing.recordings, by, "label_by")
     for recording, value in zip(listing.recordings, values, strict=True):
         recording.label = sys.intern((value or "").strip())
     listing.no_label = rule
@@ -57,7 +57,7 @@ def finish(listing: Listing, labelling: Labelling) -> None:
         if not recording.label and recording.events is None and not recording.error:
             recording.status, recording.error = "failed", listing.no_label
     there = _all_labels(listing)
-    listing.notices += similar_labels(there)
+    listing.notices += notice_similar_labels(there)
     if labelling.label_separator is None:
         listing.notices += _several_in_one(there)
 
@@ -104,7 +104,7 @@ def _several_in_one(labels: set[str]) -> list[str]:
     return []
 
 
-def count(n: int, what: str) -> str:
+def format_count(n: int, what: str) -> str:
     """How many, in words that fit."""
     return f"{n} {what}{'' if n == 1 else 's'}"
 

@@ -10,9 +10,16 @@ from typing import NamedTuple, TextIO
 
 from audiocls.data.annotations import REPEATED, Annotations, Views
 from audiocls.data.labelling import Labelling
-from audiocls.data.listing.on_disk import Status, file_status, set_file
-from audiocls.data.recordings import Listing, Recording, as_text, recording_of_row
-from audiocls.data.tables import columns_of, legible, normal, open_text, read_rows, seconds
+from audiocls.data.listing.on_disk import Status, read_status, set_file
+from audiocls.data.recordings import Listing, Recording, format_cell, parse_row
+from audiocls.data.tables import (
+    check_legible,
+    match_columns,
+    normalize_name,
+    open_text,
+    parse_seconds,
+    read_rows,
+)
 from audiocls.errors import DataError, SettingError
 
 METADATA_NAMES = ("metadata.csv", "metadata.jsonl")
@@ -33,7 +40,9 @@ def list_manifest(file: Path, labelling: Labelling) -> Listing:
     """The recordings of a manifest, in its order. Raises DataError if it cannot be read."""
     root = file.parent
     with open_text(file, labelling.encoding) as text:
-        return list_rows(str(file), text, str(root), lambda given: on_disk(root, given), labelling)
+        return list_rows(
+            str(file), text, str(root), lambda given: locate_on_disk(root, given), labelling
+        )
 
 
 def list_table(base: Listing, file: Path, labelling: Labelling) -> Listing:
@@ -70,7 +79,7 @@ class Lookup:
         if found is None:
             if self.base.read is not None:
                 return Located(given, None, None, "no such file")
-            return on_disk(Path(self.base.root), given)
+            return locate_on_disk(Path(self.base.root), given)
         recording = self.base.recordings[found]
         self._number[recording.path] = found
         status = (recording.n_bytes, recording.mtime_ns)
@@ -95,14 +104,14 @@ class Lookup:
         return listing
 
 
-def on_disk(root: Path, given: str) -> Located:
+def locate_on_disk(root: Path, given: str) -> Located:
     """The file that a row names, relative to `root`; "\\" is "/" if there is no such file."""
     file = str(root / given)
-    status, error = file_status(file)
+    status, error = read_status(file)
     if status is None and "\\" in given:
         given = given.replace("\\", "/")
         file = str(root / given)
-        status, error = file_status(file)
+        status, error = read_status(file)
     return Located(given.replace(os.sep, "/"), file, status, error)
 
 
@@ -129,15 +138,15 @@ def list_rows(
         located = locate(given) if given else Located("", root, None, f"row {number} names no file")
         cells = {name: row.pop(columns[name], "") for name in _TAKEN if name in columns}
         for cell in (*row.values(), cells.get("label", "")):
-            legible(cell, where)
+            check_legible(cell, where)
         if stretches.take(number, located.path, row, cells):
             continue
         fields = {name: row.pop(column) for name, column in columns.items() if column in row}
         label = cells.get("label", "").strip()
-        recording = recording_of_row(located.path, {**row, **fields, "label": label})
+        recording = parse_row(located.path, {**row, **fields, "label": label})
         at_row = f" ({where})" if located.error and given and "start_s" in cells else ""
         set_file(recording, located.status, located.error + at_row)
-        stretches.began(recording, number, cells)
+        stretches.begin(recording, number, cells)
         listing.add(recording, located.file)
     stretches.finish(listing)
     return listing
@@ -161,7 +170,7 @@ class _Stretches:
         self._add(number, path, row, cells)
         return True
 
-    def began(self, recording: Recording, number: int, cells: Mapping[str, str]) -> None:
+    def begin(self, recording: Recording, number: int, cells: Mapping[str, str]) -> None:
         """A recording begins with a row."""
         if "start_s" in cells:
             self._of[recording.path] = recording, Annotations("table")
@@ -174,15 +183,15 @@ class _Stretches:
         where = f"{self.source}: line {number}"
         start, end, label = cells["start_s"], cells["end_s"], cells.get("label", "")
         if not start.strip() and not end.strip():  # all of it
-            found.whole(label, where)
+            found.add_whole(label, where)
             return
         self._any = True
-        if wrong := self._views.repeated({**row, "begin file": path}, [start, end, label]):
+        if wrong := self._views.check_view({**row, "begin file": path}, [start, end, label]):
             found.left_out += [f"{where} {wrong}"] if wrong != REPEATED else []
             return
-        offset = next((v for k, v in row.items() if normal(k) == "file offset (s)"), "")
+        offset = next((v for k, v in row.items() if normalize_name(k) == "file offset (s)"), "")
         try:  # Raven counts the times of many files through; the offset is within one.
-            end = str(seconds(offset) + seconds(end) - seconds(start))
+            end = str(parse_seconds(offset) + parse_seconds(end) - parse_seconds(start))
             start = offset
         except ValueError:
             pass
@@ -203,7 +212,7 @@ def _columns(source: str, row: Mapping[str, str], labelling: Labelling) -> dict[
         given["label"] = labelling.label_by
     elif not by_path and labelling.annotations is None:
         needed.append("label")
-    return columns_of(source, row, given, needed)
+    return match_columns(source, row, given, needed)
 
 
 def _said(source: str, columns: Mapping[str, str]) -> list[str]:
@@ -222,7 +231,7 @@ def _read_jsonl(source: str, text: TextIO) -> Iterator[tuple[int, dict[str, str]
             continue
         try:
             row = json.loads(line)
-            cells = {k: as_text(v) for k, v in row.items()} if isinstance(row, dict) else None
+            cells = {k: format_cell(v) for k, v in row.items()} if isinstance(row, dict) else None
         except (ValueError, RecursionError) as error:
             raise DataError(f"{source}: line {number} is not JSON: {error}") from None
         if cells is None:
@@ -230,7 +239,7 @@ def _read_jsonl(source: str, text: TextIO) -> Iterator[tuple[int, dict[str, str]
         yield number, cells
 
 
-def table_file(table: str, root: str) -> Path:
+def find_table(table: str, root: str) -> Path:
     """The file that `table` names, from here or in the data set. Raises SettingError."""
     for file in (Path(table), Path(root) / table):
         if file.is_file():

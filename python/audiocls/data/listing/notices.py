@@ -21,11 +21,14 @@ def check_labels(listing: Listing) -> None:
         raise DataError(f"{listing.root}: holds no recordings ({n} other files){said}")
     if not any(r.label or r.events is not None for r in listing.recordings):
         example = next(r for r in listing.recordings if r.error)
-        told = [*hints(listing), f"for instance {escape(example.path)}: {example.error}"]
+        told = [
+            *notice_label_hints(listing),
+            f"for instance {escape(example.path)}: {example.error}",
+        ]
         raise DataError(f"{listing.root}: no recording has a label; {'; '.join(told)}")
 
 
-def left_out(listing: Listing) -> list[str]:
+def notice_left_out(listing: Listing) -> list[str]:
     """A notice that counts the files that are no recordings, by their endings."""
     endings = Counter(_ending(path) for path in listing.others)
     counted = [
@@ -42,7 +45,7 @@ def _ending(path: str) -> str:
     return f".{ending}" if ending and len(ending) <= 12 else "without an ending"
 
 
-def empty_folders(listing: Listing) -> list[str]:
+def notice_empty_folders(listing: Listing) -> list[str]:
     """A notice for each class folder that gives no recording."""
     depth = 2 if any(r.split for r in listing.recordings) else 1
     classes = {r.label for r in listing.recordings}
@@ -60,7 +63,7 @@ def empty_folders(listing: Listing) -> list[str]:
     return found
 
 
-def hints(listing: Listing) -> list[str]:
+def notice_label_hints(listing: Listing) -> list[str]:
     """Where the labels may stand if not in the first folder: a notice with the option to give."""
     if listing.no_label != NO_FOLDER or not listing.recordings:
         return []

@@ -12,7 +12,7 @@ from audiocls.data.recordings import Recording
 Status = tuple[int, int]
 
 
-def file_status(file: str) -> tuple[Status | None, str]:
+def read_status(file: str) -> tuple[Status | None, str]:
     """The file's status, and why it is no recording ("" if it may be one)."""
     try:
         found = Path(file).stat()

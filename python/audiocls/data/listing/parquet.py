@@ -10,7 +10,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from audiocls.data.listing.table import cell_bytes, label_column_of, one_at_a_time, row_recording
+from audiocls.data.listing.table import (
+    find_label_column,
+    make_recording,
+    read_cell,
+    serialize_reads,
+)
 from audiocls.data.recordings import Listing
 from audiocls.errors import DataError, SettingError
 from audiocls.schema import optional, validate
@@ -42,7 +47,7 @@ def list_parquet(path: Path, inside_only: bool) -> Listing:
             table = pq.ParquetFile(file)
         schema = table.schema_arrow
         audio = [f.name for f in schema if pa.types.is_struct(f.type) or pa.types.is_binary(f.type)]
-        label_column = label_column_of(str(file), audio, schema.names)
+        label_column = find_label_column(str(file), audio, schema.names)
         audio_column = audio[0]
         # `train-00000-of-00003.parquet`: how Hugging Face names the files of a split.
         split = file.name.split("-", 1)[0] if "-of-" in file.name else ""
@@ -53,7 +58,7 @@ def list_parquet(path: Path, inside_only: bool) -> Listing:
         columns = [name for name in schema.names if name not in audio]
         rows = (r for batch in table.iter_batches(columns=columns) for r in batch.to_pylist())
         for i, row in enumerate(_reading(file, rows)):
-            recording = row_recording(f"{file.name}/{i:09}", row, label_column, names, split)
+            recording = make_recording(f"{file.name}/{i:09}", row, label_column, names, split)
             recording.n_bytes, recording.mtime_ns = status.st_size, status.st_mtime_ns
             listing.add(recording, None)
 
@@ -76,9 +81,9 @@ def list_parquet(path: Path, inside_only: bool) -> Listing:
         row = i - first_rows[file]
         group = bisect_right(group_ends[file], row)
         row -= group_ends[file][group - 1] if group else 0
-        return cell_bytes(row_group(file, group)[row].as_py(), root, inside_only)
+        return read_cell(row_group(file, group)[row].as_py(), root, inside_only)
 
-    listing.read = one_at_a_time(read)
+    listing.read = serialize_reads(read)
     return listing
 
 

@@ -10,14 +10,14 @@ from audiocls.data.labelling import Labelling
 from audiocls.data.listing.folder import (
     AUDIO_SUFFIXES,
     NO_FOLDER,
-    folder_of,
+    find_top_folder,
     take_split_folders,
 )
 from audiocls.data.listing.manifest import METADATA_NAMES, Lookup, list_rows
 from audiocls.data.listing.on_disk import Status, set_file
-from audiocls.data.listing.table import LARGEST_CELL, one_at_a_time
+from audiocls.data.listing.table import LARGEST_CELL, serialize_reads
 from audiocls.data.recordings import Listing, Recording
-from audiocls.data.tables import SUFFIXES, encoding_of
+from audiocls.data.tables import SUFFIXES, detect_encoding
 from audiocls.errors import condense_message
 from audiocls.url import connect, translate_error
 
@@ -66,12 +66,12 @@ def list_remote(url: str, labelling: Labelling) -> Listing:
             raise OSError("changed after it was listed")
         return data, recording.path.rpartition("/")[2]
 
-    listing.read = read if fs.async_impl else one_at_a_time(read)
+    listing.read = read if fs.async_impl else serialize_reads(read)
     if not manifest:
         if labelling.table is None:
             take_split_folders(listing)
         return listing
-    encoding = encoding_of(table[:4], labelling.encoding)
+    encoding = detect_encoding(table[:4], labelling.encoding)
     # As on a disk: a file name need not be of the encoding.
     text = io.TextIOWrapper(io.BytesIO(table), encoding, "surrogateescape", newline="")
     lookup = Lookup(listing)
@@ -88,7 +88,7 @@ def _folder(base: str, found: dict[str, Any]) -> Listing:
         if path.rpartition(".")[2].lower() not in AUDIO_SUFFIXES:
             listing.others.append(path)
             continue
-        recording = Recording(0, path, folder_of(path), path)
+        recording = Recording(0, path, find_top_folder(path), path)
         set_file(recording, _status(info), "")
         listing.add(recording, None)
     return listing

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from audiocls.data.listing.on_disk import OUTSIDE, is_inside
-from audiocls.data.recordings import Recording, as_text, recording_of_row
+from audiocls.data.recordings import Recording, format_cell, parse_row
 from audiocls.errors import DataError
 from audiocls.files import escape, read_regular
 
@@ -18,7 +18,7 @@ LARGEST_CELL = 1 << 30
 _LABEL_COLUMNS = ("label", "labels", "class", "category")
 
 
-def label_column_of(name: str, audio: list[str], columns: list[str]) -> str:
+def find_label_column(name: str, audio: list[str], columns: list[str]) -> str:
     """The label column, once it is clear that there is one, and one audio column."""
     label = [column for column in _LABEL_COLUMNS if column in columns]
     if len(audio) != 1 or not label:
@@ -27,20 +27,20 @@ def label_column_of(name: str, audio: list[str], columns: list[str]) -> str:
     return label[0]
 
 
-def row_recording(
+def make_recording(
     path: str, row: dict[str, Any], label_column: str, names: list[str] | None, split: str
 ) -> Recording:
     """The recording that a row describes; integer labels are indices into `names`."""
     label = row.pop(label_column)
     if names is not None and isinstance(label, int):
         label = names[label] if 0 <= label < len(names) else None
-    cells = {name: as_text(value) for name, value in row.items()}
-    cells["label"] = as_text(label)
+    cells = {name: format_cell(value) for name, value in row.items()}
+    cells["label"] = format_cell(label)
     cells["split"] = cells.get("split", "") or split
-    return recording_of_row(path, cells)
+    return parse_row(path, cells)
 
 
-def cell_bytes(value: Any, root: str, inside_only: bool) -> tuple[bytes, str]:
+def read_cell(value: Any, root: str, inside_only: bool) -> tuple[bytes, str]:
     """The bytes of an audio cell and a name for them.
 
     Raises DataError for a cell that holds neither bytes nor a path, or, if `inside_only`, a path
@@ -58,7 +58,7 @@ def cell_bytes(value: Any, root: str, inside_only: bool) -> tuple[bytes, str]:
     return read_regular(Path(path), LARGEST_CELL), Path(path).name
 
 
-def one_at_a_time(read: Callable[[int], tuple[bytes, str]]) -> Callable[[int], tuple[bytes, str]]:
+def serialize_reads(read: Callable[[int], tuple[bytes, str]]) -> Callable[[int], tuple[bytes, str]]:
     """`read` for many threads, of which it serves one only: two reads of one ParquetFile at a time
     corrupt memory."""
     turn = threading.Lock()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audiocls.classifier.task import TASKS
-from audiocls.data.grouping import groups_of
+from audiocls.data.grouping import find_groups
 from audiocls.errors import DataError, SettingError
 from audiocls.store.augmenter import Augmenter
 from audiocls.store.computed import ComputedStore
@@ -243,11 +243,11 @@ def split_examples(
 def source_of_clips(store: Store, source: str | None) -> NDArray[np.int64]:
     """The number of each clip's source, int64 [n_clips]; 0 where no source is asked for.
 
-    Raises SettingError or DataError as `groups_of`, and SettingError where no class has two.
+    Raises SettingError or DataError as `find_groups`, and SettingError where no class has two.
     """
     if source is None:
         return np.zeros(len(store), np.int64)
-    names = groups_of(store.recordings, source, "source")
+    names = find_groups(store.recordings, source, "source")
     of_class = {(c, name) for own, name in zip(store.recording_labels, names, strict=True)
                 for c in own}  # fmt: skip
     if len(of_class) == len({c for c, _ in of_class}):

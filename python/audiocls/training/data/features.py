@@ -10,7 +10,7 @@ from audiocls.engine.augmentation import NOTHING
 from audiocls.engine.level import holds_mel
 from audiocls.engine.spec import FeatureSpec, presets
 from audiocls.errors import SettingError
-from audiocls.store.command import nearest_preset
+from audiocls.store.command import find_nearest_preset
 from audiocls.store.computed import ComputedStore
 from audiocls.store.store import Store, open_store
 from audiocls.training.recipe import WAVEFORM, Recipe
@@ -43,7 +43,7 @@ def open_features(
         cut = store.cut.replace(clip_s=0.5, hop_s=0.5)
         if start is not None:
             own = start.description
-            named = nearest_preset(own.spec)
+            named = find_nearest_preset(own.spec)
             exact = FeatureSpec.preset(named) == own.spec
             feature = feature or (named if exact else own.spec)
             cut = cut.replace(clip_s=own.cut.clip_s, hop_s=own.cut.hop_s)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocls.data.grouping import groups_of
+from audiocls.data.grouping import find_groups
 from audiocls.data.recordings import SPLIT_NAMES
 from audiocls.errors import DataError, SettingError
 
@@ -93,7 +93,7 @@ def make_split(
     than parts, or a class without a group left for training.
     """
     recordings = sorted(usable(recordings), key=lambda r: r.path)
-    groups = groups_of(recordings, group_by)
+    groups = find_groups(recordings, group_by)
     own_labels = [(r.label,) if labels is None else tuple(labels[r.id]) for r in recordings]
     classes = sorted({label for own in own_labels for label in own})
     if len(classes) < 2:
