@@ -1,8 +1,10 @@
-"""From a folder of MP3s to mel features on disk: this engine, the scripts that users write, and the
-fastest decoder joined to the fastest mel spectrogram. And decoding alone, the floor of them all.
+"""From a folder of MP3s to mel features on disk, by this engine and its peers.
 
-All cut each recording into whole clips of half a second; one shorter than that is padded with
-zeros. The recordings have the preset's rate already, so nothing is resampled.
+The peers are the scripts that users write, and the fastest decoder joined to the fastest mel
+spectrogram. Decoding alone is the floor of them all.
+
+All cut each recording into whole clips of half a second, and pad a shorter one with zeros. The
+recordings have the preset's rate already, so nothing is resampled.
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ def _same_disk(a: Path, b: Path) -> bool:
 
 
 def clips(y: Samples) -> Samples:
-    """[n, CLIP]"""
+    """Cuts samples into clips, [n, CLIP]."""
     if len(y) < CLIP:
         y = np.pad(y, (0, CLIP - len(y)))
     return y[: len(y) // CLIP * CLIP].reshape(-1, CLIP)
@@ -127,8 +129,11 @@ def extract(data: Path, threads: int) -> int:
 
 
 def check_equal(data: Path, paths: list[str]) -> None:
-    """The store holds what the script computes: the same clips, equal to 0.01 dB on all but 1 bin
-    in 1,000 within 60 dB of the clip's maximum (decoders round differently)."""
+    """Checks that the store holds what the script computes.
+
+    The clips are the same, equal to 0.01 dB on all but 1 bin in 1,000 within 60 dB of the clip's
+    maximum: decoders round differently.
+    """
     with tempfile.TemporaryDirectory() as out:
         store = audiocls.extract(data, feature="mel", out=out)
         where = {recording.path: i for i, recording in enumerate(store.recordings)}

@@ -12,8 +12,10 @@ from audiocls.models.newcnn import POOLED, NewCNN
 
 
 def plain(network: nn.Module) -> nn.Module:
-    """A copy with the same weights, of torch's own convolutions over pictures features × frames,
-    and torch's own pooling."""
+    """A copy with the same weights, of torch's own convolutions and pooling.
+
+    Its pictures are features × frames.
+    """
     copied = copy.deepcopy(network)
     for module in copied.modules():
         if hasattr(module, "turned"):

@@ -171,8 +171,12 @@ def ours(feature: str, n: int, name: str, precision: str) -> Iterator[Ours]:
 
 
 def check_equal(name: str, data: Any) -> None:
-    """Both loops learn alike: from equal weights, their mean losses over an epoch differ by less
-    than what the order of the clips makes of them."""
+    """Checks that both loops learn alike.
+
+    From equal weights, their mean losses over an epoch differ by less than the order of the clips
+    makes
+    of them.
+    """
     both = [Ours(name, data, precision) for precision in ("float32", "bfloat16")]
     weights = {k: v.clone() for k, v in both[0].state.classifier.network.state_dict().items()}
     network = as_users_write_it(name, data)

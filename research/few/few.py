@@ -69,8 +69,10 @@ def tested(task: str, names: list[str], draw: int) -> set[str]:
 
 
 def few_of(task: str, store: Store, k: int, draw: int) -> Split | None:
-    """k recordings a class of those that are not tested; None where a class has fewer. Those of
-    fewer are among those of more."""
+    """Draws k recordings a class of those that are not tested; None if a class has fewer.
+
+    A smaller draw is part of a larger one.
+    """
     parts = of_task(task, store)
     test = tested(task, sorted(parts), draw)
     part = {r.path: TEST for name in test for r in parts[name]}
@@ -94,8 +96,10 @@ def few_of(task: str, store: Store, k: int, draw: int) -> Split | None:
 def trained(
     store: Store, split: Split, model: str | None, start: Start | None, recipe: Recipe, seed: int
 ) -> tuple[float, int]:
-    """Balanced accuracy by recording on the test part, and epochs, of a model that validation
-    chose: as `audiocls train`, without its files."""
+    """Balanced accuracy by recording on the test part, and epochs.
+
+    The model is the one that validation chose: as `audiocls train`, without its files.
+    """
     device = Device.pick("cpu", recipe.precision)
     trial = first_trial(model, recipe, start, seed, None, None)
     parts: dict[int, Examples] = split_examples(store, split, trial, device)

@@ -110,10 +110,10 @@ def adapt(
     seed: int = 0,
     state: Path | None = None,
 ) -> Classifier:
-    """A classifier that begins as `start` and is trained by the recipe on what is left; of the
-    weights the average over the steps. The same seed gives the same weights.
+    """Trains a classifier that begins as `start`, by the recipe, on what is left.
 
-    state: where it is kept every `ROUND` steps, and gone on with.
+    Its weights are the average over the steps. The same seed gives the same weights. `state` is the
+    file that keeps it every `ROUND` steps, to go on with.
     """
     if list(store.classes) != start.classes_:
         raise SystemExit(f"{store.path} has other classes than the model: {start.classes_}")

@@ -1,5 +1,6 @@
-"""How sure the model in the box may be: a temperature and a threshold, fitted on players that it
-has not heard.
+"""Fits how sure the model in the box may be: a temperature and a threshold.
+
+The fit uses players that the model has not heard.
 
     python research/orchestra/calibrate.py MODEL OUT ANSWERS …
 
@@ -29,8 +30,10 @@ ANSWERED = 0.9  # of recordings by players never heard
 
 
 def joined(folds: Sequence[Answers]) -> Answers:
-    """The answers of several models to different recordings, one after another. What was asked in
-    every fold is taken from the first."""
+    """Joins the answers of several models to different recordings.
+
+    What every fold was asked comes from the first.
+    """
     seen: set[str] = set()
     arrays: dict[str, list[NDArray[np.generic]]] = {}
     n = 0
@@ -52,8 +55,9 @@ def joined(folds: Sequence[Answers]) -> Answers:
 
 
 def fit(answers: Answers, rows: NDArray[np.bool_]) -> float:
-    """The temperature of clips with which the answers for some recordings, means over clips, are
-    most likely. Every source counts alike, and in it every class.
+    """The temperature of clips that makes the answers for some recordings most likely.
+
+    Answers are means over clips. Every source counts alike, and in it every class.
 
     A bias for each class was tried beside it. Fitted on other sources it took 10 points of balanced
     accuracy, for most sources hold one class (research/notes/players.md).
@@ -77,8 +81,10 @@ def fit(answers: Answers, rows: NDArray[np.bool_]) -> float:
 
 
 def crossed(answers: Answers) -> NDArray[np.float64]:
-    """Probabilities of all clips: of each player's by what was fitted on the others', of the rest
-    by what was fitted on all players'."""
+    """Probabilities of all clips.
+
+    Those of a player come from the fit on the other players, the rest from the fit on all.
+    """
     names = players_of(answers)
     p = softmax(answers.logits, fit(answers, np.isin(answers.source, names)))
     for name in names:
@@ -94,8 +100,7 @@ def players_of(answers: Answers) -> list[str]:
 
 
 def threshold_of(answers: Answers, p: NDArray[np.float64]) -> float:
-    """The certainty that `ANSWERED` of the players' recordings of known classes reach, every
-    source alike."""
+    """The certainty that `ANSWERED` of the players' known recordings reach, sources alike."""
     whole = mean_by_recording(p, answers.recording, answers.counts)[0]
     sure = certainty(whole, answers.classes.tolist())
     rows = np.isin(answers.source, players_of(answers)) & (answers.label != UNKNOWN)

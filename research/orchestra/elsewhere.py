@@ -52,8 +52,10 @@ def answers(model: audiocls.Classifier, rows: Sequence[tuple[str, str]]) -> Answ
 
 
 class Row(NamedTuple):
-    """What one question gave, in per cent. Balanced accuracy is the mean recall of the classes
-    that occur."""
+    """The result of one question, in per cent.
+
+    Balanced accuracy is the mean recall of the classes that occur.
+    """
 
     recording: float | None  # balanced accuracy: which instrument is it?
     clip: float | None = None  # the same of half-second clips

@@ -49,9 +49,11 @@ def write_recordings(out: Path, resource: Path = RESOURCE) -> int:
 
 
 def files(resource: bytes, suffix: str) -> Iterator[tuple[str, bytes]]:
-    """Paths and contents of what is named so in a binary resource of Qt (what `rcc --binary`
-    writes): a header, a tree whose nodes are numbered, names in UTF-16, data; all big-endian, at
-    offsets that the header has.
+    """Yields paths and contents of the named files in a binary resource of Qt.
+
+    `rcc --binary` writes such a file: a header, a tree with numbered nodes, names in UTF-16, data.
+    All
+    is big-endian, at offsets that the header has.
     """
     magic, version, tree, data_at, names_at = struct.unpack_from(">4s4I", resource)
     if magic != b"qres":

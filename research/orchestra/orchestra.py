@@ -1,5 +1,7 @@
-"""The data that the model in the box is trained on, as one manifest: an orchestra's recordings, the
-soundfonts' notes that may train, other players, and sounds that are no instrument of the fourteen.
+"""The data that train the model in the box, as one manifest.
+
+It holds an orchestra's recordings, the soundfonts' notes that may train, other players, and sounds
+that are no instrument of the fourteen.
 
     python research/orchestra/orchestra.py PHILHARMONIA SOURCES OUT.csv [--players PLAYERS] \
         [--use train|test|all] [--without SOURCE …]
@@ -62,8 +64,10 @@ def background(folder: Path, use: str) -> Iterator[Row]:
 
 
 def split(rows: Iterable[Row], seed: int) -> list[Row]:
-    """The rows with the part of each in the column split, as `audiocls train` with `--group-by
-    group` and this seed would deal them."""
+    """Gives each row its part in the column split.
+
+    The parts are those that `audiocls train --group-by group` deals with this seed.
+    """
     rows = list(rows)
     found = make_split(
         [Recording(i, r["path"], r["label"], r["group"], n_clips=1) for i, r in enumerate(rows)],
@@ -80,8 +84,11 @@ def training_rows(
     without: Iterable[str] = (),
     seed: int = 0,
 ) -> list[Row]:
-    """The manifest of a model that is given away. Raises ValueError for an unknown source in
-    `without`."""
+    """The manifest of a model to give away.
+
+    Raises:
+        ValueError: an unknown source in `without`.
+    """
     home = [*orchestra(philharmonia), *rendered(sources, "train"), *background(sources, "train")]
     rows = split(home, seed)
     if played is not None:
@@ -90,8 +97,11 @@ def training_rows(
 
 
 def leave_out(rows: list[Row], without: Iterable[str]) -> list[Row]:
-    """The rows without some sources and their relatives. Raises ValueError for one that is not
-    there."""
+    """The rows without some sources and their relatives.
+
+    Raises:
+        ValueError: a source that is not there.
+    """
     for source in without:
         named = {row["source"] for row in rows} | {row["family"] for row in rows}
         if source not in named - {UNKNOWN}:

@@ -63,8 +63,7 @@ def judged(answers: Answers, p: NDArray[np.float64], rows: NDArray[np.bool_]) ->
 
 
 def by_source(name: str, answers: Answers, p: NDArray[np.float64]) -> list[Row]:
-    """A row a source that holds an instrument, the mean of the players' sources, and all of their
-    recordings together."""
+    """A row for each source with an instrument, the mean of the players' sources, and all."""
     use = {source: row["use"] for source, row in sources().items()} | {HOME: "home"}
     rows: list[Row] = []
     for source in sorted(use):

@@ -1,5 +1,6 @@
-"""What each part of the recipe `modern` does: one part switched off at a time; of a store of
-samples what each change of the waveforms does.
+"""The effect of each part of the recipe `modern`: one part is switched off at a time.
+
+On a store of samples: the effect of each change of the waveforms.
 
 `make ablation` writes the table to research/notes/results.md after every finished run, and goes
 on where it was stopped. The splits hold out whole pitches of an instrument, as the results there.

@@ -59,8 +59,7 @@ class Option(click.Option):
 
 
 class Command(click.Command):
-    """A command with `--debug`; its errors and warnings are a line on stderr each, and of errors an
-    exit code."""
+    """A command with `--debug` that turns errors and warnings into one line each."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -75,6 +74,7 @@ class Command(click.Command):
         )
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the options under their headings."""
         sections: dict[str, list[tuple[str, str]]] = {"": []}
         for param in self.get_params(ctx):
             if record := param.get_help_record(ctx):
@@ -84,6 +84,7 @@ class Command(click.Command):
                 formatter.write_dl(records)
 
     def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command; an error becomes a line on stderr and an exit code."""
         try:
             with warnings.catch_warnings():
                 if ctx.meta.get("debug"):
@@ -112,11 +113,11 @@ class Command(click.Command):
             sys.exit(2 if isinstance(error, SettingError) else 1)
 
     def in_options(self, text: str) -> str:
-        """A text of the library, which names a setting by its field, `lr`: here it is --lr."""
+        """A text of the library, which names settings by field, with --lr for `lr`."""
         return re.sub(r"`(\w+)`", lambda m: self._as_option(m[1], m[0]), text)
 
     def _as_option(self, field: str, otherwise: str | None = None) -> str:
-        """How the setting `field` is called on the command line."""
+        """The option of the setting `field`."""
         flag = "--" + field.replace("_", "-")
         if any(flag in p.opts for p in self.params):
             return flag
@@ -161,41 +162,44 @@ class _Commands(click.Group):
 
 
 class StorePath(click.ParamType[str | Path]):
-    """A path, or a URL as it stands: a Path would take one of its slashes."""
+    """A path, or a URL as it is: a Path would take one of its slashes."""
 
     name = "path"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> str | Path:
+        """The value as a path, or as it is."""
         from audiocls.url import is_url
 
         return value if is_url(value) else Path(value)
 
 
 def use_option_names(text: str) -> str:
-    """A text of the library as the command that runs says it: `lr` is --lr."""
+    """A text of the library in the words of the running command: `lr` becomes --lr."""
     command = click.get_current_context().command
     return command.in_options(text) if isinstance(command, Command) else text
 
 
 def say(text: str = "", err: bool = False) -> None:
-    """Writes one line for people. What stands in it may come from a stranger, a name or a label: it
-    is shown, and moves no cursor and sets no title. All that is not JSON is written here, or shown
-    by rich from `make_printable` text."""
+    """Writes one line for people.
+
+    A name or a label in it may come from a stranger: it is shown, and moves no cursor and sets no
+    title. All output that is not JSON passes here, or through rich from `make_printable` text.
+    """
     click.echo(make_printable(text), err=err)
 
 
 def say_note(text: str) -> None:
-    """What the user should know of the data, as one line."""
+    """Writes a note on the data as one line."""
     say(f"note: {use_option_names(text)}", err=True)
 
 
 def warn(message: Warning | str, *_: Any) -> None:
-    """A warning as one line, without that of the code that gave it."""
+    """Writes a warning as one line, without the line of code that gave it."""
     say(f"warning: {message}", err=True)
 
 
 def say_next(command: str) -> None:
-    """The last line of a command for people: what one does next. On stderr, as it is no result."""
+    """Writes the last line for people: what to do next. On stderr, as it is no result."""
     say(f"next: audiocls {command}", err=True)
 
 

@@ -1,4 +1,4 @@
-"""How predictions are written: for people, for programs, and as the tables of other programs."""
+"""Formats of predictions: for people, for programs, and tables of other programs."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ CLIP_COLUMNS = ("path", "start_s", "end_s")
 
 
 class Format(ABC):
-    """What is written of the recordings of one call, on stdout or each in a file of its own.
+    """The output for the recordings of one call, on stdout or each in a file of its own.
 
     Args:
-        top: labels that are shown.
-        limits: from where on something is said.
+        top: number of labels to show.
+        limits: the certainty from which on a label is given.
         high_hz: half the sample rate of the model.
         classes: of the model.
     """
@@ -44,10 +44,10 @@ class Format(ABC):
 
     @abstractmethod
     def text(self, path: str, found: Prediction) -> str:
-        """Of a recording."""
+        """The text for a recording."""
 
     def failure(self, path: str, why: str) -> str:
-        """Of a recording that cannot be used; what is no part of the output is said on stderr."""
+        """The text for a recording that cannot be used; else a line on stderr."""
         say(f"{path}: failed: {why}", err=True)
         return ""
 
@@ -67,6 +67,7 @@ class Table(Format):
     """For people."""
 
     def text(self, path: str, found: Prediction) -> str:
+        """A line for the recording, and one for each segment."""
         said = found.headline(self.top, self.limits)
         shown = said or found.top(self.top, self.limits)
         text = ", ".join(f"{make_printable(label)} {p:.3f}" for label, p in shown)
@@ -79,6 +80,7 @@ class Table(Format):
         return "\n".join(lines) + "\n"
 
     def failure(self, path: str, why: str) -> str:
+        """A line with the reason."""
         return f"{make_printable(path)}: failed: {make_printable(why)}\n"
 
 
@@ -88,10 +90,12 @@ class JsonLines(Format):
     suffix = ".jsonl"
 
     def text(self, path: str, found: Prediction) -> str:
+        """One JSON document."""
         document = {"path": path, **found.to_dict(self.top, self.limits), "error": None}
         return json.dumps(document, ensure_ascii=True) + "\n"
 
     def failure(self, path: str, why: str) -> str:
+        """A document with the reason."""
         return json.dumps({"path": path, "label": None, "error": why}, ensure_ascii=True) + "\n"
 
 
@@ -102,11 +106,13 @@ class Json(JsonLines):
     begin, end = "[", "\n]\n"
 
     def show(self, path: str, found: Prediction | str) -> None:
+        """Writes it as the next element of the list."""
         text = self.failure(path, found) if isinstance(found, str) else self.text(path, found)
         click.echo(f"{',' * bool(self.written)}\n{text.rstrip()}", nl=False)
         self.written += 1
 
     def file(self, path: str, found: Prediction) -> bytes:
+        """The document."""
         return self.text(path, found).encode()
 
 
@@ -117,6 +123,7 @@ class Csv(Format):
     begin = ",".join(CSV_HEADER) + "\n"
 
     def text(self, path: str, found: Prediction) -> str:
+        """A row for each label and segment."""
         labels: list[tuple[str, float | None]] = [*found.labels(self.limits)]
         rows = [
             (path, "recording", "0.000", f"{found.duration_s:.3f}", *_cells(label, p))
@@ -129,6 +136,7 @@ class Csv(Format):
         return format_csv([*row, ""] for row in rows)
 
     def failure(self, path: str, why: str) -> str:
+        """A row with the reason."""
         return format_csv([(path, "recording", "", "", "", "", why)])
 
 
@@ -138,6 +146,7 @@ class Audacity(Format):
     suffix, alone = ".txt", True
 
     def text(self, path: str, found: Prediction) -> str:
+        """A line for each segment."""
         return format_audacity(found.segments(self.limits))
 
 
@@ -147,6 +156,7 @@ class Raven(Format):
     suffix, alone = ".selections.txt", True
 
     def text(self, path: str, found: Prediction) -> str:
+        """A row for each segment."""
         return format_raven(found.segments(self.limits), self.high_hz)
 
 
@@ -160,6 +170,7 @@ class ClipsCsv(Format):
         self.begin = format_csv([(*CLIP_COLUMNS, *classes)])
 
     def text(self, path: str, found: Prediction) -> str:
+        """A row for each clip."""
         ends = found.starts_s + (found.clip_s or found.duration_s)
         return format_csv(
             (path, f"{start:.6f}", f"{min(end, found.duration_s):.6f}", *(f"{x:.6f}" for x in p))
@@ -173,6 +184,7 @@ class ClipsParquet(ClipsCsv):
     suffix, on_stdout = ".parquet", False
 
     def file(self, path: str, found: Prediction) -> bytes:
+        """A table of this recording."""
         return format_parquet([(path, found)], self.classes)
 
 
@@ -188,8 +200,10 @@ CLIP_FORMATS: dict[str, type[Format]] = {"csv": ClipsCsv, "parquet": ClipsParque
 
 
 def format_parquet(predictions: Sequence[tuple[str, Prediction]], classes: Sequence[str]) -> bytes:
-    """All probabilities of every clip of some recordings, float32: path, start_s, end_s, and a
-    column for each class."""
+    """The probabilities of every clip of some recordings as Parquet, float32.
+
+    Columns are path, start_s, end_s, and one for each class.
+    """
     import numpy as np
     import pyarrow
     import pyarrow.parquet

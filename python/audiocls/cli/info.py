@@ -102,8 +102,10 @@ def command(
 
 
 def _describe(path: Path) -> dict[str, Any]:
-    """What a run folder or its model contains; metrics None where the run was interrupted or only
-    the model was kept."""
+    """The contents of a run folder or its model.
+
+    The metrics are None if the run was interrupted, or if only the model was kept.
+    """
     from audiocls.classifier.description import model_folder, read_description
     from audiocls.classifier.weights import count_stored_parameters
     from audiocls.training.run import Result

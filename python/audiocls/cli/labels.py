@@ -1,4 +1,4 @@
-"""The options that say where the labels of a data set stand: one for each field of `Labelling`."""
+"""The options that find the labels of a data set: one for each field of `Labelling`."""
 
 from __future__ import annotations
 
@@ -56,7 +56,11 @@ def add_labelling_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def make_labelling(options: dict[str, Any]) -> Labelling:
-    """What the options say. Raises SettingError for what no data set could honour."""
+    """The labelling of the options.
+
+    Raises:
+        SettingError: what no data set could honour.
+    """
     given = {name: value for name, value in options.items() if value is not None}
     if "columns" in given:
         pairs = [pair.partition("=") for pair in given["columns"].split(",")]
@@ -79,7 +83,7 @@ def refuse(labelling: Labelling, what: str) -> None:
 
 
 def format_options(labelling: Labelling) -> str:
-    """The options that give `labelling`, to be shown: with a space before, "" if there is none."""
+    """The options of a labelling, to be shown: with a space before, or ""."""
     plain, words = Labelling(), [""]
     for field in fields(Labelling):
         value = getattr(labelling, field.name)

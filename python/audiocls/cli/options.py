@@ -1,5 +1,4 @@
-"""Options that are made from the fields of a dataclass: a field is an option, and its docstring the
-help."""
+"""Options from the fields of a dataclass; the docstring of a field is the help."""
 
 from __future__ import annotations
 
@@ -31,9 +30,11 @@ class PerClass(click.ParamType[Any]):
     name = "number"
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """The shape of a value, for help."""
         return "X|CLASS=X,…"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """A number, or numbers by class."""
         if not isinstance(value, str):
             return value
         try:
@@ -55,7 +56,7 @@ PER_CLASS = PerClass()
 
 
 def add_recipe_options(recipe: type[Recipe] = Recipe) -> Callable[[F], F]:
-    """Adds `--recipe` and an option for every field of `recipe`. None stands for not given."""
+    """Adds `--recipe` and an option for every field of `recipe`; None: not given."""
 
     def add(command: F) -> F:
         # A class has a hash; that its instances have none confuses mypy.
@@ -75,7 +76,7 @@ def add_recipe_options(recipe: type[Recipe] = Recipe) -> Callable[[F], F]:
 
 
 def make_recipe(preset: str | None, options: dict[str, Any], begun: bool = False) -> Recipe:
-    """The recipe that `recipe_options` were given; begun: for models that begin with another."""
+    """The recipe of the options; `begun` if the model begins with another."""
     preset = preset or ("finetune" if begun else "modern")
     return Recipe.preset(preset, **{k: v for k, v in options.items() if v is not None})
 

@@ -261,8 +261,13 @@ def _folder(
 
 
 def _targets(recordings: Sequence[tuple[str, str]], suffix: str) -> dict[str, str]:
-    """Recording → its file below the folder, with its own name first, so that the annotations of
-    a recording are found by it. SettingError where two recordings have the same."""
+    """Recording → its file below the folder.
+
+    The file begins with the recording's own name, so that its annotations are found by it.
+
+    Raises:
+        SettingError: two recordings would have the same file.
+    """
     first: dict[str, str] = {}
     for path, name in recordings:
         if (other := first.setdefault(name + suffix, path)) != path:

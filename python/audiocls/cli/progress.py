@@ -1,4 +1,4 @@
-"""Progress on stderr: a bar where there is a terminal, elsewhere a line now and then."""
+"""Progress on stderr: a bar on a terminal, elsewhere a line now and then."""
 
 from __future__ import annotations
 
@@ -63,6 +63,7 @@ class EpochLines:
             self.bar.stop()
 
     def __call__(self, done: int, total: int, row: dict[str, float] | None) -> None:
+        """Shows a step, or a finished epoch."""
         self.bar.update(self.task, completed=done, total=total)
         silent = not self.bar.console.is_terminal and time.monotonic() - self.told
         if row is None and silent > TRAINING_LINE_S:
@@ -103,6 +104,7 @@ class CellLines(EpochLines):
         )
 
     def __call__(self, done: int, total: int, row: dict[str, float] | None) -> None:
+        """Shows a step; epochs have no line."""
         super().__call__(done, total, None)
 
 
@@ -172,8 +174,12 @@ def _rate(progress: ExtractionProgress, seconds: float) -> str:
 
 @contextlib.contextmanager
 def show_predictions(total: int) -> Iterator[Callable[[int], None]]:
-    """To be called after each recording with the number of those that failed so far. A bar, if the
-    results go elsewhere than to the same terminal; a line now and then where there is none."""
+    """Yields a function to call after each recording with the number of failures so far.
+
+    It shows a bar if the results go elsewhere than to the same terminal. Without a terminal it
+    writes a
+    line now and then.
+    """
     done, started = 0, time.monotonic()
     last = started
     if sys.stderr.isatty():

@@ -17,8 +17,15 @@ SERIES = 7  # colours of the page for models
 
 
 def draw_losses(histories: Sequence[Sequence[Row]], chosen: Sequence[int], most: Row) -> Markup:
-    """Loss of training and validation by epoch, a pair of lines a run; a dot marks the chosen
-    epoch. most: the ends of the axes, `epoch` and `loss`, common to all pictures of a page."""
+    """Draws the loss of training and validation by epoch, a pair of lines a run.
+
+    A dot marks the chosen epoch.
+
+    Args:
+        histories: the rows of each run.
+        chosen: the chosen epoch of each run.
+        most: the ends of the axes, `epoch` and `loss`, common to all pictures of a page.
+    """
     frame = _Frame(180, 120, (1, max(2, most["epoch"])), (0, most["loss"]), left=26, bottom=16)
     parts = [frame.grid(_ticks(0, most["loss"], 3), [1, int(most["epoch"])])]
     for history, best in zip(histories, chosen, strict=True):
@@ -35,7 +42,7 @@ def draw_losses(histories: Sequence[Sequence[Row]], chosen: Sequence[int], most:
 
 
 def draw_reliability(rows: Sequence[dict[str, Any]]) -> Markup:
-    """Accuracy over confidence before and after temperature scaling, and below how many clips."""
+    """Draws accuracy over confidence before and after scaling, and the number of clips."""
     frame = _Frame(320, 300, (0, 1), (0, 1), left=36, bottom=92)
     parts = [frame.grid([0, 0.25, 0.5, 0.75, 1.0], [0, 0.5, 1.0])]
     (x0, y0), (x1, y1) = frame.at(0, 0), frame.at(1, 1)
@@ -72,7 +79,7 @@ def draw_reliability(rows: Sequence[dict[str, Any]]) -> Markup:
 
 
 def draw_scores_by_cost(rankings: Sequence[Ranking]) -> Markup | None:
-    """The main score over the time of a clip, with its interval; None where no time was stored."""
+    """Draws the main score, with its interval, over the time of a clip; None without times."""
     known = [(r, r.cpu_ms) for r in rankings if r.cpu_ms]
     if not known:
         return None
@@ -118,8 +125,10 @@ def draw_scores_by_cost(rankings: Sequence[Ranking]) -> Markup | None:
 
 
 def draw_learning(many: Sequence[LearningCurve]) -> Markup:
-    """The main score over recordings a class, a line a model; its band is the standard deviation
-    over seeds and folds."""
+    """Draws the main score over recordings a class, a line a model.
+
+    Its band is the standard deviation over seeds and folds.
+    """
     sizes = [size for curve in many for size in curve.sizes]
     ends = [
         s.mean + sign * (s.deviation or 0)
@@ -174,7 +183,7 @@ class _Frame:
         self.left, self.right, self.top, self.bottom = left, width - 8, 8, height - bottom
 
     def at(self, x: float, y: float) -> tuple[float, float]:
-        """Where a point lies; what is beyond the end of the y axis lies on it."""
+        """The place of a point; beyond the ends of the y axis, the end."""
         across = (x - self.x[0]) / (self.x[1] - self.x[0])
         up = min(max((y - self.y[0]) / (self.y[1] - self.y[0]), 0), 1)
         return (
@@ -185,7 +194,7 @@ class _Frame:
     def room(
         self, x: float, y: float, width: float, taken: Sequence[tuple[float, float, float, float]]
     ) -> tuple[float, float, float, float] | None:
-        """A box for a label beside a point where nothing else is; None where there is none."""
+        """A free box for a label beside a point; None if there is none."""
         for down in (0, -12, 12):
             for left in (x + 8, x - 8 - width):
                 box = left, y - 7 + down, left + width, y + 7 + down
@@ -198,9 +207,11 @@ class _Frame:
         return None
 
     def path(self, points: Sequence[tuple[float, float]]) -> str:
+        """The points of a line."""
         return " ".join("{},{}".format(*self.at(*p)) for p in points)
 
     def grid(self, ys: Sequence[float], xs: Sequence[float], show: Any = "{:g}".format) -> str:
+        """Lines and numbers of the axes."""
         parts = []
         for value in ys:
             _, y = self.at(self.x[0], value)
@@ -219,6 +230,7 @@ class _Frame:
         return "".join(parts)
 
     def svg(self, parts: Sequence[str], title: str) -> Markup:
+        """The whole picture."""
         return Markup(
             f'<svg viewBox="0 0 {self.width} {self.height}" role="img" '
             f'aria-label="{escape(title)}">{"".join(parts)}</svg>'

@@ -1,4 +1,4 @@
-"""The commands that make a comparison again, as one would type them."""
+"""The commands that make a comparison again, ready to type."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from audiocls.training.recipe import Recipe
 
 
 def write_extract_command(store: Store) -> str:
-    """What extracted a store; one that is computed from samples, these."""
+    """The command that extracted a store; of a computed one, its samples."""
     if isinstance(store, ComputedStore):
         store = store.whole
     data = str(store.about.get("data", "DATA"))
@@ -35,7 +35,7 @@ def write_compare_command(
     device: str,
     out: str | Path,
 ) -> str:
-    """What compares them."""
+    """The command of a comparison."""
     words = ["audiocls", "compare", "--features", ",".join(map(str, features))]
     words += ["--feature", ",".join(feature)] if feature else []
     words += ["--models", ",".join(models)]

@@ -1,4 +1,4 @@
-"""Who was taken for whom: a matrix that names its recordings, and the table of the classes."""
+"""Classes taken for others: a matrix with recordings, and the table of the classes."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class Matrix:
     totals: list[int]  # examples of each true class, those taken for classes not shown too
 
     def share(self, i: int, j: int) -> float:
-        """Of the true class."""
+        """The share of the true class that this cell holds."""
         return self.counts[i][j] / self.totals[i] if self.totals[i] else 0.0
 
 
 def build_matrix(ranking: Ranking, unit: str) -> Matrix:
-    """The matrix of a ranking by recordings or by clips."""
+    """Builds the matrix of a ranking by recordings or by clips."""
     classes = ranking.cells[0].result.classes
     results = [c.result for c in ranking.cells]
     parts = [r.test_recording if unit == "recordings" else r.test for r in results]
@@ -64,11 +64,18 @@ def build_matrix(ranking: Ranking, unit: str) -> Matrix:
 def tabulate_classes(
     confusion: Sequence[Sequence[int]], classes: Sequence[str], groups: dict[str, int]
 ) -> list[dict[str, Any]]:
-    """Rows of the per-class table: name, n, precision, recall, f1 (None where 0/0), the class it is
-    most often taken for, and a 95 % interval of the recall.
+    """Rows of the per-class table.
 
-    groups: number of groups of each class. The interval is Wilson's with them as its cases:
-    recordings of one group are not independent, so a hundred of them may say no more than one.
+    A row has name, n, precision, recall, f1 (None for 0/0), the class it is most often taken for,
+    and a
+    95 % interval of the recall (Wilson's, with groups as its cases). Recordings of one group are
+    not
+    independent: a hundred of them may say no more than one.
+
+    Args:
+        confusion: [true][predicted].
+        classes: their names.
+        groups: the number of groups of each class.
     """
     rows = []
     for i, name in enumerate(classes):
@@ -96,7 +103,7 @@ def tabulate_classes(
 
 
 def count_groups(ranking: Ranking) -> dict[str, int]:
-    """Groups of each class in the test parts of a ranking, from what every run has stored."""
+    """Counts the groups of each class in the test parts of a ranking."""
     found: defaultdict[str, set[str]] = defaultdict(set)
     for cell in ranking.cells:
         for label, group in cell.run.test_groups():
@@ -105,8 +112,10 @@ def count_groups(ranking: Ranking) -> dict[str, int]:
 
 
 def bin_confidences(predictions: Sequence[Prediction], n_bins: int = 15) -> list[dict[str, Any]]:
-    """The bins of the expected calibration error: bounds, and before and after temperature scaling
-    the number of clips, their mean confidence and their accuracy."""
+    """The bins of the expected calibration error, before and after temperature scaling.
+
+    A bin has its bounds, the number of clips, their mean confidence and their accuracy.
+    """
     right = np.array([p.right for p in predictions], np.float64)
     after = np.array([p.probability for p in predictions])
     before = np.array([p.uncalibrated for p in predictions])

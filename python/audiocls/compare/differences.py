@@ -1,4 +1,4 @@
-"""Is one model really better than another? A paired test over the same recordings and splits."""
+"""Tests whether one model is better than another, over the same recordings and splits."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Difference:
 
     @property
     def shown(self) -> bool:
-        """Whether the test tells them apart."""
+        """Whether the test tells the two apart."""
         return self.p is not None and self.p < LEVEL
 
     def sentence(self) -> str:
-        """What was found, in words."""
+        """The finding in words."""
         a, b = self.better, self.other
         by = a.yardstick
         scores = f"{a.main.mean:.3f} against {b.main.mean:.3f} {by.scores[by.main]}"
@@ -43,10 +43,11 @@ class Difference:
 
 
 def compare_pairs(rankings: Sequence[Ranking]) -> list[Difference]:
-    """Every pair, in the order of the rankings.
+    """Tests every pair, in the order of the rankings.
 
-    Tested is the difference in the mean main score: exchanging the two models on whole groups, in
-    all splits at once, gives its distribution where they are equally good.
+    The test is of the difference in the mean main score. Exchanging the two models on whole groups,
+    in
+    all splits at once, gives its distribution if they are equally good.
     """
     pairs = list(combinations(rankings, 2))
     found = [a.yardstick.p_value(pair_cells(a, b)) for a, b in pairs]
@@ -60,8 +61,10 @@ def compare_pairs(rankings: Sequence[Ranking]) -> list[Difference]:
 
 
 def describe_differences(best: Ranking, tested: Sequence[Difference]) -> list[tuple[bool, str]]:
-    """What was found of `best`, in sentences, and whether it is shown to be better; many that it is
-    better than are named in one."""
+    """Sentences on `best`, each with whether it is shown to be better.
+
+    If it is better than many, one sentence names them all.
+    """
     own = [d for d in tested if best in (d.better, d.other)]
     beaten = [d for d in own if d.shown and d.better is best]
     if len(beaten) < FEW:
@@ -75,7 +78,7 @@ def describe_differences(best: Ranking, tested: Sequence[Difference]) -> list[tu
 
 
 def pair_cells(a: Ranking, b: Ranking) -> list[tuple[Cell, Cell]]:
-    """The cells of the splits that both have, in pairs."""
+    """Pairs the cells of the splits that both have."""
     others = {cell.split: cell for cell in b.cells}
     return [(cell, others[cell.split]) for cell in a.cells if cell.split in others]
 

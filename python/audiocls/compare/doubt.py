@@ -1,4 +1,4 @@
-"""Which labels are probably wrong, by models that did not train on them; to listen to."""
+"""Finds labels that are probably wrong, by models that did not train on them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every feature × model × seed × fold on identical splits; a finished cell is not done again."""
+"""Every feature × model × seed × fold on the same splits; finished cells are kept."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _CALIBRATION = ("ece", "ece_uncalibrated", "nll", "nll_uncalibrated")
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `compare` made: one row a cell, as in results.csv, and where the report is."""
+    """The results of `compare`: one row a cell, as in results.csv, and the report."""
 
     rows: list[dict[str, Any]]
     rankings: list[Ranking]  # of each feature and model, the best on validation first
@@ -220,8 +220,12 @@ def _check_models(stores: dict[str, Store], models: Sequence[str], start: Start 
 
 
 def estimate_time_left(done: Sequence[Cell], todo: Sequence[Trial]) -> float:
-    """Seconds that cells will take: as long as finished ones of their feature, model and size,
-    else of feature and model, else of their model, else as all finished ones, on average."""
+    """Seconds that the remaining cells will take, estimated from the finished ones.
+
+    A cell takes the mean of those of its feature, model and size; else of feature and model; else
+    of
+    the model; else of all.
+    """
     keys: tuple[Callable[[Trial], Any], ...] = (
         lambda t: (t.feature, t.model, t.recordings_per_class),
         lambda t: (t.feature, t.model),
@@ -319,7 +323,8 @@ def _splits(
 def match_recordings(stores: dict[str, Store]) -> tuple[list[Recording], list[str]]:
     """The recordings that gave clips in every store, and a warning if some stores have more.
 
-    Raises DataError for stores that are not of one data set.
+    Raises:
+        DataError: the stores are not of one data set.
     """
     by_path = {name: {r.path: r for r in usable(s.recordings)} for name, s in stores.items()}
     (first, own), *others = by_path.items()
@@ -349,8 +354,10 @@ def match_recordings(stores: dict[str, Store]) -> tuple[list[Recording], list[st
 
 
 def make_row(cell: Cell) -> dict[str, Any]:
-    """The row of a cell in results.csv; all scores are of the test part unless they say val, and
-    None where a run of an earlier version did not store them."""
+    """The row of a cell in results.csv.
+
+    Scores are of the test part unless they say val; None if a run of an earlier version has none.
+    """
     trial, result = cell.trial, cell.result
     test, whole, by = result.test, result.test_recording, YARDSTICKS[result.task]
     low, high = whole.get("interval_95", {}).get(by.key, (None, None))

@@ -34,8 +34,10 @@ class LearningCurve:
 
     @property
     def gain(self) -> Spread:
-        """How much twice as many recordings add to the main score, from the last size but one to
-        the last: over the splits."""
+        """Points that twice as many recordings add to the main score, over the splits.
+
+        Measured from the last size but one to the last.
+        """
         few, many = self.points[-2:]
         by = many.yardstick
         before = {cell.split: cell for cell in few.cells}
@@ -47,7 +49,7 @@ class LearningCurve:
         return Spread.of([slope(a, b) for a, b in pairs])
 
     def sentence(self) -> str:
-        """What more recordings would bring, in words."""
+        """The effect of more recordings, in words."""
         (*_, a, b), (*_, first, last) = self.sizes, self.scores
         gain, n, by = self.gain, len(self.points[-1].cells), self.points[-1].yardstick
         found = (
@@ -66,8 +68,10 @@ class LearningCurve:
 
 
 def build_learning_curves(cells: Sequence[Cell]) -> list[LearningCurve]:
-    """The curve of each feature and model; a size that holds no more recordings than the one before
-    it is left out."""
+    """Builds the curve of each feature and model.
+
+    A size that holds no more recordings than the one before is left out.
+    """
     together: dict[tuple[str, str], defaultdict[int | None, list[Cell]]] = {}
     for cell in cells:
         trial = cell.trial

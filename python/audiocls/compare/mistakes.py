@@ -37,8 +37,10 @@ class Mistake:
 
 
 def find_confident_mistakes(rows: Iterable[Prediction], store: Store | None) -> list[Mistake]:
-    """Of wrong answers those with the highest probability, one a recording. Without audio and
-    picture where the recording is not as the store found it."""
+    """Finds the wrong answers with the highest probability, one a recording.
+
+    A recording that is not as the store found it has neither audio nor picture.
+    """
     chosen: dict[str, Prediction] = {}
     for row in sorted(rows, key=lambda row: (-row.probability, row.path, row.start_s or 0)):
         if len(chosen) < MOST:
@@ -47,7 +49,7 @@ def find_confident_mistakes(rows: Iterable[Prediction], store: Store | None) -> 
 
 
 def illustrate_mistakes(rows: Sequence[Prediction], store: Store | None) -> list[Mistake]:
-    """What is to be heard and seen of each row."""
+    """Adds audio and picture to each row."""
     extractor = Extractor(PICTURE, threads=1)
     return [_mistake(row, store, extractor) for row in rows]
 
@@ -69,7 +71,7 @@ def _mistake(row: Prediction, store: Store | None, extractor: Extractor) -> Mist
 
 
 def _samples(row: Prediction, store: Store | None) -> NDArray[np.float32] | None:
-    """The recording from the start of the clip, two seconds at most; None where it is gone."""
+    """The recording from the start of the clip, two seconds at most; None if it is gone."""
     file = None if store is None else _found(row.path, store)
     if file is None:
         return None
@@ -85,9 +87,9 @@ def _samples(row: Prediction, store: Store | None) -> NDArray[np.float32] | None
 def _found(path: str, store: Store) -> Path | None:
     """The file of a recording, if it is the one that the store was made of.
 
-    A store of a stranger can name any file of this machine, and what is heard of it would be in a
-    page that is passed on. Its size and the nanosecond of its last change only they know who have
-    read it here.
+    A stranger's store can name any file of this machine, and its sound would be in a page that is
+    passed on. Only someone who has read the file here knows its size and the nanosecond of its last
+    change.
     """
     data = store.about.get("data")
     recording = next((r for r in store.recordings if r.path == path), None)

@@ -123,7 +123,7 @@ def _about_best(best: Ranking, store: Store | None) -> dict[str, Any]:
 
 
 def _of_one_label(best: Ranking, store: Store | None) -> dict[str, Any]:
-    """Who was taken for whom."""
+    """The confusion matrices and the table of the classes."""
     said = [row for cell in best.cells for row in cell.clips or ()]
     stored = any(cell.clips is not None for cell in best.cells)
     results = [c.result for c in best.cells]
@@ -164,7 +164,7 @@ _CONTENTS = {"one": _of_one_label, "several": _of_several_labels}
 
 
 def _left_out(best: Ranking) -> dict[str, str]:
-    """Where each group was left out once: the fold → its name."""
+    """The fold → the name of the group that it leaves out."""
     folds = [cell for cell in best.cells if (cell.trial.fold or "").endswith(LOGO)]
     return {cell.trial.fold or "": min(g for _, g in cell.run.test_groups()) for cell in folds}
 

@@ -23,13 +23,15 @@ class Cell:
 
     @cached_property
     def clips(self) -> list[Any] | None:
-        """What it said of the clips of the test part, `Prediction` or, of several labels, `Scored`;
-        None in runs of earlier versions."""
+        """Its answers for the clips of the test part: `Prediction`, or of several labels `Scored`.
+
+        None in runs of earlier versions.
+        """
         return self.run.predictions()
 
     @cached_property
     def recordings(self) -> list[Any] | None:
-        """The same of its recordings."""
+        """Its answers for the recordings of the test part."""
         return self.run.recording_predictions()
 
     @property
@@ -47,6 +49,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
+        """Mean and deviation of some values."""
         return cls(fmean(values), stdev(values) if len(values) > 1 else None)
 
     def __str__(self) -> str:
@@ -78,12 +81,12 @@ class Ranking:
 
     @property
     def yardstick(self) -> Yardstick:
-        """What its models are compared by."""
+        """The yardstick of its task."""
         return YARDSTICKS[self.cells[0].result.task]
 
     @property
     def name(self) -> str:
-        """For sentences."""
+        """Its name in sentences."""
         return f"{self.model} on {self.feature}"
 
     @property
@@ -93,6 +96,7 @@ class Ranking:
 
     @property
     def parameters(self) -> int:
+        """Number of weights."""
         return self.cells[0].result.parameters
 
     @property
@@ -118,14 +122,18 @@ class Ranking:
 
     @cached_property
     def interval(self) -> tuple[float, float] | None:
-        """95 % bootstrap interval over groups of the main score, all cells together; None where a
-        run has no predictions."""
+        """95 % bootstrap interval of the main score over groups, all cells together.
+
+        None if a run has no predictions.
+        """
         return self.yardstick.interval(self.cells)
 
 
 def rank_cells(cells: Sequence[Cell]) -> list[Ranking]:
-    """One ranking for each feature and model, the best on validation first: to order them by their
-    test scores would flatter the first."""
+    """Ranks the features and models, the best on validation first.
+
+    An order by test scores would flatter the first.
+    """
     together: dict[tuple[str, str], list[Cell]] = {}
     for cell in cells:
         together.setdefault((cell.trial.feature, cell.trial.model), []).append(cell)

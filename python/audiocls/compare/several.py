@@ -1,4 +1,4 @@
-"""What the page shows of models of several labels, class by class."""
+"""The tables of the page for models of several labels, class by class."""
 
 from __future__ import annotations
 
@@ -15,8 +15,12 @@ _KEYS = ("average_precision", "auroc", "f1", "precision", "recall", "threshold")
 
 
 def tabulate_labels(ranking: Ranking) -> list[dict[str, Any]]:
-    """Rows of the table of the classes, by recording: name, n and groups over all cells, and the
-    means of the measures over the cells that define them, else None."""
+    """Rows of the table of the classes, by recording.
+
+    A row has name, n and groups over all cells, and the mean of each measure over the cells that
+    define
+    it, else None.
+    """
     groups: defaultdict[str, set[str]] = defaultdict(set)
     for cell in ranking.cells:
         for said in cell.recordings or ():
@@ -34,8 +38,12 @@ def tabulate_labels(ranking: Ranking) -> list[dict[str, Any]]:
 
 
 def bin_label_confidences(rows: Sequence[Scored], n_bins: int = 15) -> list[dict[str, Any]]:
-    """The bins of the calibration error over all labels of all clips: bounds, number, mean
-    probability and the share that has the label; before calibration nothing is stored."""
+    """The bins of the calibration error over all labels of all clips.
+
+    A bin has its bounds, the number, the mean probability and the share that has the label. Runs
+    store
+    nothing from before calibration.
+    """
     p = np.array([list(row.probabilities.values()) for row in rows])
     there = np.array([[name in row.labels for name in row.probabilities] for row in rows])
     bin_of = np.clip(np.ceil(p * n_bins).astype(int) - 1, 0, n_bins - 1)
@@ -56,8 +64,7 @@ def bin_label_confidences(rows: Sequence[Scored], n_bins: int = 15) -> list[dict
 
 
 def find_wrong_labels(cells: Sequence[Cell]) -> Iterator[Prediction]:
-    """The labels that reached their threshold in clips that do not have them, as predictions
-    instead of what is there."""
+    """Yields predictions for the labels that a model gave to clips without them."""
     for cell in cells:
         limits = cell.result.thresholds or [0.5] * len(cell.result.classes)
         for row in cell.clips or ():

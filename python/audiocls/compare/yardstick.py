@@ -1,6 +1,6 @@
-"""What models of a task are compared by, how sure that is, and whether two of them differ.
+"""The score by which models of a task are compared, its interval, and its test.
 
-All that differs between the tasks in a comparison stands here, and in the tables of `classes`.
+All that differs between the tasks in a comparison stands here, and in the tables of classes.
 """
 
 from __future__ import annotations
@@ -55,17 +55,21 @@ class Yardstick(ABC):
 
     @abstractmethod
     def chance(self, cells: Sequence[Cell]) -> float:
-        """What guessing gives."""
+        """The score of guessing."""
 
     @abstractmethod
     def interval(self, cells: Sequence[Cell]) -> tuple[float, float] | None:
-        """95 % bootstrap interval over groups of the main score, all cells together; None where a
-        run has no predictions."""
+        """95 % bootstrap interval of the main score over groups, all cells together.
+
+        None if a run has no predictions.
+        """
 
     @abstractmethod
     def p_value(self, pairs: Sequence[tuple[Cell, Cell]]) -> float | None:
-        """Of the difference in the main score between two models on the same splits, by exchanging
-        them on whole groups; None where predictions are missing."""
+        """The p-value of the difference in the main score between two models on the same splits.
+
+        The test exchanges them on whole groups. None if predictions are missing.
+        """
 
 
 class OneLabel(Yardstick):
@@ -83,9 +87,11 @@ class OneLabel(Yardstick):
     exchanges = PERMUTATIONS
 
     def chance(self, cells: Sequence[Cell]) -> float:
+        """One over the number of classes."""
         return 1 / len(cells[0].result.classes)
 
     def interval(self, cells: Sequence[Cell]) -> tuple[float, float] | None:
+        """Of the balanced accuracy by recording."""
         known = [rows for c in cells if (rows := c.recordings) is not None]
         if len(known) < len(cells):
             return None
@@ -104,14 +110,15 @@ class OneLabel(Yardstick):
         return bootstrap_intervals(parts)["balanced_accuracy"]
 
     def p_value(self, pairs: Sequence[tuple[Cell, Cell]]) -> float | None:
-        """A group's share of a balanced accuracy is fixed by its labels, so that the shares of the
-        groups are exchanged."""
+        """The p-value, by exchanging the groups' shares of the balanced accuracy.
+
+        The labels of a group fix its share.
+        """
         shares = self.group_differences(pairs)
         return None if shares is None else permutation_test(shares)
 
     def group_differences(self, pairs: Sequence[tuple[Cell, Cell]]) -> NDArray[np.float64] | None:
-        """How much each group adds to the balanced accuracy of the first minus that of the second,
-        the mean over the splits."""
+        """The share of each group in the difference of balanced accuracy, mean over splits."""
         total: defaultdict[str, float] = defaultdict(float)
         for cell, other in pairs:
             rows, others = cell.recordings, other.recordings
@@ -150,6 +157,7 @@ class SeveralLabels(Yardstick):
         return sum(shares) / len(shares) if shares else 0.0
 
     def interval(self, cells: Sequence[Cell]) -> tuple[float, float] | None:
+        """Of the mean average precision by recording."""
         known = [rows for c in cells if (rows := c.recordings) is not None]
         if len(known) < len(cells):
             return None

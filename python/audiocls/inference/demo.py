@@ -1,8 +1,7 @@
-"""A page for this machine alone: drop a recording or make one, see and hear what a model says.
+"""A page for this machine alone: drop a recording or make one, see and hear the answer.
 
-The page is gradio's (extra `demo`). It takes requests of its own pages only, and asks nobody
-anything. gradio keeps what was dropped on it in the folder GRADIO_TEMP_DIR, which it looks for when
-it is imported.
+The page is gradio's (extra `demo`). It accepts requests of its own pages only, and asks nobody
+anything. gradio keeps uploads in the folder GRADIO_TEMP_DIR, which it reads on import.
 """
 
 from __future__ import annotations
@@ -78,7 +77,7 @@ class Overview:
 
     @classmethod
     def of(cls, path: str, duration_s: float) -> Overview:
-        """Of a recording that lasts so long; in one pass, in pieces. Raises as `audio.load`."""
+        """The overview of a recording of a known duration, in one pass. Raises as `audio.load`."""
         # Without `top_db`, which is known at the end only: frames would be held until then.
         spec = FeatureSpec.preset("mel", top_db=None)
         extractor = Extractor(spec, threads=1)
@@ -111,7 +110,7 @@ def _columns(start: int, n: int, total: int, n_columns: int) -> NDArray[np.int64
 
 
 def cut_out(path: str, start_s: float, end_s: float) -> tuple[int, NDArray[np.int16]]:
-    """A segment of a recording, its first `LONGEST_HEARD_S` at most: rate in Hz, and samples."""
+    """Cuts out a segment, its first `LONGEST_HEARD_S` at most: rate in Hz, and samples."""
     rate = FeatureSpec.preset("mel").sample_rate
     first = round(start_s * rate)
     last = min(round(end_s * rate), first + round(LONGEST_HEARD_S * rate))
@@ -123,12 +122,13 @@ def cut_out(path: str, start_s: float, end_s: float) -> tuple[int, NDArray[np.in
 def build_page(
     classifier: Classifier, name: str, hop_s: float | None = None, threshold: Setting = None
 ) -> gr.Blocks:
-    """The page of a model.
+    """Builds the page of a model.
 
     Args:
-        name: of the model, for its title.
-        hop_s, threshold: as for `Classifier.recordings` and `Classifier.limits`; None: the model's
-            own.
+        classifier: the model.
+        name: its name, for the title.
+        hop_s: as for `Classifier.recordings`; None: the model's own.
+        threshold: as for `Classifier.limits`; None: the model's own.
     """
     limits = classifier.limits(threshold)
     colours = {label: _colour(i) for i, label in enumerate(classifier.classes_)}
@@ -180,7 +180,9 @@ def serve(page: gr.Blocks, listening: socket.socket, began: Callable[[str], None
     """Shows a page on a socket of this machine until it is interrupted.
 
     Args:
-        began: called with its address.
+        page: the page.
+        listening: the socket.
+        began: called with the address.
     """
     import fastapi  # this and uvicorn are gradio's own
     import uvicorn
@@ -213,7 +215,11 @@ def serve(page: gr.Blocks, listening: socket.socket, began: Callable[[str], None
 
 
 def open_socket(port: int) -> socket.socket:
-    """A socket of this machine alone; port 0: any that is free. OSError where it is taken."""
+    """Opens a socket of this machine alone; port 0: any that is free.
+
+    Raises:
+        OSError: the port is in use.
+    """
     with contextlib.suppress(OSError):
         return socket.create_server((HOST, port))
     raise OSError(f"port {port} is in use or not allowed: give another, or 0 for any free one")

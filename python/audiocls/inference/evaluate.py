@@ -1,4 +1,4 @@
-"""How good a saved model is on labelled recordings that it has never seen."""
+"""Scores of a saved model on labelled recordings that it has never seen."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class ClipAnswers(NamedTuple):
-    """What a model says of the clips of one recording."""
+    """The model's answers for the clips of one recording."""
 
     probabilities: NDArray[np.float64]  # [n_clips, n_classes]
     counts: NDArray[np.bool_]  # [n_clips], which of them count in its answer
@@ -40,9 +40,10 @@ Verdict = tuple["Recording", ClipAnswers | str]
 
 
 def judge_store(classifier: Classifier, store: Store) -> Iterator[Verdict]:
-    """What a model says of the recordings of a feature store.
+    """Yields what a model says of each recording of a feature store.
 
-    Raises SettingError where the store has other features or clips than the model takes.
+    Raises:
+        SettingError: the store has other features or clips than the model takes.
     """
     wanted = classifier.description
     for name, has, takes in (
@@ -82,11 +83,15 @@ def judge_store(classifier: Classifier, store: Store) -> Iterator[Verdict]:
 def judge_recordings(
     classifier: Classifier, listing: Listing, labelling: Labelling | None = None
 ) -> Iterator[Verdict]:
-    """What a model says of the recordings of a data set. labelling: which clips have the label of
-    an event, as in training.
+    """Yields what a model says of each recording of a data set.
 
-    Raises SettingError where the recordings have several labels, and the model gives one, or the
-    reverse.
+    Args:
+        classifier: the model.
+        listing: the data set.
+        labelling: which clips have the label of an event, as in training.
+
+    Raises:
+        SettingError: the recordings have several labels and the model gives one, or the reverse.
     """
     coverage = _coverage(classifier, labelling or Labelling())
     with_events = any(r.events is not None for r in listing.recordings)
@@ -149,8 +154,7 @@ def _check_task(classifier: Classifier, task: str, data: str) -> None:
 def _columns(
     matrix: NDArray[np.bool_], names: Sequence[str], classes: Sequence[str]
 ) -> NDArray[np.bool_]:
-    """The columns of `classes` of a matrix with those of `names`; of a class that is not there,
-    nothing."""
+    """The columns of `classes` of a matrix with those of `names`; False for a missing class."""
     out = np.zeros((len(matrix), len(classes)), np.bool_)
     for i, name in enumerate(classes):
         if name in names:
@@ -188,8 +192,16 @@ def _labels(
 def _runs(
     recording: Recording, clips: ClipAnswers, labels: Sequence[str], runs: NDArray[np.int64]
 ) -> Iterator[Verdict]:
-    """Each run of clips with one label, as if it were a recording; clips without a label are left
-    out. runs: int64 [n_clips], the number of each clip's."""
+    """Yields each run of clips with one label as if it were a recording.
+
+    Clips without a label are left out.
+
+    Args:
+        recording: the whole.
+        clips: what the model says of it.
+        labels: of each clip.
+        runs: int64 [n_clips], the number of each clip's run.
+    """
     for run in np.unique(runs):
         own = np.flatnonzero(runs == run)
         if label := labels[own[0]]:
@@ -276,8 +288,12 @@ def score_one(
 def _keep(
     judged: Sequence[Verdict], groups: Sequence[str], classes: Sequence[str]
 ) -> list[tuple[Recording, ClipAnswers, int, str]]:
-    """The recordings whose label is among `classes`, or counts as `unknown` there: each with what
-    the model says, the index of its label, and its group."""
+    """The recordings that can be judged: those with a label among `classes`.
+
+    If `classes` has `unknown`, the others count as that. Each comes with what the model says, the
+    index
+    of its label, and its group.
+    """
     number = {name: i for i, name in enumerate(classes)}
     kept = []
     for (recording, p), group in zip(judged, groups, strict=True):
@@ -290,7 +306,7 @@ def _keep(
 def _open_set(
     p: NDArray[np.float64], classes: list[str], threshold: float | None
 ) -> NDArray[np.float64]:
-    """[n, known classes + 1]: a last column, the only one above 0 where the answer is `unknown`."""
+    """[n, known classes + 1]; the last column alone is above 0 if the answer is `unknown`."""
     said, _ = answers(p, classes, threshold)
     refused = np.array([[label == UNKNOWN] for label in said])
     known = p[:, [name != UNKNOWN for name in classes]]
@@ -300,7 +316,7 @@ def _open_set(
 def _answered(
     open_set: NDArray[np.float64], labels: NDArray[np.int64], threshold: float
 ) -> dict[str, float | None]:
-    """Of the recordings of known classes: the share that is answered, and of these the right."""
+    """The share of known recordings that are answered, and how many of these are right."""
     refusal = open_set.shape[1] - 1
     said, labels = open_set.argmax(axis=1)[labels < refusal], labels[labels < refusal]
     answered = said < refusal

@@ -1,4 +1,4 @@
-"""How good a saved model of several labels is on labelled recordings that it has never seen."""
+"""Scores of a saved model of several labels on recordings that it has never seen."""
 
 from __future__ import annotations
 
@@ -41,14 +41,21 @@ def score_several(
 ) -> dict[str, Any]:
     """All measures of a model of several labels, by clip and by recording, ready for JSON.
 
-    Classes are matched by name: labels that the model does not know are left out. F1 is at the
-    thresholds of `limits`, by default the model's own. Of recordings with annotated events, the
-    segments that the model makes are compared with them, too: `events`. separator: between the
-    labels of a recording. background: the class of clips without an event, which is none itself.
-    groups: of each recording; intervals are over them, as `evaluate` has
-    them.
+    Classes are matched by name; labels that the model does not know are left out. If recordings
+    have
+    annotated events, `events` compares the model's segments with them.
 
-    Raises DataError where nothing can be judged.
+    Args:
+        classifier: the model.
+        judged: what it says of each recording.
+        groups: the group of each recording; intervals draw groups, as in `score_one`.
+        limits: the thresholds of F1; None: the model's own.
+        separator: what stands between the labels of a recording.
+        background: the class of clips without an event; it is no event itself.
+        mistakes: how many of the surest mistakes to name.
+
+    Raises:
+        DataError: nothing can be judged.
     """
     limits = limits or classifier.limits()
     classes = classifier.classes_

@@ -39,16 +39,21 @@ class _Waveform(nn.Module):
 
 
 def export(model: str | Path, out: str | Path, weights: str = "float32") -> dict[str, Any]:
-    """Writes a model as an ONNX file, and returns what its metadata say.
+    """Writes a model as an ONNX file, and returns its metadata.
 
-    weights: `float32`, or `float16`: half the bytes, computed in float32.
+    The file takes `samples`, float32 [batch, n] in [-1, 1] at `sample_rate`, each row one clip. It
+    gives
+    `probabilities`, float32 [batch, n_classes]. n is free if the network takes clips of any length.
 
-    The file takes `samples`, float32 [batch, n] in [-1, 1] at `sample_rate`, each row one clip, and
-    gives `probabilities`, float32 [batch, n_classes]. n is free where the network takes clips of
-    any length.
+    Args:
+        model: a run folder, its `model/` folder, or `orchestra`.
+        out: the file.
+        weights: `float32`, or `float16`: half the bytes, computed in float32.
 
-    Raises SettingError for features that a graph cannot make, DataError where torch cannot export
-    the network, or the file does not say what `predict` says; nothing is written then.
+    Raises:
+        SettingError: features that a graph cannot make.
+        DataError: torch cannot export the network, or the file gives other answers than `predict`;
+            then nothing is written.
     """
     out = Path(out)
     if weights not in TOLERANCE:
@@ -90,8 +95,10 @@ def export(model: str | Path, out: str | Path, weights: str = "float32") -> dict
 
 
 def _halve(graph: Any) -> None:
-    """Rounds the network's matrices and kernels of an onnx.ModelProto to float16, and casts them
-    where they are used. Means and deviations stay: they have few bytes, and may be tiny."""
+    """Rounds the network's matrices and kernels of an onnx.ModelProto to float16.
+
+    Casts stand before their uses. Means and deviations stay: they have few bytes, and may be tiny.
+    """
     import onnx
 
     casts = []
@@ -115,7 +122,7 @@ def _halve(graph: Any) -> None:
 def _check(
     document: bytes, classifier: Classifier, n_samples: int, free: bool, tolerance: float
 ) -> None:
-    """Raises DataError where the file says otherwise than the model."""
+    """Raises DataError if the file gives other answers than the model."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(document, options, providers=["CPUExecutionProvider"])

@@ -1,4 +1,4 @@
-"""Recordings through a network: several at a time, and their clips together."""
+"""Recordings through a network: several at a time, their clips in common batches."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Batch = tuple[NDArray[np.int64], NDArray[np.float32]]
 
 
 class Heard(NamedTuple):
-    """What was computed of the clips of one recording."""
+    """The network's output for the clips of one recording."""
 
     rows: NDArray[np.float64]  # [n_clips, …]
     starts: NDArray[np.int64]  # in samples, [n_clips]
@@ -37,7 +37,7 @@ class Heard(NamedTuple):
 
 @dataclass
 class ClipStream:
-    """The clips of one recording, as they come; and how many samples it had, known at the end."""
+    """The clips of one recording, as they come; the end tells how many samples it had."""
 
     batches: Iterator[Batch]
     n_samples: Callable[[], int]
@@ -62,8 +62,12 @@ class Listener(Generic[Answer]):
     def listen(
         self, sources: Sequence[Any], threads: int, stop: threading.Event
     ) -> Iterator[Answer | Exception]:
-        """The answer for each recording, in order, or why there is none. A few are worked on ahead,
-        so that nobody waits; not all, so that memory stays bounded. Sets `stop` at the end."""
+        """Yields the answer for each recording, in order, or why there is none.
+
+        A few recordings are in work ahead, so that nobody waits. Not all are, so that memory stays
+        bounded.
+        Sets `stop` at the end.
+        """
         size = max(1, min(TOGETHER, len(sources) // (2 * threads)))
         tasks: collections.deque[Future[None]] = collections.deque()
         waiting: collections.deque[Future[Answer | Exception]] = collections.deque()
@@ -86,7 +90,7 @@ class Listener(Generic[Answer]):
                     task.cancel()
 
     def _keep(self, promised: list[Future[Answer | Exception]], sources: Iterable[Any]) -> None:
-        """Gives the promised answers, as soon as each is known."""
+        """Sets each promised answer as soon as it is known."""
         together = _Together(self)
         try:
             for promise, source in zip(promised, sources, strict=True):
@@ -100,7 +104,7 @@ class Listener(Generic[Answer]):
 
 @dataclass
 class _Recording(Generic[Answer]):
-    """A recording whose clips are not all computed."""
+    """A recording with clips that are not yet computed."""
 
     name: str
     promise: Future[Answer | Exception]
@@ -125,7 +129,7 @@ class _Together(Generic[Answer]):
         self.waiting: list[tuple[_Recording[Answer], NDArray[np.float32]]] = []
 
     def hear(self, source: Any, promise: Future[Answer | Exception]) -> None:
-        """Takes the clips of a recording, and computes when there are enough."""
+        """Takes the clips of a recording, and computes if there are enough."""
         path = os.fspath(source) if isinstance(source, (str, os.PathLike)) else None
         recording = _Recording("the recording" if path is None else repr(path), promise)
         self.heard.append(recording)
@@ -141,7 +145,7 @@ class _Together(Generic[Answer]):
             recording.fail(error)
 
     def compute(self) -> None:
-        """Computes all that waits, and answers for the recordings that are complete."""
+        """Computes all waiting clips, and answers for the complete recordings."""
         alike: dict[tuple[int, ...], list[tuple[_Recording[Answer], NDArray[np.float32]]]] = {}
         for recording, features in self.waiting:
             if not recording.promise.done():

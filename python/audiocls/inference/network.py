@@ -1,5 +1,7 @@
-"""From features to probabilities or embeddings: onnxruntime on a model's graph, or torch where it
-has none."""
+"""From features to probabilities or embeddings, by onnxruntime or torch.
+
+onnxruntime runs the graph of a model; torch runs a model without one.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,11 @@ class NetworkRunner:
 def load_network(
     folder: Path, description: Description, threads: int | None = None
 ) -> NetworkRunner:
-    """The network of a model folder. Raises DataError where it is missing or damaged."""
+    """The network of a model folder.
+
+    Raises:
+        DataError: it is missing or damaged.
+    """
     if (folder / NETWORK).exists():
         return _by_onnxruntime(folder, description, threads or count_usable_cores())
     return _by_torch(folder, f"has no {NETWORK}, and without it a model needs torch")
@@ -68,7 +74,7 @@ def _by_onnxruntime(folder: Path, description: Description, threads: int) -> Net
     checked: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
 
     def check(shape: tuple[int, ...]) -> None:
-        """What a graph computes may depend on the shape that it is given: each is looked at."""
+        """Checks the graph for this shape: its cost may depend on it."""
         if shape in checked:
             return
         try:
@@ -104,8 +110,10 @@ def _by_onnxruntime(folder: Path, description: Description, threads: int) -> Net
 
 
 def _constants(graph: Graph, weights: bytes) -> dict[str, Any]:
-    """The graph's constants that lie in the weights, as onnxruntime takes them. A session refers to
-    them as long as it lives."""
+    """The graph's constants in the weights file, in onnxruntime's form.
+
+    A session refers to them as long as it lives.
+    """
     from onnxruntime import OrtValue
 
     arrays = {
@@ -119,7 +127,7 @@ def _constants(graph: Graph, weights: bytes) -> dict[str, Any]:
 
 
 def _session(file: Path, document: bytes, constants: dict[str, Any], threads: int) -> Any:
-    """onnxruntime's, of what has been checked: nothing is read from the disk again."""
+    """A session of the checked graph; it reads nothing from the disk again."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -151,7 +159,7 @@ def _check_constants(graph: Graph, n_bytes: int) -> None:
 def _finite(
     rows: NDArray[np.floating], x: NDArray[np.float32], folder: Path
 ) -> NDArray[np.floating]:
-    """Rows that are numbers: NaN has no place in an answer."""
+    """The rows, if all are finite: NaN has no place in an answer."""
     if np.isfinite(rows).all():
         return rows
     if not np.isfinite(x).all():

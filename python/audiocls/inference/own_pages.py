@@ -1,8 +1,8 @@
-"""What the page of `audiocls demo` may be asked, and by whom: gradio itself takes much more.
+"""The requests that the page of `audiocls demo` accepts, and from whom.
 
-It is a layer around gradio's application. A request may come from a page of this machine only, may
-ask what the page needs only, and may name no file but those that were uploaded by this page:
-gradio checks that for what `launch` serves, not for a page that is mounted, as ours is.
+This is a layer around gradio's application, which itself accepts much more. A request must come
+from a page of this machine, ask what the page needs, and name no file but an upload of this page.
+gradio checks the last for what `launch` serves, but not for a mounted page such as ours.
 """
 
 from __future__ import annotations
@@ -38,14 +38,15 @@ class OwnPages:
     """Refuses with 403 what the page itself does not ask.
 
     Args:
-        app: gradio's.
-        uploads: the folder in which gradio keeps what was uploaded.
+        app: gradio's application.
+        uploads: gradio's folder of uploads.
     """
 
     def __init__(self, app: ASGIApp, uploads: str) -> None:
         self.app, self.uploads = app, uploads
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request, or passes it on."""
         if scope["type"] == "lifespan":
             return await self.app(scope, receive, send)
         if scope["type"] != "http":
@@ -87,8 +88,10 @@ class OwnPages:
 
 
 def _is_own(headers: dict[bytes, bytes]) -> bool:
-    """Whether a request comes from a page of this machine: not by a name that leads here (DNS
-    rebinding), nor by a form or script elsewhere that sends here."""
+    """Whether a request comes from a page of this machine.
+
+    It must not come by a name that leads here (DNS rebinding), nor from a form or script elsewhere.
+    """
     host = headers.get(b"host", b"").decode("latin-1")
     origin = headers.get(b"origin", f"http://{host}".encode("latin-1")).decode("latin-1")
     return host.rpartition(":")[0] in _NAMES and origin == f"http://{host}"

@@ -1,4 +1,4 @@
-"""A saved model as one uses it: recordings in, labels and probabilities out; without torch."""
+"""A saved model in use: recordings in, labels and probabilities out; without torch."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Embedding:
-    """One recording as numbers: what the last layer of the network is given."""
+    """One recording as numbers: the input of the network's last layer."""
 
     clips: NDArray[np.float32]  # [n_clips, size]
     starts_s: NDArray[np.float64]  # where they start, [n_clips]
@@ -93,39 +93,52 @@ class Classifier:
 
     @property
     def threshold(self) -> Limit:
-        """The certainty below which its answer is `unknown`, as calibrated; None: there is no
-        such. Certain is the probability of the best class, or that of all known classes where a
-        class `unknown` trained. Of several labels: [n_classes], the probability from which on each
-        is said."""
+        """The certainty below which its answer is `unknown`, as calibrated; None: it has none.
+
+        Certainty is the probability of the best class. If a class `unknown` trained, it is that of
+        all
+        other classes together. Of several labels it is [n_classes]: the probability from which on
+        the model
+        gives each.
+        """
         return TASKS[self.description.task].limit(self.description)
 
     def limits(
         self, threshold: Setting = None, smooth_s: float = 0.0, least_s: Setting = None
     ) -> Limits:
-        """From where on something is said: `threshold` for all classes, or {class: threshold},
-        None: the model's own. Of several labels also how segments are made: of probabilities
-        smoothed by a median over `smooth_s` seconds, and no shorter than `least_s` seconds, for
-        all classes or {class: seconds}.
+        """The limits of an answer, checked.
 
-        Raises SettingError for a value that cannot be, or a class that the model does not know.
+        Args:
+            threshold: for all classes, or {class: threshold}; None: the model's own.
+            smooth_s: of several labels, the span of a median over the probabilities, in seconds.
+            least_s: of several labels, the shortest segment in seconds, for all classes or {class:
+                seconds}.
+
+        Raises:
+            SettingError: a value that cannot be, or a class that the model does not know.
         """
         return Limits.of(self.description, threshold, smooth_s, least_s)
 
     def predict_proba(self, sources: Iterable[Source]) -> NDArray[np.float64]:
         """Probabilities of recordings, [n, n_classes], a row a recording.
 
-        sources: paths, bytes of files, files open for reading bytes, and arrays [samples] at
-        `sample_rate`: float, or int16.
+        Args:
+            sources: paths, bytes of files, files open for reading bytes, and arrays [samples] at
+                `sample_rate`: float, or int16.
 
-        Raises OSError for a file that cannot be decoded; DataError, naming it, for a recording that
-        gives no clip; SettingError for an array of another shape or type, or with a NaN.
+        Raises:
+            OSError: a file that cannot be decoded.
+            DataError: a recording that gives no clip; the message names it.
+            SettingError: an array of another shape or type, or with a NaN.
         """
         rows = [prediction.answer for prediction in self._all(sources)]
         return np.array(rows).reshape(-1, len(self.classes_))
 
     def predict(self, sources: Iterable[Source]) -> list[Any]:
-        """The label of each recording, `unknown` below `threshold`; of a model of several labels a
-        list of them. Raises as `predict_proba`."""
+        """The label of each recording, `unknown` below `threshold`.
+
+        A model of several labels gives a list of them for each. Raises as `predict_proba`.
+        """
         limits = self.limits()
         labels = [[name for name, _ in found.labels(limits)] for found in self._all(sources)]
         return labels if self.description.task == "several" else [own[0] for own in labels]
@@ -140,9 +153,14 @@ class Classifier:
         return self.predict([samples])[0]
 
     def timeline(self, source: Source, hop_s: float | None = None) -> list[Segment]:
-        """What is heard when: clips that start every `hop_s` seconds (by default as in training),
-        those with the same label merged; `unknown` below `threshold`. Of several labels, segments
-        may overlap. Raises as `predict_proba`."""
+        """What is heard when: segments from start to end.
+
+        Clips start every `hop_s` seconds, by default as in training; neighbours with the same label
+        are
+        merged. Below `threshold` the label is `unknown`. Segments of several labels may overlap.
+        Raises as
+        `predict_proba`.
+        """
         (prediction,) = self._all([source], hop_s)
         return prediction.segments(self.limits())
 
@@ -156,10 +174,13 @@ class Classifier:
     def recordings(
         self, sources: Sequence[Source], hop_s: float | None = None, threads: int | None = None
     ) -> Iterator[Prediction | Exception]:
-        """The prediction of each recording, in order; or why there is none: an OSError, DataError
-        or SettingError. Several at a time, each in pieces: memory does not grow with their length.
+        """The prediction of each recording, in order, or the error it met.
 
-        Raises SettingError for an impossible `hop_s`.
+        The error is an OSError, DataError or SettingError. Several recordings are in work at a
+        time, each in pieces: memory does not grow with their length.
+
+        Raises:
+            SettingError: an impossible `hop_s`.
         """
         cut = self._cut if hop_s is None else self.cut(hop_s)
 
@@ -177,12 +198,13 @@ class Classifier:
         return self._each(sources, cut, threads, self.network, predict)
 
     def embed(self, sources: Iterable[Source], clips: bool = False) -> NDArray[np.float32]:
-        """Recordings as numbers, [n, size]: what the last layer of the network is given; alike
-        where sounds are alike. A row a recording, the mean over those of its clips that count in
-        its answer; or with `clips` a row a clip.
+        """Recordings as numbers, [n, size]: the input of the network's last layer.
 
-        sources: as for `predict_proba`, and so are the errors raised; DataError too where a model
-        of an earlier version has no embeddings without torch.
+        Similar sounds have similar rows. A row is the mean over the clips that count in a
+        recording's
+        answer, or with `clips` one clip. Takes and raises as `predict_proba`; also DataError for a
+        model of
+        an earlier version, which has no embeddings without torch.
         """
         rows = []
         for found in self.embeddings(_sources(sources)):
@@ -212,7 +234,7 @@ class Classifier:
         compute: Compute,
         answer: Callable[[Heard], Answer],
     ) -> Iterator[Answer | Exception]:
-        """What `answer` says of what is computed of each recording, or why it cannot."""
+        """Applies `answer` to what is computed of each recording, or says why it cannot."""
         threads = threads or count_usable_cores()
         # One recording alone has the cores for its features.
         extractor = self.extractor(max(1, threads // max(len(sources), 1)))
@@ -229,9 +251,11 @@ class Classifier:
         return Listener(clips, compute, self.levels, answer).listen(sources, threads, stop)
 
     def cut(self, hop_s: float | None = None) -> Cut:
-        """How it cuts recordings: as the training data were, with another hop if one is given.
+        """How it cuts recordings: as the training data, with another hop if one is given.
 
-        Raises SettingError for an impossible hop, DataError where the clips do not fit the network.
+        Raises:
+            SettingError: an impossible hop.
+            DataError: the clips do not fit the network.
         """
         spec, own = self.description.spec, self.description.cut
         frames, features = self.description.input_shape
@@ -259,7 +283,7 @@ class Classifier:
             return Extractor(self.description.spec, threads=threads)
 
     def levels(self, features: NDArray[Any]) -> NDArray[np.float64]:
-        """The levels of clips in dB, [n], from their features; 0 where none is left out for its."""
+        """Level of each clip in dB, [n]; all 0 if this model does not filter clips by level."""
         description = self.description
         return (
             measure_levels(features, description.spec)
@@ -280,8 +304,10 @@ def _sources(sources: Iterable[Source]) -> list[Source]:
 
 
 def push_in_batches(cutter: Cutter, samples: NDArray[np.float32], hop_len: int) -> Iterator[Batch]:
-    """The clips that are complete with these samples, a batch at a time: where clips overlap, their
-    features take many times the memory of the samples."""
+    """Pushes samples and yields the clips that they complete, a batch at a time.
+
+    If clips overlap, their features take many times the memory of the samples.
+    """
     step = BATCH * hop_len
     for start in range(0, len(samples), step):
         yield from cutter.push(samples[start : start + step])

@@ -1,4 +1,4 @@
-"""What a model says of one recording: its label or labels, and what is heard when."""
+"""The answer of a model to one recording: its label or labels, and what is heard when."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Limits:
-    """From where on something is said, and how long it must last."""
+    """The certainty from which on a label is given, and how long a segment must last."""
 
     threshold: Limit = None  # of certainty; of several labels the probability, for each class
     smooth_s: float = 0.0  # of several labels: the span of the median over the clips
@@ -45,10 +45,11 @@ class Limits:
         smooth_s: float = 0.0,
         least_s: Setting = None,
     ) -> Limits:
-        """Of a model, whose own threshold stands where none is given.
+        """Limits for a model; its own threshold holds if none is given.
 
-        Raises SettingError for a value that cannot be, a class that the model does not know, and
-        for what is for several labels of a model with one.
+        Raises:
+            SettingError: a value that cannot be, a class that the model does not know, or a setting
+                for several labels with a model of one.
         """
         own = TASKS[description.task].limit(description)
         if not smooth_s >= 0:
@@ -85,7 +86,7 @@ def _of_each(name: str, value: Setting, classes: Sequence[str], own: Limit) -> N
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of one recording that has one label."""
+    """The answer of a model of one label."""
 
     classes: list[str]
     probabilities: NDArray[np.float64]  # of its clips, [n_clips, n_classes]
@@ -107,8 +108,10 @@ class Prediction:
         return answer
 
     def labels(self, threshold: Limits | Limit = None) -> list[tuple[str, float]]:
-        """What is said of the recording: its label, or all that reach their threshold, the most
-        probable first; each with its probability."""
+        """The labels of the recording, the most probable first, each with its probability.
+
+        One label has a model of one; a model of several gives all that reach their threshold.
+        """
         return self.task.said(self.answer[np.newaxis], self.classes, _limit(threshold))[0]
 
     def top(self, k: int = 1, threshold: Limits | Limit = None) -> list[tuple[str, float]]:
@@ -120,8 +123,7 @@ class Prediction:
         return [(name, float(self.answer[i])) for name, i in rows[:k]]
 
     def headline(self, k: int, threshold: Limits | Limit = None) -> list[tuple[str, float]]:
-        """What a line for people says of the recording: `top`, or of several labels all that are
-        said."""
+        """The labels that a line for people shows: `top`, or of several labels those given."""
         return self.top(k, threshold)
 
     def segments(self, threshold: Limits | Limit = None) -> list[Segment]:
@@ -141,8 +143,12 @@ class Prediction:
         return segments
 
     def spans(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """From where to where each clip speaks, in seconds: where clips overlap, for the hop around
-        its own middle; the first and the last for what is before and after it, too."""
+        """The stretch that each clip speaks for, in seconds: starts and ends.
+
+        If clips overlap, a clip speaks for the hop around its own middle. The first and the last
+        also speak
+        for what is before and after it.
+        """
         clip_s = self.clip_s or self.duration_s
         margin = max(clip_s - self.hop_s, 0.0) / 2 if self.clip_s else 0.0
         starts = self.starts_s + margin
@@ -165,7 +171,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Detection(Prediction):
-    """What a model says of one recording that may have several labels, or none."""
+    """The answer of a model of several labels: some, or none."""
 
     task: ClassVar[Task] = TASKS["several"]
 
@@ -175,14 +181,15 @@ class Detection(Prediction):
         return [(self.classes[i], float(self.answer[i])) for i in order]
 
     def headline(self, k: int, threshold: Limits | Limit = None) -> list[tuple[str, float]]:
+        """All labels that reach their threshold."""
         return self.labels(threshold)
 
     def segments(self, threshold: Limits | Limit = None) -> list[Segment]:
-        """Where each label is heard, in order of time; those of different labels may overlap.
+        """The segments of each label, in order of time; those of different labels may overlap.
 
-        A label begins with the first clip, and ends with the last, of a run that reaches its
-        threshold, once the probabilities are smoothed by a median over the clips; a run that is
-        shorter than its least duration is none.
+        The probabilities are smoothed by a median over the clips. A segment is a run of clips that
+        reach
+        the label's threshold. Runs shorter than the label's least duration are left out.
         """
         limits = threshold if isinstance(threshold, Limits) else Limits(threshold)
         thresholds = 0.5 if limits.threshold is None else limits.threshold
@@ -233,8 +240,15 @@ def _certainty(limits: Limits | Limit) -> float | None:
 
 
 def _median(p: NDArray[np.float64], smooth_s: float, hop_s: float) -> NDArray[np.float64]:
-    """The median over so many clips, an odd number, around each; at the ends over those there are,
-    equally many on both sides. p: [n_clips, n_classes], without a gap."""
+    """The median over the clips around each, an odd number.
+
+    At the ends it takes those there are, equally many on both sides.
+
+    Args:
+        p: [n_clips, n_classes], without a gap.
+        smooth_s: the span in seconds.
+        hop_s: seconds from clip to clip.
+    """
     half = int(round(smooth_s / hop_s) // 2) if hop_s else 0
     half = min(half, (len(p) - 1) // 2)
     if half == 0:

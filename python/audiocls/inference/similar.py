@@ -1,4 +1,4 @@
-"""Recordings as rows of numbers: kept in a file, and compared."""
+"""Recordings as rows of numbers: written to a file, and compared."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ENDINGS = (".npy", ".parquet")
 
 
 def check_out(out: Path) -> None:
-    """Raises SettingError where embeddings cannot be written there."""
+    """Raises SettingError if embeddings cannot be written to `out`."""
     if out.suffix not in ENDINGS:
         raise SettingError("out", str(out), f"must end with {' or '.join(ENDINGS)}")
     if out.is_dir():
@@ -31,10 +31,11 @@ def write_embeddings(
     paths: Sequence[str],
     starts_s: Sequence[float] | None = None,
 ) -> list[Path]:
-    """Writes embeddings [n, size] with the recordings they are of, and for clips where these start.
+    """Writes embeddings [n, size] with their recordings, and for clips with their starts.
 
     A Parquet file has the columns path, start_s and embedding. Beside a .npy file, which holds
-    numbers alone, a .csv of the same name says what its rows are. Returns the files.
+    numbers
+    alone, a .csv of the same name says what its rows are. Returns the files.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     columns: dict[str, list[str] | list[float]] = {"path": list(paths)}
@@ -61,8 +62,10 @@ def write_embeddings(
 def find_nearest(
     query: ArrayLike, embeddings: ArrayLike, most: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Which rows of `embeddings` [n, size] are most alike to `query` [size], the nearest first, and
-    the cosine of the angle between the two, 1 where they point the same way."""
+    """The rows of `embeddings` [n, size] that are most like `query` [size], the nearest first.
+
+    Returns their numbers, and the cosine of the angle to the query: 1 for the same direction.
+    """
     x, y = np.asarray(query, np.float64), np.asarray(embeddings, np.float64)
     lengths = np.linalg.norm(y, axis=1) * np.linalg.norm(x)
     cosines = np.divide(y @ x, lengths, out=np.zeros(len(y)), where=lengths > 0)

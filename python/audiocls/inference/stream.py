@@ -1,4 +1,4 @@
-"""Predictions of a signal that arrives in pieces: raw samples from a pipe or a microphone."""
+"""Predictions of a signal in pieces: raw samples from a pipe or a microphone."""
 
 from __future__ import annotations
 
@@ -26,14 +26,16 @@ _READ_BYTES = 1 << 16
 
 
 class Stream:
-    """A model at the end of a stream: the clips and probabilities that `Classifier.recordings` has
-    of the same samples in a file.
+    """A model at the end of a stream.
+
+    It sees the clips, and gives the probabilities, of `Classifier.recordings` on the same samples.
 
     Args:
-        sample_rate: of the samples, in Hz; None: the model's own.
-        hop_s: from clip to clip; None: as in training.
-        threshold: of certainty, below which the label is `unknown`; of several labels the
-            probability from which on each is said, for all classes or {class: threshold}; None:
+        classifier: the model.
+        sample_rate: rate of the samples in Hz; None: the model's own.
+        hop_s: seconds from clip to clip; None: as in training.
+        threshold: the certainty below which the label is `unknown`. Of several labels: the
+            probability from which on each is given, for all classes or {class: threshold}. None:
             the model's own.
 
     Raises:
@@ -63,9 +65,10 @@ class Stream:
         self._n_samples = 0
 
     def push(self, samples: NDArray[np.float32]) -> Iterator[Segment]:
-        """What the clips say that are complete with these samples [n].
+        """The labels of the clips that these samples [n] complete.
 
-        Raises DataError for a sample that is not finite, after what is complete before it.
+        Raises:
+            DataError: a sample that is not finite, after the clips before it.
         """
         finite = np.isfinite(samples)
         n = len(samples) if finite.all() else int(np.argmin(finite))
@@ -76,7 +79,11 @@ class Stream:
             raise DataError(f"{bad}: must be finite")
 
     def finish(self) -> Iterator[Segment]:
-        """What remains at the end; DataError where the stream gave no clip."""
+        """The labels of the remaining clips.
+
+        Raises:
+            DataError: the stream gave no clip.
+        """
         if self._resampler is not None:
             yield from self._heard(self._push(self._resampler.finish()))
         try:

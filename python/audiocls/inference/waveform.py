@@ -1,7 +1,7 @@
-"""Features as a torch module, so that an exported model can make them from samples.
+"""Features as a torch module, for the exported model.
 
-It states once more what the engine computes, in the operators that a graph has: the Fourier
-transform is two products with small matrices, frames are slices. The tests hold it to the engine.
+The module repeats what the engine computes, in the operators that a graph has. The Fourier
+transform is two products with small matrices; frames are slices. Tests compare it with the engine.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ _LEAST_DEVIATION = 1e-6
 class Features(nn.Module):
     """Samples [batch, n] at the spec's rate → features [batch, frames, n_features], float32.
 
-    Raises SettingError for kinds `stft` and `samples`, which no network takes.
+    Raises:
+        SettingError: a spec of kind `stft` or `samples`, which no network takes.
     """
 
     def __init__(self, spec: FeatureSpec) -> None:
@@ -49,6 +50,7 @@ class Features(nn.Module):
             self.cepstrum = nn.Buffer(torch.from_numpy(_cepstrum(spec).T.copy()))
 
     def forward(self, y: Tensor) -> Tensor:
+        """Samples [batch, n] → features [batch, frames, n_features]."""
         spec = self.spec
         frames = self._frames(self._padded(self._emphasised(y)))
         if spec.remove_dc:
@@ -89,7 +91,7 @@ class Features(nn.Module):
         return torch.cat([y[:, :1], _difference(y, y[:, :1], c)[:, 1:]], dim=1)
 
     def _padded(self, y: Tensor) -> Tensor:
-        """With what stands around the signal, and zeros enough for the last block."""
+        """The signal with its padding, and zeros enough for the last block."""
         spec = self.spec
         if self.centred:
             half = spec.n_fft // 2
@@ -145,7 +147,7 @@ class Features(nn.Module):
         return values
 
     def _slope(self, x: Tensor) -> Tensor:
-        """Of the least-squares line through `delta_width` frames, edges repeated."""
+        """Slope of the least-squares line through `delta_width` frames, edges repeated."""
         half, n = self.spec.delta_width // 2, x.shape[1]
         first, last = x[:, :1].expand(-1, half, -1), x[:, -1:].expand(-1, half, -1)
         padded = torch.cat([first, x, last], dim=1)
@@ -155,8 +157,10 @@ class Features(nn.Module):
         return slope / (2 * sum(i * i for i in range(1, half + 1)))
 
     def _derivative(self, x: Tensor, order: int) -> Tensor:
-        """Of the polynomial through `delta_width` frames of degree `order`; near the edges that of
-        the first and the last whole window."""
+        """Derivative of the polynomial of degree `order` through `delta_width` frames.
+
+        Near the edges it is that of the first and the last whole window.
+        """
         half, n = self.spec.delta_width // 2, x.shape[1] - self.spec.delta_width + 1
         places = np.arange(-half, half + 1.0) ** order
         places -= places.mean() if order == 2 else 0
