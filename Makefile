@@ -12,10 +12,10 @@ INSTALL = $(BIN)/uv pip install --quiet --require-hashes --python
 PROFILE := release
 test lint: PROFILE := quick
 
-.PHONY: help build demo browser test lint fuzz audit bench bench-rust study ablation parity sources orchestra players reference docs lock clean
+.PHONY: help build demo browser test lint fuzz audit bench bench-rust parity reference docs lock clean
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' $(MAKEFILE_LIST) | expand -t 18
 
 $(BIN)/uv:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python >= 3.11 is needed")'
@@ -45,7 +45,7 @@ test: build browser ## build, then all tests
 	cargo test --profile quick --locked --quiet
 	$(BIN)/python -m pytest -n logical --dist loadfile
 
-lint: build ## rustfmt, clippy, ruff, mypy, stubtest, import-linter
+lint: build ## rustfmt, clippy, ruff, mypy, stubtest, import-linter, style of the prose
 	cargo fmt --check
 	cargo clippy --profile quick --locked --quiet --all-targets --features python -- -D warnings
 	$(BIN)/ruff check .
@@ -53,6 +53,7 @@ lint: build ## rustfmt, clippy, ruff, mypy, stubtest, import-linter
 	$(BIN)/mypy
 	$(BIN)/stubtest audiocls._native --mypy-config-file pyproject.toml --ignore-disjoint-bases --allowlist .ci/stubtest-allow
 	$(BIN)/lint-imports
+	$(BIN)/python -m pytest tests/docs/test_style.py
 
 FUZZ_S ?= 60
 
@@ -75,42 +76,8 @@ bench-rust: ## micro-benchmarks of the Rust stages, and their instruction counts
 	for preset in mel mel-16k mfcc fbank; do \
 		valgrind --quiet --tool=callgrind --callgrind-out-file=/dev/null target/release/examples/count $$preset avx2; done
 
-study: build ## every architecture of the study x mel, mfcc, on features/ -> research/notes/results.md; hours, resumable
-	for recipe in study modern; do $(BIN)/python research/study/study.py --recipe $$recipe || exit 1; done
-
-ablation: build ## what each part of the training recipe does, on features/ -> research/notes/results.md; hours, resumable
-	$(BIN)/python research/study/ablation.py
-	$(BIN)/python research/study/ablation.py --model resnet --clips-per-recording 1
-
 parity: build ## equality with the reference libraries -> docs/evidence/parity.md
 	$(BIN)/python tests/parity_table.py
-
-sources: .venv/installed ## notes from soundfonts and unknown sounds -> build/sources (research/notes/sources.md)
-	$(BIN)/python research/orchestra/render_sources.py build/sources
-
-# From the Philharmonia's recordings, a folder per class, and the sources; goes on where it was stopped.
-PHILHARMONIA ?= philharmonia
-
-orchestra: build sources ## the model in the box -> python/audiocls/classifier/orchestra (docs/evidence/orchestra.md)
-	$(BIN)/python research/orchestra/orchestra.py $(PHILHARMONIA) build/sources build/orchestra.csv
-	$(BIN)/audiocls extract build/orchestra.csv --feature samples --set sample_rate=16000 --out features/orchestra
-	$(BIN)/audiocls train --model compact --features features/orchestra --feature mel-16k --recipe orchestra \
-		--source family --out runs/orchestra --resume
-	$(BIN)/python research/orchestra/pack_model.py runs/orchestra python/audiocls/classifier/orchestra
-	$(BIN)/python research/orchestra/elsewhere.py build/sources runs/orchestra
-
-# The model in the box trained further with other players, and asked about each source left out: research/notes/players.md.
-PLAYERS ?= players
-
-players: build ## a second training of runs/orchestra, with other players -> runs/players (research/notes/players.md)
-	$(BIN)/python research/orchestra/orchestra.py $(PHILHARMONIA) build/sources build/players.csv --players $(PLAYERS)
-	$(BIN)/audiocls extract build/players.csv --feature samples --set sample_rate=16000 --out features/players
-	$(BIN)/python research/orchestra/leave_out.py $(PHILHARMONIA) build/sources $(PLAYERS) features/players \
-		runs/orchestra runs/left-out/answers
-	$(BIN)/python research/orchestra/adapt.py features/players runs/orchestra runs/adapted
-	$(BIN)/python research/orchestra/calibrate.py runs/adapted runs/players runs/left-out/answers/*.npz
-	$(BIN)/python research/orchestra/table.py research/results box=runs/left-out/answers-start.npz \
-		players=$$(ls runs/left-out/answers/*.npz | paste -sd,)
 
 # In an environment of its own: it needs nothing of the program.
 MANUAL := build/manual
@@ -135,6 +102,9 @@ lock: $(BIN)/uv ## renew the pinned environment from pyproject.toml
 	$(COMPILE) $(BASE) -o requirements.lock
 	$(COMPILE) $(BASE) --group bench -c requirements.lock | grep -vxFf requirements.lock > requirements-bench.lock
 	$(COMPILE) --group docs -c requirements.lock | grep -vxFf requirements.lock > requirements-docs.lock
+
+# study, ablation, sources, orchestra, players.
+include research/laboratory.mk
 
 clean:
 	rm -rf build target .venv

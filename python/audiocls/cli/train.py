@@ -126,7 +126,7 @@ def command(
     labelling: Labelling,
     **options: Any,
 ) -> None:
-    """Train a model on the recordings in DATA, or on a feature store.
+    """Train a model on recordings, or on a feature store.
 
     DATA is as for `audiocls extract`. The command makes its store under features/, or goes on with
     it. To look at the store first, use `audiocls extract`, then --features.

@@ -114,9 +114,11 @@ def extract(
     result is byte for byte that of an undisturbed run. `progress` is called about ten times a
     second, `notice` with what the user should know about the data and the store.
 
-    Raises SettingError for an impossible setting or a store made with other settings, DataError if
-    too many recordings, or all, cannot be used or the data has changed, OSError if the store cannot
-    be written, KeyboardInterrupt when interrupted (finished shards are kept).
+    Raises:
+        SettingError: an impossible setting, or a store made with other settings.
+        DataError: too many recordings, or all, cannot be used; or the data has changed.
+        OSError: the store cannot be written.
+        KeyboardInterrupt: interrupted; finished shards are kept.
     """
     work = plan(
         data,

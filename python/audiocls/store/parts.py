@@ -77,9 +77,11 @@ def merge(
     before the store is touched, and store.json comes last. The shards stay in the parts too, under
     a second name where the file system has such. `progress` is called with files read, of how many.
 
-    Raises DataError if a part is missing, unfinished, damaged, there twice with different contents,
-    or made with other settings or from other data, or if too many recordings failed (unless
-    `accept_failures`), SettingError if something else is in `out`, OSError if it cannot be written.
+    Raises:
+        DataError: a part is missing, unfinished, damaged, there twice with different contents, or
+            of other settings or data; or too many recordings failed (unless `accept_failures`).
+        SettingError: something else is in `out`.
+        OSError: `out` cannot be written.
     """
     joined = _that_fit([read_part(folder) for folder in _folders(out, parts)])
     _check_bytes(joined, progress)

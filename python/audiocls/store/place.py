@@ -1,7 +1,7 @@
 """Stores, and parts of stores, behind URLs.
 
-A store is read through memory maps, so it is copied into a cache on this machine, file by file with
-its checksums, and what is made for a URL is made in that copy and sent when it is whole. The
+A store is read through memory maps. So it is copied into a cache on this machine, file by file with
+its checksums. What is made for a URL is made in that copy, and sent when it is whole. The
 description (store.json or part.json) is the last file that is sent and the first that is replaced:
 at a URL, too, a store is whole or not there.
 """

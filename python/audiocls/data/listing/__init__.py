@@ -38,9 +38,9 @@ def list_recordings(
 ) -> Listing:
     """The recordings of `data`, in an order that depends on nothing but their paths.
 
-    `data` is a folder with one folder per class, perhaps below folders `train`, `test`, …, a folder
-    with `metadata.csv` or `metadata.jsonl` (Hugging Face audiofolder), a CSV or JSON Lines
-    manifest, a Parquet file or a folder of them, the URL of a folder or manifest, or a Hugging Face
+    `data` is a folder with one folder per class, perhaps below folders `train`, `test`, …; a folder
+    with `metadata.csv` or `metadata.jsonl` (Hugging Face audiofolder); a CSV or JSON Lines
+    manifest; a Parquet file or a folder of them; the URL of a folder or manifest; or a Hugging Face
     `datasets.Dataset`. See docs/guides/your-data.md. labelling: where the labels stand, if not
     there. If
     `inside_only`, a recording that lies outside of it, by a link or by the path that a table gives,
