@@ -19,10 +19,10 @@ import torch
 from paired import ratio, seconds
 
 import audiocls
-from audiocls.classifier.model import Classifier as Module
+from audiocls.classifier.model import Model
 
 
-def by_loop(module: Module, files: list[str]) -> np.ndarray:
+def by_loop(module: Model, files: list[str]) -> np.ndarray:
     """As one would write it."""
     spec, description = module.description.spec, module.description
     cut = description.cut
@@ -49,7 +49,7 @@ def by_loop(module: Module, files: list[str]) -> np.ndarray:
 def main() -> None:
     model, folder = sys.argv[1:3]
     files = sorted(str(p) for p in Path(folder).rglob("*") if p.suffix in (".mp3", ".wav"))
-    classifier, module = audiocls.Classifier.load(model), Module.load(model)
+    classifier, module = audiocls.Classifier.load(model), Model.load(model)
     ways = {
         "audiocls": lambda: classifier.predict_proba(files),
         "soundfile + librosa + torch": lambda: by_loop(module, files),

@@ -29,10 +29,10 @@ from audiocls.models import MODELS
 from audiocls.training import Device, Recipe, Trial
 from audiocls.training.data.examples import Examples
 from audiocls.training.fitting.epoch import train_epoch
-from audiocls.training.fitting.evaluation import logits_of
+from audiocls.training.fitting.evaluation import compute_logits
 from audiocls.training.loop import new_state
 from audiocls.training.runtime.interrupt import CtrlC
-from audiocls.training.runtime.memory import reused_memory
+from audiocls.training.runtime.memory import reuse_memory
 
 N_CLASSES, BATCH, LR = 14, 64, 1e-3
 SHAPES = {"mel": (44, 128), "mfcc": (49, 13)}  # (frames, features)
@@ -120,12 +120,12 @@ class Ours:
         return row["train_loss"]
 
     def evaluate(self) -> NDArray[np.float64]:
-        return logits_of(self.state.classifier, self.examples, self.device)
+        return compute_logits(self.state.model, self.examples, self.device)
 
 
 def as_users_write_it(name: str, data: Any) -> nn.Module:
     """The network, fresh, as anyone writes it."""
-    network = plain(Ours(name, data, "float32").state.classifier.network)
+    network = plain(Ours(name, data, "float32").state.model.network)
     return network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
 
@@ -166,7 +166,7 @@ def by_hand(feature: str, n: int, name: str, workers: int) -> Iterator[ByHand]:
 
 @contextlib.contextmanager
 def ours(feature: str, n: int, name: str, precision: str) -> Iterator[Ours]:
-    with reused_memory():  # as `fit` does for a whole training
+    with reuse_memory():  # as `fit` does for a whole training
         yield Ours(name, store(feature, n), precision)
 
 
@@ -178,7 +178,7 @@ def check_equal(name: str, data: Any) -> None:
     of them.
     """
     both = [Ours(name, data, precision) for precision in ("float32", "bfloat16")]
-    weights = {k: v.clone() for k, v in both[0].state.classifier.network.state_dict().items()}
+    weights = {k: v.clone() for k, v in both[0].state.model.network.state_dict().items()}
     network = as_users_write_it(name, data)
     losses = []
     for seed in range(3):

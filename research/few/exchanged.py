@@ -18,10 +18,14 @@ from pathlib import Path
 import numpy as np
 
 from audiocls.files import write_csv
-from audiocls.scores.confident_learning import by_doubt, doubtful
+from audiocls.scores.confident_learning import find_label_errors, rank_by_doubt
 from audiocls.store.store import open_store
 from audiocls.training.data.splits import make_split
-from audiocls.training.held_out import held_out, of_statistics, statistics_of_recordings
+from audiocls.training.held_out import (
+    compute_recording_statistics,
+    predict_by_statistics,
+    predict_held_out,
+)
 
 GROUPS = r"([^/]+)/[^/]+?_([A-G]s?[0-9])_"
 COLUMNS = ("draw", "exchanged", "doubted", "found", "in_twice_as_many", "accuracy")
@@ -36,7 +40,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=5)
     given = parser.parse_args()
     store = open_store(given.store)
-    rows, table = statistics_of_recordings(store), []
+    rows, table = compute_recording_statistics(store), []
     for draw in range(given.draws):
         rng = np.random.default_rng(draw)
         usable = [r for r in store.recordings if r.n_clips]
@@ -49,13 +53,13 @@ def main() -> None:
         splits = [
             make_split(recordings, group_by=GROUPS, fold=f"{k}/5", seed=draw) for k in range(1, 6)
         ]
-        ask = partial(of_statistics, rows, store, seed=draw)
-        paths, p = held_out(splits, lambda _, split, ask=ask: ask(split))
+        ask = partial(predict_by_statistics, rows, store, seed=draw)
+        paths, p = predict_held_out(splits, lambda _, split, ask=ask: ask(split))
         labels = np.array([store.classes.index(splits[0].label[path]) for path in paths])
-        doubted = {paths[i] for i in doubtful(labels, p)}
+        doubted = {paths[i] for i in find_label_errors(labels, p)}
         n = len(exchanged)
         accuracy = float((p.argmax(axis=1) == labels).mean())
-        first = {paths[i] for i in by_doubt(labels, p)[: 2 * n]}
+        first = {paths[i] for i in rank_by_doubt(labels, p)[: 2 * n]}
         hits = [len(exchanged.keys() & own) for own in (doubted, first)]
         table.append((draw, n, len(doubted), *hits, f"{accuracy:.4f}"))
         print(dict(zip(COLUMNS, table[-1], strict=True)), flush=True)

@@ -28,18 +28,18 @@ import torch
 from numpy.typing import NDArray
 
 from audiocls.data.recordings import Recording
-from audiocls.scores.metrics import evaluate, softmax
+from audiocls.scores.metrics import score_single_label, softmax
 from audiocls.store.store import Store, open_store
 from audiocls.training import Device, Recipe, Start
 from audiocls.training.data.examples import Examples, split_examples
 from audiocls.training.data.splits import TEST, TRAIN, VAL, Split
-from audiocls.training.fitting.epoch import train_epoch, validate
-from audiocls.training.fitting.evaluation import logits_of, of_clips, of_recordings
-from audiocls.training.fitting.linear import begin_with_head, fit_head, regress
-from audiocls.training.held_out import statistics_of_recordings
-from audiocls.training.loop import first_trial, new_state
+from audiocls.training.fitting.epoch import train_epoch, validate_epoch
+from audiocls.training.fitting.evaluation import compute_logits, judge_clips, judge_recordings
+from audiocls.training.fitting.linear import fit_head, fit_regression, start_from_head
+from audiocls.training.held_out import compute_recording_statistics
+from audiocls.training.loop import make_trial, new_state
 from audiocls.training.runtime.interrupt import CtrlC
-from audiocls.training.runtime.subnormals import subnormals_are_zero
+from audiocls.training.runtime.subnormals import flush_subnormals
 from audiocls.training.trial import LINEAR
 
 COLUMNS = ("task", "k", "draw", "way", "balanced_accuracy", "n_test", "epochs", "seconds")
@@ -89,10 +89,10 @@ def few_of(task: str, store: Store, k: int, draw: int) -> Split | None:
         step = k / n
         chosen = {int(i * step) for i in range(n)}
         part |= {path: VAL if i in chosen else TRAIN for i, path in enumerate(drawn)}
-    return Split(part, {path: path for path in part}, {p: label[p] for p in part}, {})
+    return Split(part, {path: path for path in part}, {p: label[p] for p in part})
 
 
-@subnormals_are_zero()
+@flush_subnormals()
 def trained(
     store: Store, split: Split, model: str | None, start: Start | None, recipe: Recipe, seed: int
 ) -> tuple[float, int]:
@@ -101,23 +101,23 @@ def trained(
     The model is the one that validation chose: as `audiocls train`, without its files.
     """
     device = Device.pick("cpu", recipe.precision)
-    trial = first_trial(model, recipe, start, seed, None, None)
+    trial = make_trial(model, recipe, start, seed, None, None)
     parts: dict[int, Examples] = split_examples(store, split, trial, device)
     state = new_state(trial, store, parts[TRAIN], device, start)
     if trial.recipe.fit_head:
-        begin_with_head(trial, state, parts[TRAIN], parts[VAL], device)
-    best = copy.deepcopy(state.chosen)
+        start_from_head(trial, state, parts[TRAIN], parts[VAL], device)
+    best = copy.deepcopy(state.eval_model)
     with CtrlC() as ctrl_c:
-        while not state.over(trial.recipe):
+        while not state.is_over(trial.recipe):
             if trial.model == LINEAR:
                 row = fit_head(trial, state, parts[TRAIN], parts[VAL], device)
             else:
                 row = train_epoch(trial, state, parts[TRAIN], device, None, ctrl_c)
-            if state.finish_epoch(row | validate(state, parts[VAL], device)):
-                best = copy.deepcopy(state.chosen)
-    clips = of_clips(logits_of(best, parts[TEST], device), parts[TEST], split, best)
-    recordings = of_recordings(clips, parts[TEST], best)
-    scores = evaluate(recordings.probabilities, recordings.labels, store.classes)
+            if state.finish_epoch(row | validate_epoch(state, parts[VAL], device)):
+                best = copy.deepcopy(state.eval_model)
+    clips = judge_clips(compute_logits(best, parts[TEST], device), parts[TEST], split, best)
+    recordings = judge_recordings(clips, parts[TEST], best)
+    scores = score_single_label(recordings.probabilities, recordings.labels, store.classes)
     return scores["balanced_accuracy"], state.epoch
 
 
@@ -128,9 +128,9 @@ def floor(rows: NDArray[np.float64], store: Store, split: Split) -> float:
         own = [r for r in store.recordings if split.part.get(r.path) == p]
         x[p] = rows[[r.id for r in own]]
         y[p] = np.array([store.classes.index(r.label) for r in own])
-    found = regress(x[TRAIN], y[TRAIN], np.ones(len(y[TRAIN])), x[VAL], y[VAL])
+    found = fit_regression(x[TRAIN], y[TRAIN], np.ones(len(y[TRAIN])), x[VAL], y[VAL])
     said = softmax(x[TEST] @ found.weight.T + found.bias)
-    score: float = evaluate(said, y[TEST], store.classes)["balanced_accuracy"]
+    score: float = score_single_label(said, y[TEST], store.classes)["balanced_accuracy"]
     return score
 
 
@@ -144,7 +144,7 @@ def cells(given: argparse.Namespace, done: set[tuple[str, ...]]) -> Iterator[dic
             for task in given.tasks.split(","):
                 if task not in stores:
                     stores[task] = open_store(given.stores / task)
-                    rows[task] = statistics_of_recordings(stores[task])
+                    rows[task] = compute_recording_statistics(stores[task])
                 split = few_of(task, stores[task], k, draw)
                 for way in given.ways.split(","):
                     if split is None or (task, str(k), str(draw), way) in done:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 
 from audiocls.classifier.graph import write_graph
-from audiocls.classifier.model import Classifier
+from audiocls.classifier.model import Model
 from audiocls.engine.augmentation import MOST_FOLLOWING
 from audiocls.store.computed import ComputedStore
 from audiocls.training.data.feature_augmentation import FeatureAugmentation
@@ -33,7 +33,7 @@ from audiocls.training.data.sampling import Sampler
 from audiocls.training.fitting.schedule import learning_rate
 from audiocls.training.recipe import Recipe
 from audiocls.training.runtime.device import Device
-from audiocls.training.runtime.randomness import Purpose, generator
+from audiocls.training.runtime.randomness import Purpose, make_generator
 from players import sources
 
 ROUND = 250  # steps for which clips are drawn at once, and after which the state is kept
@@ -86,7 +86,7 @@ class Clips:
     def draw(self, n: int, epoch: int) -> tuple[Tensor, Tensor]:
         """Numbers of clips, [n], and of what may follow each in a phrase, [n, k]."""
         order = self.sampler.draw(n, epoch)
-        return order, self.sampler.alike(order, MOST_FOLLOWING, epoch)
+        return order, self.sampler.draw_alike(order, MOST_FOLLOWING, epoch)
 
     def batch(self, ids: Tensor, following: Tensor, epoch: int, first: int) -> Tensor:
         """Features of augmented clips; `first` is the number of the first draw in the epoch."""
@@ -103,13 +103,13 @@ class Clips:
 
 def adapt(
     store: ComputedStore,
-    start: Classifier,
+    start: Model,
     recipe: Recipe,
     steps: int,
     without: Sequence[str] = (),
     seed: int = 0,
     state: Path | None = None,
-) -> Classifier:
+) -> Model:
     """Trains a classifier that begins as `start`, by the recipe, on what is left.
 
     Its weights are the average over the steps. The same seed gives the same weights. `state` is the
@@ -135,7 +135,10 @@ def adapt(
         n = min(ROUND, steps - step)
         order, following = clips.draw(n * size, epoch)
         augmentation = FeatureAugmentation(
-            recipe, store.spec, generator(seed, epoch, Purpose.AUGMENTATION), Device.pick("cpu"),
+            recipe,
+            store.spec,
+            make_generator(seed, epoch, Purpose.AUGMENTATION),
+            Device.pick("cpu"),
             stored=False,
         )  # fmt: skip
         sum_of_losses = 0.0
@@ -173,7 +176,7 @@ def follow(average: nn.Module, network: nn.Module, decay: float) -> None:
 
 
 @torch.no_grad()
-def blend(start: Classifier, made: Classifier, share: float) -> Classifier:
+def blend(start: Model, made: Model, share: float) -> Model:
     """Weights between two trainings, `share` of the later one.
 
     Wortsman et al. 2022, "Robust fine-tuning of zero-shot models", arXiv:2109.01903: half of each
@@ -186,7 +189,7 @@ def blend(start: Classifier, made: Classifier, share: float) -> Classifier:
     return blended.eval()
 
 
-def save(classifier: Classifier, out: Path) -> None:
+def save(classifier: Model, out: Path) -> None:
     """Writes a model folder with its graph."""
     classifier.save(out)
     write_graph(out)
@@ -221,7 +224,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     recipe = recipe_of(given.lr, given.source_temperature)
-    start = Classifier.load(given.model)
+    start = Model.load(given.model)
     state = given.out / STATE
     made = adapt(
         open_samples(given.store), start, recipe, given.steps, given.without, given.seed, state

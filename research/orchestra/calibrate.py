@@ -22,7 +22,7 @@ from scipy.optimize import minimize_scalar
 
 from adapt import save
 from audiocls.classifier.answers import UNKNOWN, certainty
-from audiocls.classifier.model import Classifier
+from audiocls.classifier.model import Model
 from audiocls.scores.metrics import mean_by_recording, softmax
 from leave_out import HOME, STRANGE, Answers, read_arrays
 
@@ -122,7 +122,7 @@ def main() -> None:
     rows = np.isin(answers.source, players_of(answers))
     temperature = fit(answers, rows)
     threshold = threshold_of(answers, crossed(answers))
-    classifier = Classifier.load(given.model)
+    classifier = Model.load(given.model)
     classifier.temperature.fill_(temperature)
     classifier.description = replace(classifier.description, threshold=threshold)
     save(classifier, given.out)

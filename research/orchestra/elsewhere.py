@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import recall_score, roc_auc_score
 
 import audiocls
-from audiocls.classifier.answers import UNKNOWN, certainty, closed_set
+from audiocls.classifier.answers import UNKNOWN, certainty, renormalise_known
 from audiocls.compare.ranking import Spread
 from audiocls.files import read_csv, write_csv
 from audiocls.scores.metrics import expected_calibration_error
@@ -83,7 +83,7 @@ def judged(model: audiocls.Classifier, given: Answers) -> Row:
     number = {name: i for i, name in enumerate(known)}
 
     def closed(labels: NDArray[np.str_], p: NDArray[np.float64]) -> tuple[float, float]:
-        p = closed_set(p, model.classes_)
+        p = renormalise_known(p, model.classes_)
         error = expected_calibration_error(p, [number[label] for label in labels])
         return balanced(labels, known[p.argmax(axis=1)]), 100 * error
 
@@ -99,7 +99,7 @@ def recordings(run: Path) -> list[dict[str, str]]:
     return [dict(zip(header, row, strict=True)) for row in rows]
 
 
-def held_out(run: Path) -> list[tuple[str, str]]:
+def predict_held_out(run: Path) -> list[tuple[str, str]]:
     """Path and label of the instruments' recordings in a run's test part."""
     rows = [(row["path"], row["label"]) for row in recordings(run) if row["part"] == "test"]
     if rows and not Path(rows[0][0]).exists():
@@ -165,7 +165,7 @@ def scores(run: Path, sources: Path, spoilt: bool = True) -> dict[str, Row]:
         )
         return given
 
-    own = held_out(run)
+    own = predict_held_out(run)
     judge("pitches held out, all sources that trained", own)
     orchestra = [row for row in own if not Path(row[0]).is_relative_to(sources.resolve())]
     home = certainty(judge("pitches held out, Philharmonia", orchestra)[1], model.classes_)

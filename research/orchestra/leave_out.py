@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 import audiocls
 from adapt import SHARE, STATE, adapt, blend, open_samples, recipe_of
-from audiocls.classifier.model import Classifier
+from audiocls.classifier.model import Model
 from audiocls.inference.predict import Classifier as Predictor
 from orchestra import Row, background, training_rows
 from players import players, sources
@@ -111,7 +111,7 @@ def listen(model: str, rows: Sequence[Row]) -> Questions:
 
 
 @torch.no_grad()
-def ask(classifier: Classifier, questions: Questions) -> Answers:
+def ask(classifier: Model, questions: Questions) -> Answers:
     """What a model says."""
     classifier.eval()
     parts = torch.split(torch.from_numpy(questions.features), 256)
@@ -151,7 +151,7 @@ def main() -> None:
         write_arrays(listen(given.model, rows), file)
     questions = read_arrays(Questions, file)
     assert isinstance(questions, Questions)
-    start = Classifier.load(given.model)
+    start = Model.load(given.model)
     if not (begun := given.out.parent / "answers-start.npz").exists():
         write_arrays(ask(start, questions), begun)
     recipe = recipe_of(given.lr, given.source_temperature)

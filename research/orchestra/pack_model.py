@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save
 
 from audiocls.classifier.description import DESCRIPTION, NETWORK, WEIGHTS, model_folder
 from audiocls.classifier.graph import write_graph
-from audiocls.classifier.model import Classifier
-from audiocls.classifier.weights import with_checksum
+from audiocls.classifier.model import Model
+from audiocls.classifier.weights import add_checksum
 
 # The wheel is not to grow by more.
 MOST_BYTES = 2_500_000
@@ -29,13 +29,13 @@ def pack(run: Path, out: Path) -> float:
     out.mkdir(parents=True, exist_ok=True)
     weights = load_file(source / WEIGHTS)
     half = {k: v.half() if v.dim() > 1 else v for k, v in weights.items()}
-    (out / WEIGHTS).write_bytes(with_checksum(save(half)))
+    (out / WEIGHTS).write_bytes(add_checksum(save(half)))
     shutil.copyfile(source / DESCRIPTION, out / DESCRIPTION)
     write_graph(out)
     size = sum((out / name).stat().st_size for name in (WEIGHTS, DESCRIPTION, NETWORK))
     if size > MOST_BYTES:
         raise SystemExit(f"{out}: {size} bytes are too many: at most {MOST_BYTES}")
-    before, after = Classifier.load(source), Classifier.load(out)
+    before, after = Model.load(source), Model.load(out)
     frames, features = before.description.input_shape
     x = before.mean + before.deviation * torch.randn(64, frames or 50, features)
     with torch.no_grad():

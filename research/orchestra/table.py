@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import recall_score
 
-from audiocls.classifier.answers import UNKNOWN, certainty, closed_set
+from audiocls.classifier.answers import UNKNOWN, certainty, renormalise_known
 from audiocls.scores.metrics import expected_calibration_error, mean_by_recording
 from calibrate import crossed, joined, players_of, threshold_of
 from leave_out import HOME, STRANGE, Answers, read_arrays
@@ -51,7 +51,7 @@ def judged(answers: Answers, p: NDArray[np.float64], rows: NDArray[np.bool_]) ->
         ("by_recording", "ece", whole, answers.label[rows]),
         ("by_clip", "ece_clips", p[clips], answers.label[answers.recording[clips]]),
     ):
-        closed = closed_set(of, classes)
+        closed = renormalise_known(of, classes)
         said = known[closed.argmax(axis=1)]
         found[name] = balanced(label, said)
         found[ece] = 100 * expected_calibration_error(closed, np.searchsorted(known, label))

@@ -13,25 +13,25 @@ from safetensors.torch import load, save
 import audiocls
 from audiocls import Cut, Extractor, FeatureSpec
 from audiocls.classifier.description import Description, read_description
-from audiocls.classifier.model import Classifier
+from audiocls.classifier.model import Model
 from audiocls.classifier.weights import count_stored_parameters
 from audiocls.data.synth import write_dataset
 from audiocls.errors import DataError
 from audiocls.models import MODELS, count_parameters
-from audiocls.models.layers.convolution import lay_out
-from audiocls.training.data.normalisation import statistics
+from audiocls.models.layers.convolution import use_channels_last
+from audiocls.training.data.normalisation import compute_statistics
 
 torch.set_num_threads(1)
 
 
-def classifier(model: str = "lstm", frames: int | None = 6, n_features: int = 5) -> Classifier:
+def classifier(model: str = "lstm", frames: int | None = 6, n_features: int = 5) -> Model:
     torch.manual_seed(0)
     description = Description(
         model, (frames, n_features), ["a", "b", "c"], FeatureSpec(), Cut(), {"audiocls": "0"}
     )
     rng = np.random.default_rng(0)
     mean, deviation = rng.normal(size=n_features), rng.uniform(1, 2, n_features)
-    return Classifier(description, mean, deviation).eval()
+    return Model(description, mean, deviation).eval()
 
 
 def test_it_normalises_then_asks_the_network_then_takes_the_temperature() -> None:
@@ -53,10 +53,10 @@ def test_saved_and_loaded_it_is_the_same(tmp_path: Path, model: str) -> None:
     made = classifier(model)
     made.temperature.fill_(1.7)
     made.save(tmp_path)
-    again = Classifier.load(tmp_path)
+    again = Model.load(tmp_path)
     assert again.description == made.description
     x = torch.randn(3, 6, 5)
-    lay_out(made)  # as a loaded one is, or sums are rounded in another order
+    use_channels_last(made)  # as a loaded one is, or sums are rounded in another order
     with torch.no_grad():
         assert torch.equal(again.probabilities(x), made.probabilities(x))
     assert count_stored_parameters(tmp_path) == count_parameters(made.network)
@@ -81,7 +81,7 @@ def test_format_1_still_loads(tmp_path: Path) -> None:
     (tmp_path / "weights.safetensors").write_bytes(save(made.network.state_dict()))
     x = torch.randn(3, 6, 5)
     with torch.no_grad():
-        assert torch.equal(Classifier.load(tmp_path)(x), made(x))
+        assert torch.equal(Model.load(tmp_path)(x), made(x))
     assert count_stored_parameters(tmp_path) == count_parameters(made.network)
 
 
@@ -89,7 +89,7 @@ def test_probabilities_of_a_file_equal_those_of_the_store(tmp_path: Path) -> Non
     write_dataset(tmp_path / "data", clips_per_class=4, n_classes=3)
     store = audiocls.extract(tmp_path / "data", "mel", tmp_path / "mel")
     description = Description.of(store, "resnet", {})
-    model = Classifier(description, *statistics(store, np.arange(len(store)))).eval()
+    model = Model(description, *compute_statistics(store, np.arange(len(store)))).eval()
     with torch.no_grad():
         of_store = model.probabilities(store.tensor()).numpy()
     extractor = Extractor(description.spec)
@@ -122,7 +122,7 @@ def test_what_a_file_only_claims_takes_no_memory(tmp_path: Path) -> None:
     ):
         file.write_text(json.dumps(document | {"input_shape": shape}))
         with pytest.raises(DataError, match=message):
-            Classifier.load(tmp_path)
+            Model.load(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -168,4 +168,4 @@ def test_tampered_weights_are_refused(tmp_path: Path) -> None:
     ):
         file.write_bytes(save(tensors | {name: value}))
         with pytest.raises(DataError, match="damaged or of another model"):
-            Classifier.load(tmp_path)
+            Model.load(tmp_path)

@@ -15,7 +15,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from audiocls.classifier.model import Classifier
+from audiocls.classifier.model import Model
 from audiocls.cli import main
 from audiocls.cli.progress import EpochLines
 from audiocls.data.synth import write_dataset
@@ -54,7 +54,7 @@ def test_train_takes_the_newest_store_and_prints_its_metrics(there: Path) -> Non
     folder = there / "runs/mfcc-lstm-0"
     assert metrics == json.loads((folder / "metrics.json").read_text())
     assert run.stderr.count("val balanced accuracy") == 2, "a line an epoch"
-    info = Classifier.load(folder).description
+    info = Model.load(folder).description
     store = open_store(there / "features/mfcc")
     assert info.spec == store.spec
     assert (info.cut.clip_s, info.cut.hop_s, info.input_shape) == (0.5, 0.5, (49, 13))
@@ -72,8 +72,8 @@ def test_recordings_as_they_are_train_from_files_to_scores(there: Path) -> None:
         assert run.exit_code == 0, run.stderr
         metrics = json.loads(run.stdout)
         assert metrics["test"]["n"] == metrics["test_recording"]["n"], "a recording is a clip"
-    assert Classifier.load(there / "whole-best").description.architecture == "compact"
-    assert Classifier.load(there / "whole-best").description.input_shape == (None, 13)
+    assert Model.load(there / "whole-best").description.architecture == "compact"
+    assert Model.load(there / "whole-best").description.input_shape == (None, 13)
     refused = call(*args, "--model", "cnn", "--out", "whole-cnn")
     assert refused.exit_code == 2
     assert "cnn takes clips of one length only" in refused.stderr
@@ -221,4 +221,4 @@ def test_ctrl_c_keeps_the_best_model_so_far(there: Path) -> None:
     assert code == 130
     assert "everything finished so far is kept" in rest
     assert not (there / "stopped/metrics.json").exists()
-    assert Classifier.load(there / "stopped").training is False
+    assert Model.load(there / "stopped").training is False

@@ -276,7 +276,7 @@ def test_scores_of_new_recordings(place: Path) -> None:
     assert found["recording"]["n"] == 12
     assert found["clip"]["n"] == 48
     assert found["events"] is None
-    low, high = found["recording"]["interval"]["map"]
+    low, high = found["recording"]["interval_95"]["map"]
     assert low <= found["recording"]["map"] <= high
     text = run(*arguments)
     assert "mAP" in text.stdout

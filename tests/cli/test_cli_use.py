@@ -206,7 +206,7 @@ def test_evaluate_agrees_on_a_store_and_its_recordings(place: Path) -> None:
     for part in ("clip", "recording"):
         assert by_data[part]["confusion"] == by_store[part]["confusion"]
     assert by_data["recording"]["n"] < by_data["clip"]["n"]
-    low, high = by_data["recording"]["interval"]["accuracy"]
+    low, high = by_data["recording"]["interval_95"]["accuracy"]
     assert low <= by_data["recording"]["accuracy"] <= high
     sure = [m["probability"] for m in by_data["mistakes"]]
     assert sure == sorted(sure, reverse=True)

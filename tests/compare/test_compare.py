@@ -15,7 +15,7 @@ from tiny_store import TinyStore, tiny_store
 from audiocls import training
 from audiocls.compare.grid import compare, estimate_time_left
 from audiocls.errors import DataError, SettingError
-from audiocls.training.fitting.epoch import Progress
+from audiocls.training.fitting.epoch import EpochProgress
 
 torch.set_num_threads(1)
 RECIPE = training.Recipe(epochs=2, batch_size=16)
@@ -62,11 +62,11 @@ def test_leaks_are_sought_once_a_store_and_split(
 ) -> None:
     sought = []
 
-    def leak_warnings(store: Any, split: Any) -> list[str]:
+    def describe_leaks(store: Any, split: Any) -> list[str]:
         sought.append((id(store), repr(split.table())))
         return [f"leak {len(sought)}"]
 
-    monkeypatch.setattr("audiocls.compare.grid.leak_warnings", leak_warnings)
+    monkeypatch.setattr("audiocls.compare.grid.describe_leaks", describe_leaks)
     done = run(tmp_path, models=("lstm", "newcnn"), seeds=2)
     assert len(sought) == len(set(sought)) == 2 * 2
     for row in done.rows:
@@ -138,7 +138,7 @@ def test_finished_cells_are_not_done_again(
 ) -> None:
     trained: list[str] = []
 
-    def announce(name: str, number: int, of: int) -> Progress:
+    def announce(name: str, number: int, of: int) -> EpochProgress:
         trained.append(name)
         if len(trained) == 2:
             raise KeyboardInterrupt

@@ -15,7 +15,7 @@ from audiocls import training
 from audiocls.compare.grid import Comparison, compare
 from audiocls.compare.several import bin_label_confidences, find_wrong_labels
 from audiocls.compare.yardstick import SeveralLabels
-from audiocls.scores.multilabel import average_precisions, label_calibration_error
+from audiocls.scores.multilabel import label_calibration_error, swapped_average_precision
 
 torch.set_num_threads(1)
 
@@ -103,6 +103,6 @@ def test_exchanged_average_precisions_are_those_of_scikit_learn() -> None:
     p, q = rng.random((2, 40, 3)).round(1)  # with equal ones
     y = rng.random((40, 3)) < 0.4
     swap = rng.random((20, 40)) < 0.5
-    for row, found in zip(swap, average_precisions(p, q, y, swap), strict=True):
+    for row, found in zip(swap, swapped_average_precision(p, q, y, swap), strict=True):
         mixed = np.where(row[:, None], q, p)
         assert found == pytest.approx(average_precision_score(y, mixed, average="macro"))

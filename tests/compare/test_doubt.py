@@ -17,8 +17,8 @@ import audiocls
 from audiocls.cli import main
 from audiocls.compare.mistakes import illustrate_mistakes
 from audiocls.training import Run
-from audiocls.training.fitting.predictions import Prediction
-from audiocls.training.held_out import make_folds, statistics_of_recordings
+from audiocls.training.fitting.predictions import PredictionRow
+from audiocls.training.held_out import compute_recording_statistics, make_folds
 
 torch.set_num_threads(1)
 
@@ -83,7 +83,7 @@ def test_a_model_doubts_in_folds_that_are_kept(exchanged: tuple[Path, set[str]])
     assert json.loads(again.stdout) == json.loads(first.stdout)
     assert [p.stat().st_mtime_ns for p in runs] == before
     doubts = {row["path"]: row for row in json.loads(first.stdout)["doubts"]}
-    said = [p for file in runs for p in Run(file.parent).recording_predictions() or ()]
+    said = [p for file in runs for p in Run(file.parent).read_recording_predictions() or ()]
     assert len(said) == len({p.path for p in said}) == 150
     asked = [p for p in said if p.path in doubts]
     assert len(asked) == len(doubts) > 0
@@ -108,7 +108,7 @@ def test_every_recording_is_held_out_once_with_its_group(
 
 def test_statistics_are_mean_and_deviation(exchanged: tuple[Path, set[str]]) -> None:
     store = audiocls.open_store(exchanged[0] / "store")
-    rows = statistics_of_recordings(store)
+    rows = compute_recording_statistics(store)
     for r in (0, 7):
         x = store.features.numpy()[store.clip_recording == r].astype(np.float64)
         x = x.reshape(-1, x.shape[2])
@@ -122,7 +122,7 @@ def test_the_page_holds_only_recordings_of_the_data_set(
     soundfile.write(tmp_path / "private.wav", np.full(22_050, 0.1), 22_050)
     real = store.recordings[3].path
     paths = [real, f"{real[:4]}/../{real}", str(tmp_path / "private.wav"), "/etc/hosts"]
-    rows = [Prediction(path, "g", "a", None, "b", 0.9, 0.1, 0.9) for path in paths]
+    rows = [PredictionRow(path, "g", "a", None, "b", 0.9, 0.1, 0.9) for path in paths]
     assert [m.audio is not None for m in illustrate_mistakes(rows, store)] == [
         True,
         False,

@@ -31,7 +31,7 @@ from audiocls.compare.mistakes import MOST, PICTURE, _mistake, find_confident_mi
 from audiocls.compare.page import write_report
 from audiocls.compare.ranking import Cell, Ranking, Spread, rank_cells
 from audiocls.compare.yardstick import OneLabel
-from audiocls.training.fitting.predictions import Prediction, write_predictions
+from audiocls.training.fitting.predictions import PredictionRow, write_predictions
 
 torch.set_num_threads(1)
 RECIPE = training.Recipe(epochs=2, batch_size=16)
@@ -397,19 +397,21 @@ def test_a_store_of_a_stranger_gives_no_file_away(tmp_path: Path) -> None:
     store.about["data"] = str(tmp_path / "data")
     for path in ("a/1.wav", "../home/private.wav", str(secret)):
         store.recordings = [recording(path, "drum", **known)]
-        row = Prediction(path, "g", "drum", 0.0, "flute", 0.9, 0.1, 0.9)
+        row = PredictionRow(path, "g", "drum", 0.0, "flute", 0.9, 0.1, 0.9)
         mistake = _mistake(row, store, Extractor(PICTURE, threads=1))
         assert (mistake.audio is not None) == (path == "a/1.wav")
     os.utime(file, ns=(0, 0))  # it has changed since
     store.recordings = [recording("a/1.wav", "drum", **known)]
-    row = Prediction("a/1.wav", "g", "drum", 0.0, "flute", 0.9, 0.1, 0.9)
+    row = PredictionRow("a/1.wav", "g", "drum", 0.0, "flute", 0.9, 0.1, 0.9)
     assert _mistake(row, store, Extractor(PICTURE, threads=1)).audio is None
 
 
 def test_mistakes_are_the_most_confident_one_a_recording() -> None:
-    def row(path: str, probability: float, start: float = 0.0, right: bool = False) -> Prediction:
+    def row(
+        path: str, probability: float, start: float = 0.0, right: bool = False
+    ) -> PredictionRow:
         said = "drum" if right else "flute"
-        return Prediction(path, "g", "drum", start, said, probability, 0.1, 0.5)
+        return PredictionRow(path, "g", "drum", start, said, probability, 0.1, 0.5)
 
     rows = [row(f"p{i}", 0.5 + i / 100) for i in range(MOST + 5)]
     rows += [row("p3", 0.99, 1.0), row("sure", 1.0, right=True)]

@@ -20,7 +20,7 @@ import audiocls
 from audiocls.cli import main
 from audiocls.cli.options import make_recipe
 from audiocls.data.synth import write_dataset
-from audiocls.models import MODELS, architecture, count_parameters
+from audiocls.models import MODELS, count_parameters, resolve_architecture
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 FIRST_STEPS = ROOT / "docs" / "guides" / "first-steps.md"
@@ -81,7 +81,7 @@ def test_every_call_is_understood(args: list[str]) -> None:
             "all", ",".join(MODELS)
         )
         # `linear` is a head on another model.
-        assert all(architecture(name) for name in models.split(",") if name != "linear")
+        assert all(resolve_architecture(name) for name in models.split(",") if name != "linear")
 
 
 def test_there_is_no_indented_code() -> None:

@@ -14,7 +14,7 @@ from audiocls.data.listing import list_recordings
 from audiocls.engine.level import compute_decibel_step, measure_levels
 from audiocls.inference.evaluate import judge_recordings, judge_store, score_one
 from audiocls.inference.predict import Classifier
-from audiocls.scores.metrics import loud_enough, mean_by_recording
+from audiocls.scores.metrics import counting_clips, mean_by_recording
 from audiocls.training.recipe import Recipe
 
 # Of all kinds that a network takes.
@@ -59,11 +59,11 @@ def test_a_level_that_was_normalised_away_is_the_same_for_all() -> None:
 def test_clips_count_that_are_near_the_loudest_of_their_recording() -> None:
     rng = np.random.default_rng(1)
     levels, recording = rng.uniform(-60, 0, 200), rng.integers(0, 9, 200) * 7
-    found = loud_enough(levels, recording, 15)
+    found = counting_clips(levels, recording, 15)
     for i in range(200):
         loudest = max(levels[j] for j in range(200) if recording[j] == recording[i])
         assert found[i] == (levels[i] >= loudest - 15)
-    assert loud_enough(levels, recording, 0).all()
+    assert counting_clips(levels, recording, 0).all()
 
     p = rng.dirichlet(np.ones(3), 200)
     mean, ids = mean_by_recording(p, recording, found)

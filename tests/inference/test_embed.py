@@ -19,7 +19,7 @@ from saved_model import saved
 
 import audiocls
 from audiocls.classifier.description import EMBEDDING, NETWORK
-from audiocls.classifier.model import Classifier as Module
+from audiocls.classifier.model import Model
 from audiocls.cli import main
 from audiocls.data.synth import write_dataset
 from audiocls.inference.similar import find_nearest
@@ -54,7 +54,7 @@ def model(store: audiocls.Store) -> Path:
 
 def of_store(model: Path, store: audiocls.Store) -> tuple[list[Path], list[np.ndarray]]:
     """What the trained module gives its head for the clips of each recording."""
-    module, found = Module.load(model), []
+    module, found = Model.load(model), []
     with torch.no_grad():
         rows = module.embed(torch.from_numpy(store.features.numpy())).numpy()
     good = [r for r in store.recordings if r.n_clips]

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 import audiocls
 from audiocls import Cut, FeatureSpec
 from audiocls.classifier.description import Description
-from audiocls.classifier.model import Classifier as Module
+from audiocls.classifier.model import Model
 from audiocls.cli import main
 from audiocls.errors import DataError, SettingError
 from audiocls.inference import export as exporting
@@ -34,7 +34,7 @@ def model(folder: Path, architecture: str, spec: FeatureSpec, **known: Any) -> P
     shape = (extractor.n_frames(spec.sample_rate // 2), extractor.n_features)
     description = Description(architecture, shape, ["a", "b", "c"], spec, Cut(), {})
     torch.manual_seed(1)
-    module = Module(dataclasses.replace(description, **known), mean=-10.0, deviation=20.0)
+    module = Model(dataclasses.replace(description, **known), mean=-10.0, deviation=20.0)
     module.eval().save(folder)
     return folder
 
@@ -84,7 +84,7 @@ def test_what_may_differ_follows_the_temperature(
     monkeypatch.setattr(exporting, "_check", lambda *args: tolerances.append(args[-1]))
     for temperature in (2.0, 1.0, 0.1):
         folder = model(tmp_path / str(temperature), "lstm", FeatureSpec.preset("mfcc"))
-        module = Module.load(folder)
+        module = Model.load(folder)
         module.temperature.fill_(temperature)
         module.save(folder)
         exporting.export(folder, tmp_path / "out.onnx")
@@ -125,7 +125,7 @@ def test_the_file_says_what_the_model_says(
     assert (about["sample_rate"], about["clip_s"]) == (spec.sample_rate, 0.5)
     assert "/" not in session.get_modelmeta().description, "no paths of this machine"
 
-    module = Module.load(folder)
+    module = Model.load(folder)
     extractor = audiocls.Extractor(spec, threads=1)
     half = spec.sample_rate // 2
     for n in [half] if architecture == "cnn" else [half, half + 1, 3 * half + 7]:
@@ -149,10 +149,10 @@ def test_weights_of_16_bits_are_those_of_the_model_rounded(
     )
     assert run.exit_code == 0, run.stderr
     whole, half = (file.stat().st_size for file in (float32, out))
-    n_weights = sum(p.numel() for p in Module.load(folder).network.parameters() if p.ndim >= 2)
+    n_weights = sum(p.numel() for p in Model.load(folder).network.parameters() if p.ndim >= 2)
     assert whole - half == pytest.approx(2 * n_weights, rel=0.05, abs=8000)
 
-    module = Module.load(folder)
+    module = Model.load(folder)
     with torch.no_grad():
         for parameter in module.network.parameters():
             if parameter.ndim >= 2:

@@ -19,7 +19,7 @@ from saved_model import saved
 
 import audiocls
 from audiocls.classifier.description import NETWORK, WEIGHTS
-from audiocls.classifier.model import Classifier as Module
+from audiocls.classifier.model import Model
 from audiocls.data.synth import write_dataset
 from audiocls.errors import DataError, SettingError
 from audiocls.inference.predict import BATCH, Prediction
@@ -42,7 +42,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def of_store(folder: Path, store: audiocls.Store) -> tuple[Any, list[Path]]:
     """What the trained module says of the store's clips, [n_recordings, n_classes]."""
-    module, labels = Module.load(folder), store.clip_recording
+    module, labels = Model.load(folder), store.clip_recording
     features = store.features
     with torch.no_grad():
         clips = [

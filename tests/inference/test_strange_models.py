@@ -20,7 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 import audiocls
 from audiocls.classifier.description import Description
 from audiocls.classifier.graph import write_graph
-from audiocls.classifier.model import Classifier, versions
+from audiocls.classifier.model import Model, installed_versions
 from audiocls.cli import main
 from audiocls.engine.cut import Cut
 from audiocls.errors import DataError
@@ -35,10 +35,10 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model that is sound."""
     spec = audiocls.FeatureSpec.preset("mfcc")
     description = Description(
-        "lstm", (49, FEATURES), CLASSES, spec, Cut(clip_s=0.5, hop_s=0.5), versions()
+        "lstm", (49, FEATURES), CLASSES, spec, Cut(clip_s=0.5, hop_s=0.5), installed_versions()
     )
     folder = tmp_path_factory.mktemp("sound")
-    Classifier(description).eval().save(folder)
+    Model(description).eval().save(folder)
     write_graph(folder)
     return folder
 
@@ -264,7 +264,7 @@ def test_our_own_graphs_are_taken(tmp_path: Path, architecture: str) -> None:
     description = Description(
         architecture, (44, 128), CLASSES, spec, Cut(clip_s=0.5, hop_s=0.5), {}
     )
-    Classifier(description).eval().save(tmp_path)
+    Model(description).eval().save(tmp_path)
     write_graph(tmp_path)
     graph = read_graph((tmp_path / "network.onnx").read_bytes())
     for batch in (1, 64):

@@ -8,7 +8,7 @@ from plain_network import plain
 from torch.utils.flop_counter import FlopCounterMode
 
 from audiocls.models import MODELS, build_model
-from audiocls.models.cost import cpu_ms, multiply_adds
+from audiocls.models.cost import count_multiply_adds, measure_cpu_ms
 
 HEAD = 128 * 64 + 64 * 14  # of the LSTMs, after their first dense layer
 
@@ -38,7 +38,7 @@ def lstm(frames: int, features: int, hidden: int, layers: int) -> int:
     ],
 )
 def test_multiply_adds(name: str, shape: tuple[int, int], expected: int) -> None:
-    assert multiply_adds(build_model(name, 14, shape).eval(), shape) == expected
+    assert count_multiply_adds(build_model(name, 14, shape).eval(), shape) == expected
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -48,7 +48,7 @@ def test_every_architecture_as_torch_counts(name: str) -> None:
         # Weights that meet only padding count: so does everyone who states a network's cost.
         plain(build_model(name, 3, shape)).eval()(torch.empty(1, *shape))
     expected = counter.get_total_flops() / 2
-    assert multiply_adds(build_model(name, 3, shape).eval(), shape) == expected
+    assert count_multiply_adds(build_model(name, 3, shape).eval(), shape) == expected
 
 
 def test_time_is_measured_on_one_thread() -> None:
@@ -60,7 +60,7 @@ def test_time_is_measured_on_one_thread() -> None:
             return x
 
     threads = torch.get_num_threads()
-    assert cpu_ms(Watched(), (6, 5)) > 0
+    assert measure_cpu_ms(Watched(), (6, 5)) > 0
     assert set(seen) == {(1, (1, 6, 5))}
     assert torch.get_num_threads() == threads
-    assert cpu_ms(build_model("lstm", 3, (6, 5)), (6, 5)) > 0
+    assert measure_cpu_ms(build_model("lstm", 3, (6, 5)), (6, 5)) > 0

@@ -11,9 +11,9 @@ from torch import nn
 
 from audiocls import build_model
 from audiocls.errors import SettingError
-from audiocls.models import MODELS, architecture, count_parameters
+from audiocls.models import MODELS, count_parameters, resolve_architecture
 from audiocls.models.layers import convolution
-from audiocls.models.layers.convolution import Convolution, lay_out
+from audiocls.models.layers.convolution import Convolution, use_channels_last
 from audiocls.models.layers.padding import grid_mean
 
 MFCC = (49, 13)  # (frames, features): the study's picture is 13 × 49
@@ -117,7 +117,7 @@ def test_padded_clips_in_bfloat16(name: str) -> None:
 def test_how_a_picture_lies_changes_no_result(name: str, shape: tuple[int, int]) -> None:
     model = unsettled(name, shape).double()
     as_written = plain(model)
-    lay_out(model)
+    use_channels_last(model)
     x, lengths = torch.randn(4, *shape, dtype=torch.float64), torch.tensor([shape[0], 1, 3, 2])
     for given in ((x,), (x, lengths)):
         logits, expected = model(*given), as_written(*given)
@@ -200,7 +200,7 @@ def multiply_adds(model: nn.Module, shape: tuple[int, int]) -> int:
 
 def test_compact_is_small() -> None:
     model = build_model("best", 14, (44, 128))
-    assert architecture("best") == "compact"
+    assert resolve_architecture("best") == "compact"
     assert count_parameters(model) <= 1_000_000
     assert multiply_adds(model, (44, 128)) <= 30_000_000
     one = nn.Sequential(nn.Unflatten(1, (1, 5)), nn.Conv2d(1, 7, 3, bias=False))

@@ -17,7 +17,7 @@ import audiocls
 import calibrate
 import leave_out
 import table
-from audiocls.classifier.model import Classifier
+from audiocls.classifier.model import Model
 from audiocls.engine.spec import FeatureSpec
 from audiocls.scores.metrics import softmax
 from audiocls.training.data.sampling import Sampler
@@ -56,7 +56,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Recipe:
 
 def trained(place: Path, recipe: Recipe, without: list[str], state: Path | None = None) -> dict:
     """The weights after four steps."""
-    store, model = adapt.open_samples(place / "store"), Classifier.load(place / "model")
+    store, model = adapt.open_samples(place / "store"), Model.load(place / "model")
     return adapt.adapt(store, model, recipe, 4, without, 0, state).state_dict()
 
 
@@ -64,7 +64,7 @@ def test_a_training_that_was_stopped_ends_as_an_undisturbed_one(
     place: Path, small: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = trained(place, small, [])
-    before = Classifier.load(place / "model").state_dict()
+    before = Model.load(place / "model").state_dict()
     assert not torch.equal(whole["network.classifier.weight"], before["network.classifier.weight"])
     with monkeypatch.context() as patch:
         calls = iter(range(3))
@@ -94,7 +94,7 @@ def test_nothing_of_a_source_that_is_left_out_is_drawn(place: Path, small: Recip
 
 
 def test_a_blend_lies_between_two_trainings(place: Path, small: Recipe) -> None:
-    start = Classifier.load(place / "model")
+    start = Model.load(place / "model")
     made = adapt.adapt(adapt.open_samples(place / "store"), start, small, 4)
     a, b = start.state_dict(), made.state_dict()
     for share in (0.0, 0.5, 1.0):
@@ -184,7 +184,7 @@ def test_the_packed_model_says_what_was_calibrated(
     given = ["calibrate.py", str(place / "model"), str(tmp_path / "out"), str(tmp_path / "a.npz")]
     monkeypatch.setattr("sys.argv", given)
     calibrate.main()
-    before, after = Classifier.load(place / "model"), Classifier.load(tmp_path / "out")
+    before, after = Model.load(place / "model"), Model.load(tmp_path / "out")
     found = calibrate.fit(answers, np.isin(answers.source, calibrate.players_of(answers)))
     x = 10 * torch.randn(5, *before.description.input_shape)
     with torch.no_grad():

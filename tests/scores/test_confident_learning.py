@@ -8,7 +8,7 @@ from cleanlab.count import compute_confident_joint
 from cleanlab.filter import find_label_issues
 from cleanlab.rank import get_label_quality_scores
 
-from audiocls.scores.confident_learning import by_doubt, confident_joint, doubtful
+from audiocls.scores.confident_learning import confident_joint, find_label_errors, rank_by_doubt
 
 
 def draw(seed: int, n: int, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -39,14 +39,14 @@ def test_as_cleanlab(seed: int, n: int, n_classes: int) -> None:
         n_jobs=1,
     )
     assert len(expected) > 0
-    assert doubtful(labels, p).tolist() == expected.tolist()
+    assert find_label_errors(labels, p).tolist() == expected.tolist()
 
 
 def test_the_order_is_cleanlabs_self_confidence() -> None:
     labels, p = draw(5, 1000, 8)
     quality = get_label_quality_scores(labels, p, method="self_confidence")
     order = [i for i in np.argsort(quality, kind="stable") if p[i].argmax() != labels[i]]
-    assert by_doubt(labels, p).tolist() == order
+    assert rank_by_doubt(labels, p).tolist() == order
 
 
 def test_ties_and_sure_models_as_cleanlab() -> None:
@@ -57,7 +57,7 @@ def test_ties_and_sure_models_as_cleanlab() -> None:
         confident_joint(labels, p), compute_confident_joint(labels, p, calibrate=False)
     )
     mask = find_label_issues(labels, p, filter_by="confident_learning", n_jobs=1)
-    assert sorted(doubtful(labels, p)) == np.flatnonzero(mask).tolist()
+    assert sorted(find_label_errors(labels, p)) == np.flatnonzero(mask).tolist()
 
 
 def test_counted_by_hand() -> None:
@@ -65,5 +65,5 @@ def test_counted_by_hand() -> None:
     p = np.array([[0.9, 0.1], [0.7, 0.3], [0.2, 0.8], [0.2, 0.8], [0.4, 0.6]])
     labels = np.array([0, 0, 0, 1, 1])
     assert confident_joint(labels, p).tolist() == [[2, 1], [0, 1]]
-    assert doubtful(labels, p).tolist() == [2]
-    assert by_doubt(labels, p).tolist() == [2]
+    assert find_label_errors(labels, p).tolist() == [2]
+    assert rank_by_doubt(labels, p).tolist() == [2]

@@ -14,9 +14,9 @@ from audiocls.scores.events import (
     OFFSET_SHARE,
     ONSET_S,
     Counts,
-    event_counts,
-    scores_of_counts,
-    segment_counts,
+    count_events,
+    count_segments,
+    score_events,
 )
 
 with warnings.catch_warnings():
@@ -62,12 +62,12 @@ def test_scores_are_those_of_sed_eval() -> None:
     events = segments = Counts.none(3)
     for file in range(30):
         true, said = scene(rng, int(rng.integers(1, 25)))
-        events += event_counts(true, said, CLASSES)
-        segments += segment_counts(true, said, CLASSES)
+        events += count_events(true, said, CLASSES)
+        segments += count_segments(true, said, CLASSES)
         for metric in (by_event, by_segment):
             metric.evaluate(container(true, file), container(said, file))
     for metric, counts in ((by_event, events), (by_segment, segments)):
-        found = scores_of_counts(counts, CLASSES)
+        found = score_events(counts, CLASSES)
         expected = metric.results()
         overall = expected["overall"]["f_measure"]
         assert found["f1"] == pytest.approx(overall["f_measure"])
@@ -98,12 +98,12 @@ def test_as_many_events_as_possible_are_paired() -> None:
             sum(fits(a, b) for a, b in zip(true, order, strict=True))
             for order in itertools.permutations(said)
         )
-        assert event_counts(true, said, ["dog"]).hits.tolist() == [most]
+        assert count_events(true, said, ["dog"]).hits.tolist() == [most]
 
 
 def test_nothing_predicted_and_nothing_there() -> None:
-    counts = event_counts([], [], CLASSES) + segment_counts([], [], CLASSES)
-    assert scores_of_counts(counts, CLASSES)["f1"] is None
-    lost = scores_of_counts(event_counts([Event(0, 1, "dog")], [], CLASSES), CLASSES)
+    counts = count_events([], [], CLASSES) + count_segments([], [], CLASSES)
+    assert score_events(counts, CLASSES)["f1"] is None
+    lost = score_events(count_events([Event(0, 1, "dog")], [], CLASSES), CLASSES)
     assert (lost["f1"], lost["recall"], lost["precision"]) == (0.0, 0.0, None)
     assert lost["macro_f1"] == 0.0

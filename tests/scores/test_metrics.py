@@ -15,7 +15,11 @@ from sklearn.metrics import (
     recall_score,
 )
 
-from audiocls.scores.metrics import evaluate, expected_calibration_error, mean_by_recording
+from audiocls.scores.metrics import (
+    expected_calibration_error,
+    mean_by_recording,
+    score_single_label,
+)
 
 
 @given(st.integers(1, 60), st.integers(2, 6), st.integers(0, 10_000))
@@ -25,7 +29,7 @@ def test_equal_to_scikit_learn(n: int, n_classes: int, seed: int) -> None:
     y = np.append(rng.integers(0, n_classes, n - 1), 0)
     # One class is right always: balanced_accuracy_score warns about predicted-only classes.
     predicted = p.argmax(axis=1)
-    out = evaluate(p, y, [f"c{i}" for i in range(n_classes)])
+    out = score_single_label(p, y, [f"c{i}" for i in range(n_classes)])
 
     assert out["n"] == n
     assert out["accuracy"] == pytest.approx(accuracy_score(y, predicted))
@@ -86,6 +90,6 @@ def test_recordings_are_judged_by_their_mean_probability() -> None:
 
 def test_wrong_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match="probabilities"):
-        evaluate(np.zeros((3, 2)), [0, 1], ["a", "b"])
+        score_single_label(np.zeros((3, 2)), [0, 1], ["a", "b"])
     with pytest.raises(ValueError, match=">= 1"):
-        evaluate(np.zeros((0, 2)), [], ["a", "b"])
+        score_single_label(np.zeros((0, 2)), [], ["a", "b"])

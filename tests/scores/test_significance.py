@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from audiocls.scores.metrics import evaluate
+from audiocls.scores.metrics import score_single_label
 from audiocls.scores.significance import (
     bootstrap_intervals,
-    counts_by_group,
-    holm,
+    correct_by_holm,
+    count_by_group,
     permutation_test,
-    scores_of,
+    score_counts,
     wilson_interval,
 )
 
@@ -36,10 +36,10 @@ def drawn(rng: np.random.Generator, n: int, n_groups: int, n_classes: int, hit: 
 @given(st.integers(1, 60), st.integers(2, 6), st.integers(0, 10_000))
 def test_scores_of_counts_are_the_metrics(n: int, n_classes: int, seed: int) -> None:
     labels, predicted, groups = drawn(np.random.default_rng(seed), n, 5, n_classes, 0.6)
-    counts = counts_by_group(labels, predicted, groups, 5, n_classes)
-    scores = scores_of(counts.sum(axis=0))
+    counts = count_by_group(labels, predicted, groups, 5, n_classes)
+    scores = score_counts(counts.sum(axis=0))
     names = [f"c{i}" for i in range(n_classes)]
-    expected = evaluate(np.eye(n_classes)[predicted], labels, names)
+    expected = score_single_label(np.eye(n_classes)[predicted], labels, names)
     for name in SCORES:
         assert scores[name] == pytest.approx(expected[name])
 
@@ -48,11 +48,11 @@ def test_bootstrap_is_over_groups() -> None:
     """Against the same resampling written as a loop over scikit-learn's metrics."""
     rng = np.random.default_rng(1)
     labels, predicted, groups = drawn(rng, 300, 20, 4, 0.7)
-    counts = counts_by_group(labels, predicted, groups, 20, 4)
+    counts = count_by_group(labels, predicted, groups, 20, 4)
     values: dict[str, list[float]] = {name: [] for name in SCORES}
     for _ in range(400):
         chosen = np.concatenate([np.flatnonzero(groups == g) for g in rng.integers(0, 20, 20)])
-        scores = evaluate(np.eye(4)[predicted[chosen]], labels[chosen], list("abcd"))
+        scores = score_single_label(np.eye(4)[predicted[chosen]], labels[chosen], list("abcd"))
         for name in SCORES:
             values[name].append(scores[name])
     found = bootstrap_intervals([counts])
@@ -64,7 +64,7 @@ def test_bootstrap_is_over_groups() -> None:
     both = bootstrap_intervals([counts, counts])
     assert all(both[name] == pytest.approx(found[name]) for name in SCORES)
     assert bootstrap_intervals([counts]) == found != bootstrap_intervals([counts], seed=1)
-    one = counts_by_group([0, 1, 1], [0, 1, 0], [0, 0, 0], 1, 2)
+    one = count_by_group([0, 1, 1], [0, 1, 0], [0, 0, 0], 1, 2)
     assert bootstrap_intervals([one])["balanced_accuracy"] == (0.75, 0.75)
 
 
@@ -76,7 +76,7 @@ def test_intervals_hold_the_truth() -> None:
         groups = np.repeat(np.arange(40), 5)
         hit = np.where(rng.random(40) < 0.5, 1.0, 0.5)[groups]
         predicted = (rng.random(200) > hit).astype(int)
-        counts = counts_by_group(np.zeros(200, int), predicted, groups, 40, 2)
+        counts = count_by_group(np.zeros(200, int), predicted, groups, 40, 2)
         low, high = bootstrap_intervals([counts])["accuracy"]
         inside += low <= 0.75 <= high
     assert stats.binomtest(inside, 200, 0.95).pvalue > 1e-3
@@ -128,9 +128,9 @@ def test_errors_on_equal_and_power_on_unequal_models() -> None:
 
 
 def test_holm() -> None:
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.9, 0.8]) == [1.0, 1.0]
-    assert holm([]) == []
+    assert correct_by_holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert correct_by_holm([0.9, 0.8]) == [1.0, 1.0]
+    assert correct_by_holm([]) == []
 
 
 @given(st.integers(0, 30), st.integers(1, 30))

@@ -147,10 +147,10 @@ def test_clips_of_an_epoch_are_followed_by_others_of_their_class(store: Store) -
     trial = Trial("lstm", recipe, 4)
     examples = split_examples(computed, split, trial, Device.pick("cpu"))[TRAIN]
     order = torch.arange(len(examples))
-    following = Sampler(torch.from_numpy(examples.labels), seed=4).alike(order, 3)
+    following = Sampler(torch.from_numpy(examples.labels), seed=4).draw_alike(order, 3)
 
     def epoch(notes: torch.Tensor | None) -> torch.Tensor:
-        return torch.cat([batch.x for batch in examples.drawn(order.split(4), 3, notes)])
+        return torch.cat([batch.x for batch in examples.training_batches(order.split(4), 3, notes)])
 
     assert isinstance(computed, ComputedStore)
     recordings = np.searchsorted(store.clip_recording, computed.clip_recording[examples.clips])

@@ -260,7 +260,7 @@ def test_samples_hold_the_grid_and_windows_are_drawn_within_stretches(scenes: Pa
             assert (rows == store.label_matrix[clip]).all()
     paths = [r.path for r in store.recordings]
     split = Split(dict(zip(paths, (TRAIN, VAL), strict=True)), dict.fromkeys(paths, "g"),
-                  dict.fromkeys(paths, "owl"), {})  # fmt: skip
+                  dict.fromkeys(paths, "owl"))  # fmt: skip
     parts = split_examples(store, split, Trial("lstm", Recipe()), Device.pick("cpu"))
-    (batch,) = parts[TRAIN].drawn([torch.arange(len(parts[TRAIN]))], 0)
+    (batch,) = parts[TRAIN].training_batches([torch.arange(len(parts[TRAIN]))], 0)
     assert batch.x.shape == (len(parts[TRAIN]), *store.clip_shape)

@@ -18,14 +18,14 @@ from audiocls.training.data.feature_augmentation import (
     FeatureAugmentation,
     augment,
     draw,
-    noise_frames,
-    transmitted,
+    draw_noise,
+    transmit,
 )
 from audiocls.training.data.splits import TRAIN, make_split
 from audiocls.training.fitting.epoch import _step
 from audiocls.training.fitting.state import TrainState
 from audiocls.training.loop import new_state
-from audiocls.training.runtime.randomness import Purpose, generator
+from audiocls.training.runtime.randomness import Purpose, make_generator
 
 CPU = Device.pick("cpu")
 MEAN = torch.arange(20.0)
@@ -34,7 +34,7 @@ MEAN = torch.arange(20.0)
 def draws_of(n: int = 400, **fields: float) -> Draws:
     names = ("mixup", "time_mask", "freq_mask", "mel_shift", "mel_band", "mel_noise")
     recipe = Recipe(**(dict.fromkeys(names, 0.0) | fields))  # type: ignore[arg-type]
-    return draw(recipe, n, generator(0, 1, Purpose.AUGMENTATION))
+    return draw(recipe, n, make_generator(0, 1, Purpose.AUGMENTATION))
 
 
 def changed(x: Tensor, y: Tensor) -> np.ndarray:
@@ -92,7 +92,7 @@ def test_features_are_shifted_by_whole_bands() -> None:
 
 
 def test_only_mel_bands_of_a_store_are_shifted() -> None:
-    numbers = generator(0, 1, Purpose.AUGMENTATION)
+    numbers = make_generator(0, 1, Purpose.AUGMENTATION)
     assert not draw(Recipe(mel_shift=0.2), 9, numbers, mel=False).shift.any()
 
 
@@ -102,7 +102,7 @@ def test_a_band_is_left_of_the_features(lengths: Tensor | None) -> None:
     unit = np.log(10) / 10
     x = 40 * unit * torch.rand(400, 30, 20) - 50
     draws = draws_of(mel_band=0.5)
-    got = transmitted(x, draws, torch.zeros(9, 20), spec, lengths).numpy()
+    got = transmit(x, draws, torch.zeros(9, 20), spec, lengths).numpy()
     for clip in range(400):
         own = slice(0, 30 if lengths is None else int(lengths[clip]))
         low, high, less = (float(d[clip]) for d in draws[7:10])
@@ -144,8 +144,8 @@ def test_noise_is_added_as_power(name: str, lengths: Tensor | None) -> None:
     unit = {"mel": 1, "fbank": np.log(10) / 10, "whisper": 0.1 / 4}[name]
     x = 10 * unit * torch.randn(400, 30, 20)
     draws = draws_of(mel_noise=0.5)
-    noise = noise_frames(20, generator(0, 1, Purpose.ORDER))
-    got = transmitted(x, draws, noise, spec, lengths).numpy() / unit
+    noise = draw_noise(20, make_generator(0, 1, Purpose.ORDER))
+    got = transmit(x, draws, noise, spec, lengths).numpy() / unit
     expected, at = x.numpy() / unit, noise.numpy()
     for clip in range(400):
         if draws.noise_db[clip].isinf():
@@ -166,11 +166,11 @@ def test_a_part_of_a_batch_is_changed_as_in_the_whole() -> None:
     """As it is where several processes share a batch."""
     spec, x = FeatureSpec.preset("mel"), torch.randn(15, 30, 20)
     draws = draws_of(15, mel_band=0.5, mel_noise=0.5, mel_shift=0.2)
-    noise = noise_frames(20, generator(0, 1, Purpose.ORDER))
+    noise = draw_noise(20, make_generator(0, 1, Purpose.ORDER))
 
     def changed_part(rows: slice) -> Tensor:
         own = Draws(*(d[rows] for d in draws))
-        return augment(transmitted(x[rows], own, noise, spec), own, MEAN)
+        return augment(transmit(x[rows], own, noise, spec), own, MEAN)
 
     parts = torch.cat([changed_part(slice(0, 8)), changed_part(slice(8, 15))])
     torch.testing.assert_close(parts, changed_part(slice(0, 15)))
@@ -178,7 +178,7 @@ def test_a_part_of_a_batch_is_changed_as_in_the_whole() -> None:
 
 def test_the_noise_is_that_of_white_noise_in_bands() -> None:
     """Its mean power is one, and its spread that of the mean of two bins of a periodogram."""
-    noise = noise_frames(20, generator(0, 1, Purpose.ORDER)).numpy()
+    noise = draw_noise(20, make_generator(0, 1, Purpose.ORDER)).numpy()
     power = 10 ** (noise / 10)
     assert power.mean() == pytest.approx(1, abs=0.01)
     bins = np.abs(np.fft.rfft(np.random.default_rng(0).standard_normal((9000, 64)))[:, 1:31]) ** 2
@@ -229,11 +229,11 @@ def test_the_loss_is_that_of_mixed_and_smoothed_labels() -> None:
     x, y = torch.randn(9, 6, 5), torch.arange(9) % 3
     draws = draws_of(9, mixup=0.5)
     with torch.no_grad():
-        before = copy.deepcopy(state.classifier)
+        before = copy.deepcopy(state.model)
         log_p = before(augment(x, draws, before.mean)).log_softmax(dim=1)
-    numbers = generator(0, 1, Purpose.AUGMENTATION)
+    numbers = make_generator(0, 1, Purpose.AUGMENTATION)
     augmentation = FeatureAugmentation(recipe, FeatureSpec(), numbers, CPU, stored=False)
-    augmented = augmentation.batch(x, None, draws, state.classifier)
+    augmented = augmentation.batch(x, None, draws, state.model)
     loss, logits = _step(state, recipe, Batch(augmented, y, None), draws, 1e-3, 9, CPU)
     label = torch.nn.functional.one_hot(y, 3).double()
     pair = label[torch.tensor([1, 0, 3, 2, 5, 4, 7, 6, 8])]
@@ -242,28 +242,28 @@ def test_the_loss_is_that_of_mixed_and_smoothed_labels() -> None:
     torch.testing.assert_close(loss.double(), -(target * log_p).sum(dim=1), rtol=1e-5, atol=1e-6)
     assert torch.equal(logits.argmax(dim=1), log_p.argmax(dim=1))
     gap = before.network.state_dict()["classifier.4.bias"]
-    assert not torch.equal(gap, state.classifier.network.state_dict()["classifier.4.bias"])
+    assert not torch.equal(gap, state.model.network.state_dict()["classifier.4.bias"])
 
 
 def test_averaged_weights_follow_the_formula() -> None:
     recipe = Recipe(ema=0.9)
     state = fresh(recipe, "compact")
     assert state.average is not None
-    state.classifier.train()
+    state.model.train()
     names = ("classifier.weight", "stem.1.running_mean", "stem.1.num_batches_tracked")
     average = {n: state.average.network.state_dict()[n].clone().double() for n in names}
     for step in range(1, 30):
-        state.descend(state.classifier(torch.randn(4, 6, 5)).square().sum(), 1e-3)
-        state.follow(recipe.ema, step)
+        state.descend(state.model(torch.randn(4, 6, 5)).square().sum(), 1e-3)
+        state.update_average(recipe.ema, step)
         decay = min(0.9, (1 + step) / (10 + step))
         for name in names:
-            own = state.classifier.network.state_dict()[name].double()
+            own = state.model.network.state_dict()[name].double()
             average[name] = decay * average[name] + (1 - decay) * own
     ours = state.average.network.state_dict()
     for name in names[:2]:
         torch.testing.assert_close(ours[name].double(), average[name], rtol=1e-5, atol=1e-6)
     assert ours[names[2]] == 29, "counts are taken over"
-    assert state.chosen is state.average
+    assert state.eval_model is state.average
 
 
 def test_training_ends_early() -> None:
@@ -271,7 +271,7 @@ def test_training_ends_early() -> None:
     row = {"val_balanced_accuracy": 0.5, "val_loss": 1.0}
     for epoch, score in enumerate([0.5, 0.6, 0.6, 0.55], 1):
         state.finish_epoch(row | {"val_balanced_accuracy": score})
-        assert state.over(Recipe(epochs=10, patience=2)) == (epoch == 4)
-        assert not state.over(Recipe(epochs=10, patience=0))
+        assert state.is_over(Recipe(epochs=10, patience=2)) == (epoch == 4)
+        assert not state.is_over(Recipe(epochs=10, patience=0))
     assert state.best_epoch == 2
-    assert state.over(Recipe(epochs=4, patience=0))
+    assert state.is_over(Recipe(epochs=4, patience=0))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
-from audiocls.classifier.answers import answers
+from audiocls.classifier.answers import choose_labels
 from audiocls.scores.metrics import negative_log_likelihood, softmax
 from audiocls.training.fitting.calibration import COLDEST, HOTTEST, fit_temperature, fit_threshold
 
@@ -65,6 +65,6 @@ def test_what_is_said(
 ) -> None:
     p = np.array([[0.65, 0.05, 0.3], [0.15, 0.4, 0.45], [0.05, 0.9, 0.05]])
     before = p.copy()
-    said, best = answers(p, classes.split(), threshold)
+    said, best = choose_labels(p, classes.split(), threshold)
     assert (said, list(best)) == (labels.split(), columns)
     assert (p == before).all()

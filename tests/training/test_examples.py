@@ -14,7 +14,7 @@ from audiocls import Store
 from audiocls.data.synth import write_dataset
 from audiocls.errors import SettingError
 from audiocls.training import Device, Recipe, Run, Trial, fit, make_split
-from audiocls.training.data.examples import Examples, source_of_clips, split_examples, spread
+from audiocls.training.data.examples import Examples, evenly_spaced, number_sources, split_examples
 from audiocls.training.data.splits import TRAIN, VAL
 
 torch.set_num_threads(1)
@@ -51,7 +51,7 @@ def test_batches_are_the_same_wherever_the_clips_are(store: Store) -> None:
 def test_alike_lengths_share_a_batch(store: Store) -> None:
     examples = Examples(store, np.arange(len(store)), CPU)
     order = torch.randperm(len(store), generator=torch.Generator().manual_seed(0))
-    batches = examples.by_length(order, 4)
+    batches = examples.split_by_length(order, 4)
     assert sorted(torch.cat(batches).tolist()) == list(range(len(store)))
     assert all(len(b) == 4 for b in batches[:-1])
     if examples.lengths is not None:
@@ -86,7 +86,7 @@ def test_memory_is_a_number() -> None:
 
 def test_clips_of_a_recording_are_spread_over_it() -> None:
     recording = np.repeat([3, 4, 9], [1, 5, 8])
-    kept = {n: np.flatnonzero(spread(recording, n)).tolist() for n in (1, 2, 3, 8)}
+    kept = {n: np.flatnonzero(evenly_spaced(recording, n)).tolist() for n in (1, 2, 3, 8)}
     assert kept[1] == [0, 1, 6]
     assert kept[2] == [0, 1, 5, 6, 13]
     assert kept[3] == [0, 1, 3, 5, 6, 10, 13]
@@ -107,6 +107,6 @@ def test_a_source_that_draws_nothing_is_refused() -> None:
     for r in store.recordings:
         r.extra["source"] = "hall" if r.label == "drum" else "phone"
     with pytest.raises(SettingError, match=r"source .*every class has one source only"):
-        source_of_clips(store, "source")
+        number_sources(store, "source")
     store.recordings[0].extra["source"] = "street"
-    assert len(set(source_of_clips(store, "source").tolist())) == 3
+    assert len(set(number_sources(store, "source").tolist())) == 3

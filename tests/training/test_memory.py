@@ -10,7 +10,7 @@ import pytest
 # In a process of its own: how a heap is cut up by then decides what the C library does with it.
 SCRIPT = """
 import resource
-from audiocls.training.runtime.memory import reused_memory
+from audiocls.training.runtime.memory import reuse_memory
 
 N_BYTES = 200 << 20  # more than glibc ever keeps by itself
 
@@ -21,7 +21,7 @@ def pages_cleared():
     return made * resource.getpagesize() / N_BYTES
 
 try:
-    with reused_memory():
+    with reuse_memory():
         first = pages_cleared()
         again = pages_cleared()
         if FAILS:

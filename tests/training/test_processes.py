@@ -62,7 +62,7 @@ def test_two_processes_train_as_one(store: Path, tmp_path: Path, model: str) -> 
         moved = np.abs(np.subtract(together[part]["confusion"], alone[part]["confusion"])).sum()
         assert moved <= 2, "at most one clip, between two classes of equal probability"
         assert together[part]["nll"] == pytest.approx(alone[part]["nll"], rel=1e-4)
-    for a, b in zip(one.history(), two.history(), strict=True):
+    for a, b in zip(one.read_history(), two.read_history(), strict=True):
         for key in a.keys() - {"seconds"}:
             assert b[key] == pytest.approx(a[key], rel=1e-4), key
     # Sums over 15 clips in another order. Not weight by weight: Adam divides a gradient by its own

@@ -84,14 +84,14 @@ def test_what_is_alike_is_of_the_same_class_and_source(kind: str) -> None:
     sources = None if kind == "natural" else torch.arange(len(LABELS)) % 3
     sampler = Sampler(LABELS, kind, 5, sources)
     ids = torch.arange(len(LABELS))
-    found = sampler.alike(ids, 40, epoch=2)
+    found = sampler.draw_alike(ids, 40, epoch=2)
     assert found.shape == (len(LABELS), 40)
     assert (LABELS[found] == LABELS[:, None]).all()
     if sources is not None:
         assert (sources[found] == sources[:, None]).all()
     assert len(found[LABELS == 2].unique()) == SIZES[2], "all of them"
-    assert torch.equal(found, sampler.alike(ids, 40, epoch=2))
-    assert not torch.equal(found, sampler.alike(ids, 40, epoch=3))
+    assert torch.equal(found, sampler.draw_alike(ids, 40, epoch=2))
+    assert not torch.equal(found, sampler.draw_alike(ids, 40, epoch=3))
 
 
 def test_refusals() -> None:

@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 
 import audiocls
 from audiocls.classifier.description import read_description
-from audiocls.classifier.model import Classifier
+from audiocls.classifier.model import Model
 from audiocls.inference.network import load_network
 from audiocls.models import MODELS
 from audiocls.scores.metrics import sigmoid
@@ -26,7 +26,7 @@ from audiocls.training.data.sampling import Sampler
 from audiocls.training.data.splits import PARTS, TEST, TRAIN
 from audiocls.training.fitting.calibration import fit_platt, fit_thresholds
 from audiocls.training.fitting.objective import OBJECTIVES
-from audiocls.training.loop import first_trial
+from audiocls.training.loop import make_trial
 from audiocls.training.run import Result
 from audiocls.training.start import Start
 from audiocls.training.trial import LINEAR
@@ -52,7 +52,7 @@ def test_every_architecture_and_recipe_learns(tmp_path: Path, model: str, recipe
     x = store.features[:5]
     served = load_network(tmp_path / "model", read_description(tmp_path))(x)
     with torch.no_grad():
-        expected = Classifier.load(tmp_path).probabilities(torch.from_numpy(x)).numpy()
+        expected = Model.load(tmp_path).probabilities(torch.from_numpy(x)).numpy()
     np.testing.assert_allclose(served, expected, atol=1e-5)
 
 
@@ -62,7 +62,7 @@ def test_labels_that_stand_in_the_features_are_found(tmp_path: Path) -> None:
     assert result.test["map"] > 0.9
     assert result.test["macro_f1"] > 0.8
     assert result.chosen["by"] == "mean average precision on the validation part"
-    best = max(Run(tmp_path).history(), key=lambda row: (row["val_map"], -row["val_loss"]))
+    best = max(Run(tmp_path).read_history(), key=lambda row: (row["val_map"], -row["val_loss"]))
     assert best["epoch"] == result.chosen["epoch"]
 
 
@@ -90,7 +90,7 @@ def test_the_run_says_what_the_model_says(tmp_path: Path) -> None:
     assert test["map"] == pytest.approx(average_precision_score(y, p, average="macro"))
     low, high = document["test_recording"]["interval_95"]["map"]
     assert low <= document["test_recording"]["map"] <= high
-    rows = Run(tmp_path).predictions()
+    rows = Run(tmp_path).read_predictions()
     assert rows is not None
     found = np.array([list(row.probabilities.values()) for row in rows])
     np.testing.assert_allclose(found, p, atol=2e-5)
@@ -139,7 +139,7 @@ def test_what_follows_in_a_phrase_has_the_same_labels() -> None:
     labels = torch.rand(60, 3, generator=torch.Generator().manual_seed(3)) < 0.5
     sources = torch.arange(60) % 2
     ids = torch.arange(60)
-    alike = Sampler(labels, "balanced", 4, sources).alike(ids, 5)
+    alike = Sampler(labels, "balanced", 4, sources).draw_alike(ids, 5)
     assert (labels[alike] == labels[:, None]).all()
     assert (sources[alike] == sources[:, None]).all()
 
@@ -204,22 +204,22 @@ def test_a_model_of_one_label_begins_one_of_several(tmp_path: Path) -> None:
     split = make_split(several.recordings, several.recording_labels, group_by="player")
     scores = {}
     for model in ("lstm", LINEAR):
-        trial = first_trial(model, QUICK, start, 0, "player", None)
+        trial = make_trial(model, QUICK, start, 0, "player", None)
         out = tmp_path / model
         scores[model] = fit(trial, several, split, Run(out), CPU, start=start).test["map"]
         assert len(read_description(out).thresholds or ()) == 4
     assert scores["lstm"] > 0.6
     assert scores[LINEAR] > 0.6
-    head = Classifier.load(tmp_path / LINEAR)
+    head = Model.load(tmp_path / LINEAR)
     own = [split.part[several.recordings[r].path] == TRAIN for r in several.clip_recording]
     x, y = torch.from_numpy(several.features[own]), several.label_matrix[own]
     with torch.no_grad():
-        z, logits = start.classifier.embed(x).double().numpy(), head(x).double().numpy()
+        z, logits = start.model.embed(x).double().numpy(), head(x).double().numpy()
     weights = Sampler(torch.from_numpy(y), "balanced").shares().numpy() * len(y)
     mean = np.average(z, axis=0, weights=weights)
     deviation = np.sqrt(np.average((z - mean) ** 2, axis=0, weights=weights))
     scaled = (z - mean) / np.where(deviation > 1e-6, deviation, np.inf)
-    strength = Run(tmp_path / LINEAR).history()[0]["C"]
+    strength = Run(tmp_path / LINEAR).read_history()[0]["C"]
     for i in range(4):
         # To where scikit-learn goes by itself: of a weak penalty that is not the very end.
         regression = LogisticRegression(C=strength, max_iter=5000, tol=1e-7)

@@ -89,7 +89,7 @@ def test_leave_one_group_out() -> None:
     split = make_split(store.recordings, group_by="player", fold="2/logo")
     tested = parts_of(split)[TEST]
     assert {split.group[path] for path in tested} == {names[1]}
-    assert names[1] in split.how["method"]
+    assert names[1] in split.method
     with pytest.raises(SettingError, match=f"{len(names)} groups"):
         make_split(store.recordings, group_by="player", fold=f"{len(names) + 1}/logo")
 
@@ -210,7 +210,7 @@ def test_a_part_that_a_given_split_lacks_comes_out_of_train() -> None:
     parts = parts_of(split)
     assert parts[TEST] == {r.path for r in recordings if r.split == "test"}
     assert len(parts[VAL]) == pytest.approx(0.15 * 54, abs=4)
-    assert "val taken out of train" in split.how["method"]
+    assert "val taken out of train" in split.method
     # Two recordings of a player alternate, so the given split cuts through players.
     assert any("group(s) in more than one part" in w for w in split.warnings)
 

@@ -12,12 +12,12 @@ import torch
 from finished_run import contents
 from tiny_store import TinyStore, tiny_store
 
-from audiocls.classifier.model import Classifier
+from audiocls.classifier.model import Model
 from audiocls.errors import DataError, SettingError
 from audiocls.scores.metrics import softmax
 from audiocls.training import Device, Recipe, Result, Run, Start, Trial, fit, make_split
 from audiocls.training.fitting.linear import _rows
-from audiocls.training.loop import first_trial
+from audiocls.training.loop import make_trial
 from audiocls.training.trial import LINEAR
 
 torch.set_num_threads(1)
@@ -38,7 +38,7 @@ def run(
     """A run, interrupted after `stop` epochs."""
     store = tiny_store(sizes or OTHERS)
     recipe = Recipe(**({"epochs": 3, "batch_size": 16, "lr": 0.01} | fields))
-    trial = first_trial(model, recipe, start, 0, "player", None)
+    trial = make_trial(model, recipe, start, 0, "player", None)
 
     def progress(_done: int, _total: int, row: dict[str, float] | None) -> None:
         if row is not None and row["epoch"] == stop:
@@ -64,8 +64,8 @@ def start(trained: Path) -> Start:
 def test_all_weights_that_fit_are_taken(start: Start) -> None:
     store = tiny_store(OTHERS)
     torch.manual_seed(5)
-    begun = start.begin(store, quiet_db=3.0)
-    ours, theirs = begun.state_dict(), start.classifier.state_dict()
+    begun = start.new_model(store, quiet_db=3.0)
+    ours, theirs = begun.state_dict(), start.model.state_dict()
     head = ("network.classifier.5.weight", "network.classifier.5.bias")
     for name, value in theirs.items():
         if name not in (*head, "temperature"):
@@ -93,7 +93,7 @@ def test_a_run_says_what_it_began_with(tmp_path: Path, start: Start) -> None:
 
 def test_a_frozen_body_stays_as_it_is(tmp_path: Path, start: Start) -> None:
     run(tmp_path, start=start, epochs=2, freeze_epochs=2, ema=0.0)
-    weights, theirs = Classifier.load(tmp_path).state_dict(), start.classifier.state_dict()
+    weights, theirs = Model.load(tmp_path).state_dict(), start.model.state_dict()
     for name, value in theirs.items():
         if "classifier.5" not in name and name != "temperature":
             assert torch.equal(weights[name], value), name
@@ -138,20 +138,20 @@ def test_a_linear_head_is_a_logistic_regression(tmp_path: Path, start: Start) ->
 
     result = run(tmp_path, LINEAR, start)
     assert result.test["balanced_accuracy"] > 0.8
-    model, store = Classifier.load(tmp_path), tiny_store(OTHERS)
+    model, store = Model.load(tmp_path), tiny_store(OTHERS)
     assert model.description.architecture == "newcnn"
     split = make_split(store.recordings, group_by="player")
     clips = [split.part[store.recordings[r].path] == TRAIN for r in store.clip_recording]
     x, y = store.features[clips], store.labels[clips]
     with torch.no_grad():
-        z = start.classifier.embed(torch.from_numpy(x)).double().numpy()
+        z = start.model.embed(torch.from_numpy(x)).double().numpy()
         logits = model(torch.from_numpy(x)).double().numpy()
     n = np.bincount(y)[y]
     weight = len(y) / (len(set(y)) * n)
     mean = (z * weight[:, None]).sum(axis=0) / weight.sum()
     deviation = np.sqrt((weight[:, None] * (z - mean) ** 2).sum(axis=0) / weight.sum())
     z = (z - mean) / np.where(deviation > 1e-6, deviation, 1)
-    strength = Run(tmp_path).history()[0]["C"]
+    strength = Run(tmp_path).read_history()[0]["C"]
     ideal = LogisticRegression(C=strength, max_iter=5000, tol=1e-7)
     expected = ideal.fit(z, y, sample_weight=weight).predict_proba(z)
     # Of probabilities: how impossible an impossible class is, a penalised likelihood hardly tells.
@@ -175,7 +175,7 @@ def test_the_head_says_what_the_regression_of_scaled_embeddings_says(n_classes: 
 
 def test_what_does_not_fit_is_refused(tmp_path: Path, trained: Path, start: Start) -> None:
     with pytest.raises(SettingError, match=r"model 'lstm' .* is newcnn: must be newcnn or linear"):
-        first_trial("lstm", Recipe(), start, 0, None, None)
+        make_trial("lstm", Recipe(), start, 0, None, None)
     with pytest.raises(SettingError, match="model 'linear' is invalid: needs `init`"):
         Trial(LINEAR)
     for field, value in (("freeze_epochs", 3), ("fit_head", True), ("freeze_norm", True)):
@@ -198,7 +198,7 @@ def test_a_store_of_other_features_is_refused_with_the_command(
     store: TinyStore = tiny_store(OTHERS)
     store.about["data"], store.cut = "my data", store.cut.replace(clip_s=1.0)
     split = make_split(store.recordings)
-    trial = first_trial(None, Recipe(), start, 0, None, None)
+    trial = make_trial(None, Recipe(), start, 0, None, None)
     with pytest.raises(SettingError) as refused:
         fit(trial, store, split, Run(tmp_path), CPU, start=start)
     assert "audiocls extract 'my data' --feature " in str(refused.value)

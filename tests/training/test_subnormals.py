@@ -16,7 +16,7 @@ from audiocls.training import Recipe, train
 # In a process of its own, in which torch has started no thread yet.
 SCRIPT = """
 import numpy as np, torch
-from audiocls.training.runtime.subnormals import subnormals_are_zero
+from audiocls.training.runtime.subnormals import flush_subnormals
 
 torch.set_num_threads(2)
 x = torch.from_numpy(np.full(1 << 22, 1e-39, np.float32))
@@ -25,7 +25,7 @@ def left():
     return int(np.count_nonzero((x * 1.0).numpy()))
 
 try:
-    with subnormals_are_zero():
+    with flush_subnormals():
         print(left())
         if FAILS:
             raise ValueError

@@ -15,14 +15,14 @@ from tiny_store import TinyStore, tiny_store
 
 from audiocls import Cut, FeatureSpec, build_model
 from audiocls.classifier.description import Description
-from audiocls.classifier.model import Classifier
+from audiocls.classifier.model import Model
 from audiocls.errors import DataError, SettingError
 from audiocls.models import MODELS
-from audiocls.models.layers.convolution import lay_out
+from audiocls.models.layers.convolution import use_channels_last
 from audiocls.store.rows import Clips
 from audiocls.training import Device, Recipe, Run, Trial, fit
-from audiocls.training.data.leakage import near_duplicates
-from audiocls.training.data.normalisation import statistics
+from audiocls.training.data.leakage import find_near_duplicates
+from audiocls.training.data.normalisation import compute_statistics
 from audiocls.training.data.splits import TEST, TRAIN, VAL, make_split
 from audiocls.training.fitting.schedule import learning_rate
 from audiocls.training.fitting.state import TrainState
@@ -51,7 +51,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
 
 
 def test_a_run_is_written_by_one_training(tmp_path: Path) -> None:
-    with Run(tmp_path).locked(), pytest.raises(DataError, match="another training is writing"):
+    with Run(tmp_path).lock(), pytest.raises(DataError, match="another training is writing"):
         run(tiny_store(), tmp_path, epochs=1)
     assert list(tmp_path.iterdir()) == [], "a lock alone is no run"
     (tmp_path / ".lock").touch()  # as a training leaves it that was killed
@@ -77,30 +77,30 @@ def test_the_optimiser_is_that_of_its_paper_however_weights_lie(
     description = Description(name, shape, ["a", "b"], FeatureSpec(), Cut(), {})
     recipe = Recipe(weight_decay=0.1)
     torch.manual_seed(0)
-    classifier = Classifier(description)
+    classifier = Model(description)
     plain = copy.deepcopy(classifier)
     adamw = torch.optim.AdamW(plain.parameters(), weight_decay=0.1, foreach=False)
-    lay_out(classifier)
+    use_channels_last(classifier)
     state = TrainState.start(classifier, recipe, CPU)
     for step in range(4):
         if step == 2:  # as after an interruption
             saved = state.to_bytes({})
             torch.manual_seed(1)
-            fresh = Classifier(description)
-            lay_out(fresh)
+            fresh = Model(description)
+            use_channels_last(fresh)
             state = TrainState.start(fresh, recipe, CPU)
             progress = {"history": [], "best_epoch": 0, "best_score": (0, 0), "clips": 0}
             state.restore(saved, progress | {"training_s": 0.0})
         x, lr = torch.randn(6, *shape), 0.01 / (step + 1)
         # Gradients of one of them for both, or what rounding makes of signs is compared.
-        state.descend(state.trained(x).square().mean(), lr)
-        for theirs, ours in zip(plain.parameters(), state.classifier.parameters(), strict=True):
+        state.descend(state.training_module(x).square().mean(), lr)
+        for theirs, ours in zip(plain.parameters(), state.model.parameters(), strict=True):
             assert ours.grad is not None
             theirs.grad = ours.grad.clone()
         adamw.param_groups[0]["lr"] = lr
         adamw.step()
     for (what, ours), theirs in zip(
-        state.classifier.named_parameters(), plain.parameters(), strict=True
+        state.model.named_parameters(), plain.parameters(), strict=True
     ):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6, msg=what)
 
@@ -157,10 +157,10 @@ def test_stored_predictions_are_the_test_part(finished: tuple[Path, dict[str, An
     store, made = tiny_store(), Run(folder)
     split = make_split(store.recordings, group_by="player")
     test = [path for path, part in split.part.items() if part == TEST]
-    classifier = Classifier.load(folder)
+    classifier = Model.load(folder)
     with torch.no_grad():
         p = classifier.probabilities(torch.from_numpy(store.features)).numpy()
-    clips, recordings = made.predictions(), made.recording_predictions()
+    clips, recordings = made.read_predictions(), made.read_recording_predictions()
     assert clips is not None
     assert recordings is not None
     assert sorted(r.path for r in recordings) == sorted(test)
@@ -192,12 +192,12 @@ def test_stored_predictions_are_the_test_part(finished: tuple[Path, dict[str, An
 
 
 def test_damaged_predictions_are_named(tmp_path: Path) -> None:
-    assert Run(tmp_path).predictions() is None
+    assert Run(tmp_path).read_predictions() is None
     header = "path,group,label,start_s,predicted,probability,label_probability,uncalibrated\n"
     for content in ("path,label\n", header + "a,b,c,0,d,x,0,0\n", header + "a,b,c,0,d,0\n"):
         (tmp_path / "predictions.csv").write_text(content)
         with pytest.raises(DataError, match=r"predictions\.csv"):
-            Run(tmp_path).predictions()
+            Run(tmp_path).read_predictions()
 
 
 def test_the_model_is_the_best_on_validation(finished: tuple[Path, dict[str, Any]]) -> None:
@@ -220,7 +220,7 @@ def test_a_saved_model_gives_the_same_predictions(
     store = tiny_store()
     split = make_split(store.recordings, group_by="player")
     for path in (folder, folder / "model"):
-        classifier = Classifier.load(path)
+        classifier = Model.load(path)
         description = classifier.description
         assert description.classes == classifier.classes_ == store.classes
         assert description.input_shape == (6, 5)
@@ -239,14 +239,14 @@ def test_a_damaged_model_is_refused(finished: tuple[Path, dict[str, Any]], tmp_p
     weights = (folder / "model/weights.safetensors").read_bytes()
     document = (folder / "model/model.json").read_text()
     with pytest.raises(DataError, match="holds no model"):
-        Classifier.load(tmp_path)
+        Model.load(tmp_path)
     (tmp_path / "model.json").write_text(document)
     with pytest.raises(DataError, match="missing"):
-        Classifier.load(tmp_path)
+        Model.load(tmp_path)
     for damaged in (b"", weights[:100], weights[:-7]):
         (tmp_path / "weights.safetensors").write_bytes(damaged)
         with pytest.raises(DataError, match="damaged"):
-            Classifier.load(tmp_path)
+            Model.load(tmp_path)
     (tmp_path / "weights.safetensors").write_bytes(weights)
     for old, new, message in (
         ('"format": 2', '"format": 99', "format 99"),
@@ -257,7 +257,7 @@ def test_a_damaged_model_is_refused(finished: tuple[Path, dict[str, Any]], tmp_p
     ):
         (tmp_path / "model.json").write_text(document.replace(old, new, 1))
         with pytest.raises(DataError, match=message):
-            Classifier.load(tmp_path)
+            Model.load(tmp_path)
 
 
 def test_a_seed_repeats_and_another_does_not(tmp_path: Path) -> None:
@@ -289,7 +289,7 @@ def test_statistics_come_from_the_training_part_only(tmp_path: Path) -> None:
         store.features[part == other] *= 100
         store.features[part == other] += 7
     run(store, tmp_path / "b", epochs=1)
-    a, b = (Classifier.load(tmp_path / x) for x in "ab")
+    a, b = (Model.load(tmp_path / x) for x in "ab")
     assert torch.equal(a.mean, b.mean)
     assert torch.equal(a.deviation, b.deviation)
     np.testing.assert_allclose(a.mean, expected.mean(axis=(0, 1)), rtol=1e-5)
@@ -301,7 +301,7 @@ def test_statistics_of_many_clips() -> None:
     rng = np.random.default_rng(0)
     store.features = rng.normal(1000 * np.arange(5), 1 + np.arange(5), (2500, 3, 5))
     clips = rng.permutation(2500)[:2300]
-    mean, std = statistics(store, clips)
+    mean, std = compute_statistics(store, clips)
     np.testing.assert_allclose(mean, store.features[clips].mean(axis=(0, 1)), rtol=1e-6)
     np.testing.assert_allclose(std, store.features[clips].std(axis=(0, 1)), rtol=1e-6)
 
@@ -310,7 +310,7 @@ def test_a_constant_feature_stays_finite(tmp_path: Path) -> None:
     store = tiny_store()
     store.features[:, :, 4] = -80
     result = run(store, tmp_path)
-    assert Classifier.load(tmp_path).deviation[4] == 1
+    assert Model.load(tmp_path).deviation[4] == 1
     assert np.isfinite(result["test"]["ece"])
 
 
@@ -365,7 +365,7 @@ def test_divergence_keeps_the_last_good_weights(tmp_path: Path) -> None:
 
     def remember(*args: Any) -> TrainState:
         state = new_state(*args)
-        spoilt.extend(state.classifier.parameters())
+        spoilt.extend(state.model.parameters())
         return state
 
     spoilt: list[torch.Tensor] = []
@@ -378,7 +378,7 @@ def test_divergence_keeps_the_last_good_weights(tmp_path: Path) -> None:
             fit(trial, store, split, Run(tmp_path), CPU, spoil)
     assert (tmp_path / "model/weights.safetensors").read_bytes() == after["epoch 2"]
     assert not (tmp_path / "metrics.json").exists()
-    assert all(value.isfinite().all() for value in Classifier.load(tmp_path).state_dict().values())
+    assert all(value.isfinite().all() for value in Model.load(tmp_path).state_dict().values())
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError("no")])
@@ -421,7 +421,7 @@ def test_copies_of_different_lengths_are_found() -> None:
         store._clips = np.stack([np.arange(n_clips), np.zeros(n_clips, int)], axis=1)
         store.features = Clips(np.concatenate(clips), np.cumsum([0, *lengths]))  # type: ignore[arg-type]
         store.cut = store.cut.replace(clip_s=0)
-        pairs = near_duplicates(store, part)
+        pairs = find_near_duplicates(store, part)
         paths = (store.recordings[train].path, store.recordings[test].path)
         assert [pair[:2] for pair in pairs] == [paths]
 
@@ -553,11 +553,11 @@ def test_a_step_has_as_many_threads_as_it_keeps_busy(
     monkeypatch.setattr(torch, "get_num_threads", lambda: used[-1] if used else 8)
     monkeypatch.setattr(torch, "set_num_threads", used.append)
     caplog.set_level("DEBUG", "audiocls")
-    with pytest.raises(KeyboardInterrupt), CPU.threads(1e6):
+    with pytest.raises(KeyboardInterrupt), CPU.limit_threads(1e6):
         raise KeyboardInterrupt
-    with CPU.threads(3.5 * THREAD_WORK):
+    with CPU.limit_threads(3.5 * THREAD_WORK):
         pass
-    with CPU.threads(1e15):
+    with CPU.limit_threads(1e15):
         pass
     assert used == [1, 8, 3, 8, 8, 8]
     assert "3 of 8 threads" in caplog.text
@@ -578,7 +578,7 @@ def test_learning_rate_rises_and_falls() -> None:
 def test_copies_on_both_sides_are_found() -> None:
     store = tiny_store({"a": 30, "b": 30})
     part = make_split(store.recordings).part
-    assert near_duplicates(store, part) == []
+    assert find_near_duplicates(store, part) == []
     train, test = (
         next(i for i, r in enumerate(store.recordings) if part[r.path] == p and r.n_clips == 2)
         for p in (TRAIN, TEST)
@@ -586,6 +586,6 @@ def test_copies_on_both_sides_are_found() -> None:
     rng = np.random.default_rng(1)
     copy = store.features[store.clip_recording == train]
     store.features[store.clip_recording == test] = copy + 0.01 * rng.standard_normal(copy.shape)
-    pairs = near_duplicates(store, part)
+    pairs = find_near_duplicates(store, part)
     paths = (store.recordings[train].path, store.recordings[test].path)
     assert [pair[:2] for pair in pairs] == [paths]

@@ -1,4 +1,4 @@
-"""From probabilities to what is said: a class, or `unknown`."""
+"""Labels from probabilities: a class, or `unknown`."""
 
 from __future__ import annotations
 
@@ -9,18 +9,29 @@ UNKNOWN = "unknown"  # the answer below a threshold
 
 
 def certainty(probabilities: ArrayLike, classes: list[str]) -> NDArray[np.float64]:
-    """How certain it is that a sound is of a known class: [n], of probabilities [n, n_classes].
+    """Returns how certain it is that a sound is of a known class, [n].
 
-    Where a class named `unknown` trained, 1 - its probability, for it is a background class
-    (Dhamija et al. 2018, "Reducing network agnostophobia", arXiv:1811.04110); else the probability
-    of the best class (Hendrycks & Gimpel 2017, arXiv:1610.02136).
+    If a class named `unknown` trained, this is 1 - its probability, because it is a background
+    class (Dhamija et al. 2018, "Reducing network agnostophobia", arXiv:1811.04110). Otherwise it is
+    the probability of the best class (Hendrycks & Gimpel 2017, arXiv:1610.02136).
+
+    Args:
+        probabilities: [n, n_classes].
+        classes: their names.
     """
     p = np.asarray(probabilities, np.float64)
     return 1 - p[:, classes.index(UNKNOWN)] if UNKNOWN in classes else p.max(axis=1)
 
 
-def closed_set(probabilities: ArrayLike, classes: list[str]) -> NDArray[np.float64]:
-    """Probabilities of the known classes, [n, known classes], given that it is one of them."""
+def renormalise_known(probabilities: ArrayLike, classes: list[str]) -> NDArray[np.float64]:
+    """Returns the probabilities of the known classes, if the sound is one of them.
+
+    [n, known classes]; each row adds up to 1.
+
+    Args:
+        probabilities: [n, n_classes].
+        classes: their names; `unknown` is no known class.
+    """
     p = np.asarray(probabilities, np.float64)[:, [name != UNKNOWN for name in classes]]
     given: NDArray[np.float64] = p / np.maximum(
         p.sum(axis=1, keepdims=True), np.finfo(p.dtype).tiny
@@ -28,14 +39,22 @@ def closed_set(probabilities: ArrayLike, classes: list[str]) -> NDArray[np.float
     return given
 
 
-def answers(
+def choose_labels(
     probabilities: ArrayLike, classes: list[str], threshold: float | None
 ) -> tuple[list[str], NDArray[np.int64]]:
-    """The labels of sounds, and in which columns of their probabilities [n, n_classes] these are.
+    """Chooses the label of each sound.
 
-    Below a certainty of `threshold` the label is `unknown`, else the best of the known classes;
-    without a threshold the best of all. Where no class `unknown` trained, the column of that label
-    is the best class, whose probability was too small.
+    Below a certainty of `threshold` the label is `unknown`, else it is the best known class.
+    Without a threshold it is the best class of all.
+
+    Args:
+        probabilities: [n, n_classes].
+        classes: their names.
+        threshold: the least certainty of an answer; see `certainty`.
+
+    Returns:
+        The labels, and the column of each in `probabilities`, [n]. If no class `unknown` trained,
+        the column of that label is the best class, whose probability was too small.
     """
     p = np.asarray(probabilities, np.float64)
     if threshold is None:

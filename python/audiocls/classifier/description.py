@@ -1,4 +1,4 @@
-"""What model.json says: all that prediction needs besides the weights. Nothing here needs torch."""
+"""model.json: all that prediction needs besides the weights. Nothing here needs torch."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from audiocls.classifier.task import TASKS
 from audiocls.engine.cut import CUT_FIELDS, Cut
+from audiocls.engine.level import measure_levels
 from audiocls.engine.spec import FeatureSpec
 from audiocls.errors import DataError
 from audiocls.files import read_json
 from audiocls.models import MODELS
 from audiocls.schema import Rule, at_least, one_of, optional, validate
+from audiocls.scores.metrics import counting_clips
 
 if TYPE_CHECKING:
     from audiocls.store.store import Store
@@ -54,7 +59,7 @@ class Description:
         remove_level: bool = False,
         quiet_db: float = 0.0,
     ) -> Description:
-        """Of a model that is trained on a store."""
+        """Describes a model that is trained on a store."""
         return cls(
             architecture=architecture,
             input_shape=store.clip_shape,
@@ -67,8 +72,27 @@ class Description:
             task=store.task,
         )
 
+    def measure_levels(self, features: NDArray[Any]) -> NDArray[np.float64]:
+        """Returns the level of each clip in dB, [n]; all 0 if the model counts quiet clips, too.
+
+        Args:
+            features: [n, frames, features].
+        """
+        return measure_levels(features, self.spec) if self.quiet_db else np.zeros(len(features))
+
+    def counting_clips(
+        self, levels: NDArray[np.float64], recording: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """Returns which clips count in the answer for their recording, [n].
+
+        Args:
+            levels: of `measure_levels`, [n].
+            recording: the number of each clip's recording, [n].
+        """
+        return counting_clips(levels, recording, self.quiet_db)
+
     def to_dict(self) -> dict[str, Any]:
-        """As plain data."""
+        """Returns the description as plain data."""
         several = {} if self.task == "one" else {"task": self.task, "thresholds": self.thresholds}
         return several | {
             "architecture": self.architecture,
@@ -85,8 +109,14 @@ class Description:
 
 
 def model_folder(path: str | Path) -> Path:
-    """The folder that holds the model of a run folder or model folder, or of `orchestra`, the
-    model in the box. DataError if there is none."""
+    """Returns the folder of a model.
+
+    Args:
+        path: a run folder, a model folder, or `orchestra`, the model in the box.
+
+    Raises:
+        DataError: there is no model.
+    """
     folder = find_model(path)
     if folder is None:
         raise DataError(f"{str(path)!r} holds no model: there is no {DESCRIPTION}")
@@ -94,7 +124,11 @@ def model_folder(path: str | Path) -> Path:
 
 
 def find_model(path: str | Path) -> Path | None:
-    """What `model_folder` gives; None if there is none. DataError for a box without its model."""
+    """Returns the folder of a model, as `model_folder`, or None if there is none.
+
+    Raises:
+        DataError: the model in the box is asked for, and this version has none.
+    """
     if str(path) == ORCHESTRA and not Path(path).exists():
         if not (_BOX / DESCRIPTION).is_file():
             raise DataError(f"{ORCHESTRA!r}, the model in the box, is not part of this version")
@@ -104,14 +138,17 @@ def find_model(path: str | Path) -> Path | None:
 
 
 def read_description(path: str | Path) -> Description:
-    """What model.json of a run folder or its `model/` folder says; raises as
-    `Classifier.load`."""
+    """Reads model.json of a run folder or of its `model/` folder; raises as `Model.load`."""
     file = model_folder(path) / DESCRIPTION
-    return described(file, read_document(file))
+    return parse_description(file, read_document(file))
 
 
 def read_document(file: Path) -> dict[str, Any]:
-    """The content of model.json, valid. DataError where it is damaged or of a newer format."""
+    """Reads model.json and checks it.
+
+    Raises:
+        DataError: the file is damaged or has a newer format.
+    """
     document: dict[str, Any] = read_json(file)
     source = f"{str(file)!r} is damaged"
     validate(document, {"format": int}, source)
@@ -133,8 +170,12 @@ def read_document(file: Path) -> dict[str, Any]:
     return document
 
 
-def described(file: Path, document: dict[str, Any]) -> Description:
-    """The description that a valid document holds. DataError where its spec is of no kind."""
+def parse_description(file: Path, document: dict[str, Any]) -> Description:
+    """Makes a description from a document of `read_document`.
+
+    Raises:
+        DataError: the values of its spec or cut contradict each other.
+    """
     try:
         spec = FeatureSpec.from_dict(document["spec"])
     except ValueError as error:

@@ -1,8 +1,7 @@
-"""network.onnx: a model's graph, features → probabilities and embeddings, which onnxruntime runs
-without torch.
+"""network.onnx: the graph of a model, which onnxruntime runs without torch.
 
-The weights stay where they are: the graph's initialisers are external data that lie in
-weights.safetensors. So the graph is some tens of kB, and weights exist once.
+It gives probabilities and embeddings for features. Its weights are external data in
+weights.safetensors, so they exist once, and the graph itself has some tens of kB.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from audiocls.classifier.description import (
     model_folder,
     read_description,
 )
-from audiocls.classifier.model import Classifier
+from audiocls.classifier.model import Model
 from audiocls.classifier.onnx_file import read_graph
 from audiocls.classifier.operators import check_cost
 from audiocls.classifier.weights import read_header
@@ -47,7 +46,8 @@ _Shape = tuple[str, tuple[int | None, int], int, str | None, str]
 def write_graph(path: str | Path) -> None:
     """Writes network.onnx beside the weights of a saved model.
 
-    Raises DataError where the network cannot be exported, or the model is damaged.
+    Raises:
+        DataError: the network cannot be exported, or the model is damaged.
     """
     import onnx
 
@@ -90,7 +90,10 @@ def write_graph(path: str | Path) -> None:
 
 @functools.lru_cache(maxsize=16)
 def _graph(shape: _Shape) -> bytes:
-    """The graph of a network with any weights: tracing takes seconds, once a shape."""
+    """Returns the graph of a network with any weights.
+
+    Tracing takes seconds, so it is done once a shape.
+    """
     architecture, input_shape, n_classes, levelled, task = shape
     classes = [str(i) for i in range(n_classes)]
     spec = FeatureSpec.preset("mfcc") if levelled == "mfcc" else FeatureSpec()
@@ -105,53 +108,66 @@ def _graph(shape: _Shape) -> bytes:
         task=task,
     )
     with torch.random.fork_rng(devices=[]):
-        classifier = Classifier(description)
+        model = Model(description)
     frames, features = input_shape
-    model = exported(
-        _Answers(classifier),
+    document = to_onnx(
+        _Answers(model),
         torch.zeros(2, 32 if frames is None else frames, features),
         names=("features", "probabilities", EMBEDDING),
-        axes=("batch", "frames") if takes_any_length(classifier) else ("batch",),
+        axes=("batch", "frames") if takes_any_length(model) else ("batch",),
     )
-    for tensor in model.graph.initializer:
+    for tensor in document.graph.initializer:
         if tensor.name.startswith(_OURS):
             tensor.ClearField("raw_data")
-    return bytes(model.SerializeToString())
+    return bytes(document.SerializeToString())
 
 
 @torch.no_grad()
-def takes_any_length(classifier: Classifier) -> bool:
-    """Whether the network is not bound to clips of one length."""
-    frames, features = classifier.description.input_shape
+def takes_any_length(model: Model) -> bool:
+    """Returns whether the network takes clips of any length."""
+    frames, features = model.description.input_shape
     if frames is None:
         return True
     try:
-        classifier.eval()(torch.zeros(1, 2 * frames, features))
+        model.eval()(torch.zeros(1, 2 * frames, features))
     except RuntimeError:
         return False
     return True
 
 
 class _Answers(nn.Module):
-    """Probabilities, float32 [batch, n_classes], as other programs expect them; and what the head
-    was given, float32 [batch, size]."""
+    """The outputs of the graph: probabilities, and what the head of the network is given.
 
-    def __init__(self, classifier: Classifier) -> None:
+    Float32 [batch, n_classes], as other programs expect them, and float32 [batch, size].
+    """
+
+    def __init__(self, model: Model) -> None:
+        """Takes the model apart as far as the export needs it."""
         super().__init__()
-        self.classifier = exportable(classifier)
+        self.classifier = replace_lstms(model)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns both for features [batch, frames, features]."""
         embedding = self.classifier.embed(x)
         logits = self.classifier.network.head(embedding)
-        return self.classifier.calibrated(logits).float(), embedding
+        return self.classifier.calibrate(logits).float(), embedding
 
 
-def exported(
-    module: nn.Module, example: Tensor, names: tuple[str, ...], axes: Sequence[str]
-) -> Any:
-    """The ONNX model of a module of one input, and of one output for each further name; the first
-    axes of the input, which `axes` names, may have any length. Raises DataError where torch
-    cannot."""
+def to_onnx(module: nn.Module, example: Tensor, names: tuple[str, ...], axes: Sequence[str]) -> Any:
+    """Exports a module with one input to ONNX.
+
+    Args:
+        module: what is exported.
+        example: an input of it.
+        names: of the input, then of each output.
+        axes: names of the first axes of the input, which may have any length.
+
+    Returns:
+        An onnx.ModelProto.
+
+    Raises:
+        DataError: torch cannot export the module.
+    """
     dims = [torch.export.Dim.DYNAMIC if i < len(axes) else torch.export.Dim.STATIC
             for i in range(example.ndim)]  # fmt: skip
     try:
@@ -177,7 +193,7 @@ def exported(
 
 
 def _bare(model: Any, axes: Sequence[str]) -> Any:
-    """Without what tracing leaves in it: stack traces with the paths of this machine."""
+    """Removes what tracing leaves in a model: stack traces with the paths of this machine."""
     graph = model.graph
     for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
         del part.metadata_props[:]
@@ -191,7 +207,7 @@ def _bare(model: Any, axes: Sequence[str]) -> Any:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what the exporter says of itself: of packages it misses, and of its own future."""
+    """Silences what the exporter says about missing packages and its own future."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "torch.fx")]
     levels = [logger.level for logger in loggers]
     try:
@@ -208,9 +224,9 @@ def _quiet() -> Iterator[None]:
 # --- the layer that torch does not export over a length that is not fixed ---
 
 
-def exportable(classifier: Classifier) -> Classifier:
-    """The classifier with the same weights and such layers replaced."""
-    replaced = copy.deepcopy(classifier)
+def replace_lstms(model: Model) -> Model:
+    """Returns a copy of a model, same weights, whose LSTM layers torch can export."""
+    replaced = copy.deepcopy(model)
     for parent in list(replaced.modules()):
         for name, child in parent.named_children():
             if isinstance(child, nn.LSTM):
@@ -219,10 +235,14 @@ def exportable(classifier: Classifier) -> Classifier:
 
 
 class _LSTM(nn.Module):
-    """`nn.LSTM`, batch first, as ONNX's operator of that name, whose gates stand in the order
-    input, output, forget, cell; torch's are input, forget, cell, output."""
+    """`nn.LSTM`, batch first, as the operator LSTM of ONNX.
+
+    The gates of ONNX stand in the order input, output, forget, cell; those of torch in the order
+    input, forget, cell, output.
+    """
 
     def __init__(self, lstm: nn.LSTM) -> None:
+        """Takes the weights of a layer; DataError for one that ONNX cannot have."""
         super().__init__()
         if lstm.proj_size or not (lstm.bias and lstm.batch_first):
             raise DataError("only an LSTM with biases, batch first, unprojected can be exported")
@@ -232,6 +252,7 @@ class _LSTM(nn.Module):
             self.register_parameter(name, parameter)
 
     def forward(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Returns outputs and last states, as `nn.LSTM`, for float32 [batch, frames, size]."""
         n, ways = self.hidden_size, len(self.ways)
         x = x.transpose(0, 1)
         lasts, cells = [], []

@@ -1,5 +1,7 @@
-"""Which recordings a model has heard in training: by a hash of their sound, so that a score on
-them can say so."""
+"""heard.csv: a hash of each recording that a model heard in training.
+
+A score on recordings that trained the model is no evidence, and `evaluate` can say so.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ _HEADER = ("audio_hash", "duration_ms")
 
 
 def write_heard(folder: Path, recordings: Iterable[Recording]) -> None:
-    """Keeps in a model's folder which recordings trained it or chose it."""
+    """Writes the recordings that trained or chose a model into its folder."""
     rows = sorted(
         {(r.audio_hash, _ms(r.duration_s)) for r in recordings if r.audio_hash and r.duration_s}
     )
@@ -26,8 +28,14 @@ def write_heard(folder: Path, recordings: Iterable[Recording]) -> None:
 
 
 def read_heard(folder: Path) -> dict[str, int]:
-    """Hash → length in milliseconds of the recordings; none for a model that does not say. Raises
-    DataError if the file is damaged."""
+    """Reads the recordings that a model heard.
+
+    Returns:
+        Hash → length in milliseconds; empty for a model of an earlier version.
+
+    Raises:
+        DataError: the file is damaged.
+    """
     file = folder / FILE
     if not file.is_file():
         return {}
@@ -40,11 +48,19 @@ def read_heard(folder: Path) -> dict[str, int]:
         raise DataError(f"{file}: is damaged ({error})") from None
 
 
-def heard_among(
+def find_heard(
     folder: Path, recordings: Iterable[Recording], files: Iterable[str | None]
 ) -> list[Recording]:
-    """Those of some recordings that the model in `folder` has heard. Without a hash, as in a data
-    set, those in a file whose length is known are decoded to compare."""
+    """Returns those of some recordings that the model in `folder` heard.
+
+    Recordings of a data set have no hash. Those in a file whose length is known are decoded to
+    compare.
+
+    Args:
+        folder: of the model.
+        recordings: of a data set or store.
+        files: the file of each recording, or None.
+    """
     known = read_heard(folder)
     lengths = set(known.values())
 

@@ -1,6 +1,6 @@
-"""What is trained, saved, exported and served: one definition of what a model computes.
+"""The model that is trained, saved and exported: normalisation, network, calibration.
 
-On disk it is a folder with weights as safetensors and everything else as JSON. No pickle anywhere.
+On disk it is a folder with weights as safetensors and everything else as JSON, without pickle.
 """
 
 from __future__ import annotations
@@ -24,25 +24,26 @@ from audiocls.classifier.description import (
     NETWORK,
     WEIGHTS,
     Description,
-    described,
     model_folder,
+    parse_description,
     read_document,
 )
 from audiocls.classifier.task import TASKS
-from audiocls.classifier.weights import read_weights, with_checksum
+from audiocls.classifier.weights import add_checksum, read_weights
 from audiocls.engine.spec import FeatureSpec
 from audiocls.errors import DataError
 from audiocls.files import replace_file, write_json
 from audiocls.models import build_model
-from audiocls.models.layers.convolution import lay_out
+from audiocls.models.layers.convolution import use_channels_last
 
 
-class Classifier(nn.Module):
-    """Features → logits and probabilities: normalisation, network and temperature.
+class Model(nn.Module):
+    """Features → logits and probabilities: normalisation, network and calibration.
 
     Args:
         description: architecture, shapes, classes, spec.
-        mean, deviation: [features], of the training part.
+        mean: of each feature over the training part, [features].
+        deviation: of each feature over the training part, [features].
     """
 
     mean: Tensor
@@ -53,6 +54,7 @@ class Classifier(nn.Module):
     def __init__(
         self, description: Description, mean: ArrayLike = 0.0, deviation: ArrayLike = 1.0
     ) -> None:
+        """Builds a model with fresh weights from torch's generator."""
         super().__init__()
         self.description = description
         self.network = build_model(
@@ -74,69 +76,74 @@ class Classifier(nn.Module):
         return self.description.classes
 
     def normalise(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Features as the network sees them: mean 0 and deviation 1 over the training part."""
-        return (self.levelled(x.float(), lengths) - self.mean) / self.deviation
+        """Returns features as the network sees them: mean 0, deviation 1 over the training part."""
+        return (self.subtract_level(x.float(), lengths) - self.mean) / self.deviation
 
-    def levelled(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Features without the level of each clip, if the model wants them so."""
+    def subtract_level(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Returns features without the level of each clip, if the model was trained so."""
         description = self.description
-        return without_level(x, description.spec, lengths) if description.remove_level else x
+        return subtract_level(x, description.spec, lengths) if description.remove_level else x
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Logits, float32 [batch, n_classes].
+        """Returns logits, float32 [batch, n_classes].
 
-        x: features [batch, frames, n_features], any floating type. lengths: int64 [batch], frames
-        of each clip where shorter ones are padded at their end; the padding changes nothing.
+        Args:
+            x: features [batch, frames, n_features], any floating type.
+            lengths: int64 [batch], the frames of each clip if shorter ones are padded at their end;
+                the padding changes nothing.
         """
         logits: Tensor = self.network(self.normalise(x, lengths), lengths)
         return logits.float()
 
     def embed(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """What the head of the network is given, float32 [batch, size]."""
+        """Returns what the head of the network is given, float32 [batch, size]."""
         return self.network.embed(self.normalise(x, lengths), lengths).float()
 
     def probabilities(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Probabilities, float64 [batch, n_classes]."""
-        return self.calibrated(self(x, lengths))
+        """Returns probabilities, float64 [batch, n_classes]."""
+        return self.calibrate(self(x, lengths))
 
-    def calibrated_array(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The probabilities of logits [n, n_classes] that are an array."""
+    def calibrate_array(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Returns the probabilities of an array of logits [n, n_classes]."""
         offset = 0.0 if self.offset is None else self.offset.double().cpu().numpy()
         temperature = self.temperature.double().cpu().numpy()
-        return self.task.probabilities(logits, temperature, offset)
+        return self.task.calibrate_array(logits, temperature, offset)
 
-    def calibrated(self, logits: Tensor) -> Tensor:
-        """The probabilities of logits."""
-        return self.task.calibrated(logits, self.temperature, self.offset)
+    def calibrate(self, logits: Tensor) -> Tensor:
+        """Returns the probabilities of logits, float64 [batch, n_classes]."""
+        return self.task.calibrate(logits, self.temperature, self.offset)
 
     def save(self, folder: str | Path) -> None:
-        """Writes the model into a folder; each of its two files is complete or absent. A graph of
-        other weights that is there goes (`graph.write_graph` makes the next)."""
+        """Writes the model into a folder; each of its two files is complete or absent.
+
+        A graph of other weights that is there is deleted; `graph.write_graph` makes the next.
+        """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / NETWORK).unlink(missing_ok=True)
         weights = {
             name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()
         }
-        replace_file(folder / WEIGHTS, with_checksum(save_weights(weights)))
+        replace_file(folder / WEIGHTS, add_checksum(save_weights(weights)))
         write_json(folder / DESCRIPTION, {"format": FORMAT} | self.description.to_dict())
 
     @classmethod
-    def load(cls, path: str | Path, device: str | torch.device = "cpu") -> Classifier:
+    def load(cls, path: str | Path, device: str | torch.device = "cpu") -> Model:
         """Reads a model from a run folder or its `model/` folder, ready to predict.
 
-        Raises DataError where there is none, or where it is damaged or of a newer format.
+        Raises:
+            DataError: there is no model, or it is damaged or has a newer format.
         """
         folder = model_folder(path)
         document = read_document(folder / DESCRIPTION)
-        description = described(folder / DESCRIPTION, document)
+        description = parse_description(folder / DESCRIPTION, document)
         with torch.device("meta"):  # No memory is taken for what the file only claims.
-            classifier = cls(description)
+            model = cls(description)
         try:
             weights = load_weights(read_weights(folder / WEIGHTS)[1])
             if document["format"] == 1:
-                weights = _of_format_1(document, weights)
-            classifier._take(weights)
+                weights = _convert_format_1(document, weights)
+            model._take(weights)
         except DataError:
             raise
         except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
@@ -144,12 +151,16 @@ class Classifier(nn.Module):
             raise DataError(
                 f"{str(folder / WEIGHTS)!r} is damaged or of another model: {reason}"
             ) from None
-        lay_out(classifier.to(device))
-        return classifier.eval()
+        use_channels_last(model.to(device))
+        return model.eval()
 
     def _take(self, weights: dict[str, Tensor]) -> None:
-        """Loads weights of any floating type. RuntimeError or ValueError where they are not
-        these, or no model could have them."""
+        """Loads weights of any floating type.
+
+        Raises:
+            RuntimeError: the weights are of another network.
+            ValueError: no model could have these values.
+        """
         own = self.state_dict()
         for name, value in weights.items():
             if name in own and value.is_floating_point() != own[name].is_floating_point():
@@ -164,9 +175,17 @@ class Classifier(nn.Module):
                 raise ValueError(f"{name} must be > 0")
 
 
-def without_level(x: Tensor, spec: FeatureSpec, lengths: Tensor | None = None) -> Tensor:
-    """Logarithmic features [batch, frames, features] without the level of each clip: a gain adds
-    the same to all bands of a spectrum, and to the first cepstral coefficient alone."""
+def subtract_level(x: Tensor, spec: FeatureSpec, lengths: Tensor | None = None) -> Tensor:
+    """Returns logarithmic features without the level of each clip.
+
+    A gain adds the same number to all bands of a spectrum, and to the first cepstral coefficient
+    alone.
+
+    Args:
+        x: [batch, frames, features].
+        spec: of the features.
+        lengths: int64 [batch], frames before padding if clips differ in length.
+    """
     of = x[..., :1] if spec.kind == "mfcc" else x
     if lengths is None:
         level = of.mean(dim=(1, 2), keepdim=True)
@@ -177,8 +196,8 @@ def without_level(x: Tensor, spec: FeatureSpec, lengths: Tensor | None = None) -
     return torch.cat([of - level, x[..., 1:]], dim=2) if spec.kind == "mfcc" else x - level
 
 
-def versions() -> dict[str, str]:
-    """What trains, or predicts, here."""
+def installed_versions() -> dict[str, str]:
+    """Returns the versions of what trains or predicts here."""
     return {
         "audiocls": __version__,
         "python": platform.python_version(),
@@ -187,8 +206,8 @@ def versions() -> dict[str, str]:
     }
 
 
-def _of_format_1(document: dict[str, Any], weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Format 1 kept mean and deviation as JSON, and knew no temperature."""
+def _convert_format_1(document: dict[str, Any], weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Converts weights of format 1, which had mean and deviation as JSON, no temperature."""
     return {
         "mean": torch.tensor(document["mean"], dtype=torch.float32),
         "deviation": torch.tensor(document["std"], dtype=torch.float32),

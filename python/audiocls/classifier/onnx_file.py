@@ -1,8 +1,8 @@
-"""A reader of ONNX files that believes nothing: the few kinds of message, field by field.
+"""A reader of ONNX files that trusts nothing: the few kinds of message, field by field.
 
-A graph is a program of whoever wrote it. What this reader does not know (functions, subgraphs,
-sparse tensors, operators of others) makes a file invalid, so that nothing is run unseen. The field
-numbers are those of https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3.
+A graph is a program that a stranger may have written. A file with anything that this reader does
+not know (functions, subgraphs, sparse tensors, foreign operators) is invalid, so nothing runs
+unseen. The field numbers are those of https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _Fields = dict[int, list[Any]]
 
 
 @dataclass(frozen=True)
-class Tensor:
-    """A constant: its numbers, or where in another file they are."""
+class Constant:
+    """A constant: its numbers, or their place in another file."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -41,7 +41,7 @@ class Node:
     operator: str
     inputs: list[str]
     outputs: list[str]
-    attributes: dict[str, Any]  # int, float, bytes, list[int], list[float] or Tensor
+    attributes: dict[str, Any]  # int, float, bytes, list[int], list[float] or Constant
 
 
 @dataclass(frozen=True)
@@ -49,14 +49,18 @@ class Graph:
     """A whole program: its operations in the order in which they run."""
 
     nodes: list[Node]
-    constants: dict[str, Tensor]
+    constants: dict[str, Constant]
     inputs: list[str]
     outputs: list[str]
     metadata: dict[str, str]
 
 
 def read_graph(data: bytes) -> Graph:
-    """The graph of an ONNX file. Raises ValueError where it is damaged, or of an unknown kind."""
+    """Reads the graph of an ONNX file.
+
+    Raises:
+        ValueError: the file is damaged, or holds something that is not known.
+    """
     model = _fields(data, {1, 2, 3, 4, 5, 6, 7, 8, 14}, "model")
     for opset in model.get(8, []):
         if _text(_fields(opset, {1, 2}, "opset"), 1) not in ("", "ai.onnx"):
@@ -108,7 +112,7 @@ def _attribute(data: bytes) -> tuple[str, Any]:
     return _text(found, 1), value
 
 
-def _tensor(data: bytes) -> tuple[str, Tensor]:
+def _tensor(data: bytes) -> tuple[str, Constant]:
     found = _fields(data, {1, 2, 4, 5, 7, 8, 9, 12, 13, 14, 16}, "tensor")
     kind = _one(found, 2, 0)
     if kind not in TYPES:
@@ -120,7 +124,7 @@ def _tensor(data: bytes) -> tuple[str, Tensor]:
         if size < 0 or n > 2**40:
             raise ValueError(f"the constant {name!r} has the shape {list(shape)}")
     if _one(found, 14, 0) == _EXTERNAL:
-        return name, Tensor(shape, dtype, None, _pairs(found.get(13, [])))
+        return name, Constant(shape, dtype, None, _pairs(found.get(13, [])))
     if 9 in found:
         raw = _one(found, 9, b"")
     elif kind == 1:
@@ -131,7 +135,7 @@ def _tensor(data: bytes) -> tuple[str, Tensor]:
         raw = np.array(_integers(found.get(5, [])), np.int32).astype(dtype).tobytes()
     if len(raw) != n * dtype.itemsize:
         raise ValueError(f"the constant {name!r} has {len(raw)} bytes for {list(shape)}")
-    return name, Tensor(shape, dtype, np.frombuffer(raw, dtype).reshape(shape))
+    return name, Constant(shape, dtype, np.frombuffer(raw, dtype).reshape(shape))
 
 
 def _pairs(encoded: list[bytes]) -> dict[str, str]:
@@ -143,7 +147,11 @@ def _pairs(encoded: list[bytes]) -> dict[str, str]:
 
 
 def _fields(data: bytes, known: set[int], what: str) -> _Fields:
-    """What a message holds, by field number; ValueError for a number that is not among `known`."""
+    """Returns what a message holds, by field number.
+
+    Raises:
+        ValueError: a number is not among `known`.
+    """
     found: _Fields = {}
     if not isinstance(data, bytes):
         raise ValueError(f"a {what} is no message")
@@ -188,7 +196,7 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _one(found: _Fields, number: int, otherwise: Any) -> Any:
-    """The only value of a field. Of several, readers take different ones."""
+    """Returns the only value of a field; of several values, readers would take different ones."""
     values = found.get(number, [otherwise])
     if len(values) != 1 or type(values[0]) is not type(otherwise):
         raise ValueError(f"field {number} is there {len(values)} times, or of another type")
@@ -206,7 +214,7 @@ def _decoded(value: Any) -> str:
 
 
 def _integers(values: list[Any]) -> list[int]:
-    """Whole numbers, one by one or packed."""
+    """Returns whole numbers, which are stored one by one or packed."""
     found = []
     for value in values:
         if isinstance(value, int):

@@ -1,7 +1,7 @@
-"""How much a graph computes, found without computing it: each operation's shape, from its inputs'.
+"""How much a graph computes, found without computing it: shapes follow from shapes.
 
 So a graph that would fill the memory or never end is refused before it runs. Numbers that decide
-shapes are followed through the graph (`Shape` → `Concat` → `Reshape`); those that come from
+shapes are followed through the graph (`Shape` → `Concat` → `Reshape`). Numbers that come from
 features are not known, and may decide nothing.
 """
 
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocls.classifier.onnx_file import TYPES, Graph, Node, Tensor
+from audiocls.classifier.onnx_file import TYPES, Constant, Graph, Node
 
 # The numbers of larger tensors are not followed: no shape has so many.
 _FOLLOWED = 1 << 12
@@ -35,19 +35,23 @@ class Known(NamedTuple):
     value: NDArray[Any] | None = None
 
 
-Rule = Callable[[Node, list[Any]], Any]
+ShapeRule = Callable[[Node, list[Any]], Any]
 
 
 def check_cost(
     graph: Graph, shape: Shape, most_cells: int = CELLS, most_products: int = PRODUCTS
 ) -> list[Shape]:
-    """The shapes of what a graph gives for float32 features of this shape.
+    """Returns the shapes of what a graph gives for float32 features of some shape.
 
-    For each number of these, all results together may have `most_cells` numbers, and take
-    `most_products` products.
+    Args:
+        graph: the program.
+        shape: of the features.
+        most_cells: numbers in all results together, for each number of the features.
+        most_products: products, for each number of the features.
 
-    Raises ValueError for an operator that is not known, a shape that is impossible or not known
-    beforehand, or more work than that.
+    Raises:
+        ValueError: the graph has an unknown operator, an impossible shape or one that is not known
+            before it runs, or more work than that.
     """
     if len(graph.inputs) != 1 or graph.inputs[0] in graph.constants:
         raise ValueError(f"it takes {len(graph.inputs)} inputs, features are one")
@@ -80,14 +84,14 @@ def check_cost(
 
 
 def _input(known: dict[str, Any], name: str) -> Any:
-    """What an earlier node gave; None for an input that is left out."""
+    """Returns what an earlier node gave; None for an input that is left out."""
     if name and name not in known:
         raise ValueError(f"nothing before gives {name!r}")
     return known.get(name)
 
 
 def _results(node: Node, inputs: list[Any]) -> list[Any]:
-    """What a node gives: one result or several, of which a list is a sequence."""
+    """Returns what a node gives: one result or several; a list is a sequence."""
     if node.operator not in _RULES:
         raise ValueError(f"it has the operator {node.operator!r}, which no network here needs")
     try:
@@ -97,13 +101,13 @@ def _results(node: Node, inputs: list[Any]) -> list[Any]:
     return [*result] if type(result) is tuple else [result]
 
 
-def _constant(tensor: Tensor) -> Known:
+def _constant(tensor: Constant) -> Known:
     small = tensor.value is not None and tensor.value.size <= _FOLLOWED
     return Known(tensor.shape, tensor.value if small else None)
 
 
 def _products(node: Node, inputs: list[Any], result: Any) -> int:
-    """Multiplications, or what takes as long."""
+    """Returns the number of multiplications, or of operations that take as long."""
     if node.operator in ("Conv", "MatMul", "Gemm"):
         of = inputs[0].shape[-1] if node.operator == "MatMul" else math.prod(inputs[1].shape[1:])
         of = math.prod(inputs[1].shape) if node.operator == "Gemm" else of
@@ -133,15 +137,15 @@ def _axis(axis: int, rank: int) -> int:
 
 
 def _with_value(shape: Shape, inputs: list[Any], compute: Callable[..., Any]) -> Known:
-    """A result whose numbers follow from those of its inputs, where these are known and few."""
+    """Returns a result; its numbers follow if those of the inputs are known and few."""
     if math.prod(shape) > _FOLLOWED or any(i is None or i.value is None for i in inputs):
         return Known(shape)
     with np.errstate(all="ignore"):
         return Known(shape, np.asarray(compute(*(i.value for i in inputs))).reshape(shape))
 
 
-def _each(compute: Callable[..., Any] | None = None) -> Rule:
-    """Number by number, inputs stretched to one shape."""
+def _each(compute: Callable[..., Any] | None = None) -> ShapeRule:
+    """Returns the rule of an operation number by number, inputs stretched to one shape."""
 
     def rule(node: Node, inputs: list[Any]) -> Known:
         shape = np.broadcast_shapes(*(i.shape for i in inputs if i is not None))
@@ -165,7 +169,7 @@ def _first(node: Node, inputs: list[Any]) -> Known:
 
 def _number(node: Node, inputs: list[Any]) -> Known:
     ((name, value),) = node.attributes.items()
-    if isinstance(value, Tensor):
+    if isinstance(value, Constant):
         return _constant(value)
     if name not in ("value_int", "value_ints", "value_float", "value_floats"):
         raise ValueError(f"a constant is given as {name!r}")
@@ -376,7 +380,7 @@ def _part(node: Node, inputs: list[Any]) -> Known:
     return found
 
 
-_RULES: dict[str, Rule] = {
+_RULES: dict[str, ShapeRule] = {
     **dict.fromkeys(
         ("Relu", "LeakyRelu", "Softmax", "LogSoftmax", "Sigmoid", "Tanh", "Elu", "Selu", "Erf",
          "Gelu", "HardSigmoid", "HardSwish", "Softplus", "BatchNormalization",

@@ -1,4 +1,4 @@
-"""weights.safetensors: which tensors it holds, and whether they are those that were written."""
+"""weights.safetensors: which tensors it holds, and whether they are what was written."""
 
 from __future__ import annotations
 
@@ -27,8 +27,10 @@ _BUFFERS = frozenset((
 
 @dataclass(frozen=True)
 class WeightsHeader:
-    """Which tensors a safetensors file holds, and where; as
-    https://github.com/huggingface/safetensors has it."""
+    """Which tensors a safetensors file holds, and where.
+
+    The format: https://github.com/huggingface/safetensors.
+    """
 
     entries: dict[str, dict[str, Any]]  # name → dtype, shape, data_offsets
     start: int  # where the data begins: offset 0 of data_offsets
@@ -37,14 +39,17 @@ class WeightsHeader:
 
 
 def read_header(file: Path) -> WeightsHeader:
-    """The header of a file, whose data must all be there. DataError where it is damaged, OSError
-    where it is no regular file."""
+    """Reads the header of a file; the data must all be there.
+
+    Raises:
+        DataError: the file is damaged or missing.
+        OSError: it is no regular file.
+    """
     return _read(file, whole=False)[0]
 
 
 def read_weights(file: Path) -> tuple[WeightsHeader, bytes]:
-    """The header, and the whole file, whose data must be what was written; raises as
-    `read_header`."""
+    """Reads the header and the whole file, and checks the data; raises as `read_header`."""
     header, content = _read(file, whole=True)
     if header.checksum is not None:
         data = memoryview(content)[header.start :]
@@ -53,8 +58,8 @@ def read_weights(file: Path) -> tuple[WeightsHeader, bytes]:
     return header, content
 
 
-def with_checksum(encoded: bytes) -> bytes:
-    """A safetensors file with the checksum of its data in its header."""
+def add_checksum(encoded: bytes) -> bytes:
+    """Returns a safetensors file with the checksum of its data in its header."""
     (size,) = struct.unpack("<Q", encoded[:8])
     entries, data = json.loads(encoded[8 : 8 + size]), encoded[8 + size :]
     metadata = entries.pop("__metadata__", {}) | {_CHECKSUM: hashlib.sha256(data).hexdigest()}
@@ -64,7 +69,7 @@ def with_checksum(encoded: bytes) -> bytes:
 
 
 def count_stored_parameters(path: str | Path) -> int:
-    """Trained numbers of a saved model, from the header of its weights."""
+    """Returns the number of trained numbers of a saved model, from the header of its weights."""
     entries = read_header(model_folder(path) / WEIGHTS).entries
     return sum(
         math.prod(entry["shape"])

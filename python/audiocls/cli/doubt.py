@@ -14,7 +14,7 @@ from audiocls.cli import Command, StorePath, say, say_next
 from audiocls.cli.options import add_recipe_options, make_recipe
 
 if TYPE_CHECKING:
-    from audiocls.training.fitting.predictions import Prediction
+    from audiocls.training.fitting.predictions import PredictionRow
 
 SHOWN = 10
 
@@ -118,7 +118,7 @@ def command(
     say_next("extract DATA …   (again, once labels are mended)")
 
 
-def _to_dict(row: Prediction, doubted: bool) -> dict[str, Any]:
+def _to_dict(row: PredictionRow, doubted: bool) -> dict[str, Any]:
     return {
         "path": row.path,
         "label": row.label,

@@ -131,7 +131,7 @@ def command(
     result["heard"] = heard
     if confusion is not None:
         scores = result["recording"]
-        confusion.write_bytes(plots.confusion(scores["confusion"], result["classes"]))
+        confusion.write_bytes(plots.draw_confusion(scores["confusion"], result["classes"]))
     if as_json:
         click.echo(json.dumps(result, indent=1, ensure_ascii=True))
     else:
@@ -168,11 +168,11 @@ def _judge(
 def _warn_of_heard(classifier: Classifier, source: Store | Listing) -> list[str]:
     """Warns of recordings that trained the model, and returns their paths."""
     from audiocls.classifier.description import model_folder
-    from audiocls.classifier.heard import heard_among
+    from audiocls.classifier.heard import find_heard
     from audiocls.store.store import Store
 
     files = [None] * len(source.recordings) if isinstance(source, Store) else source.files
-    heard = heard_among(model_folder(classifier.path), source.recordings, files)
+    heard = find_heard(model_folder(classifier.path), source.recordings, files)
     if heard:
         n, of = len(heard), len(source.recordings)
         text = f"{n} of {of} recordings trained this model: its score on them is no evidence"

@@ -14,7 +14,7 @@ from audiocls.cli import Command, StorePath, say, say_next, use_option_names
 from audiocls.cli.labels import add_labelling_options, format_options, refuse
 from audiocls.errors import SettingError
 from audiocls.files import make_printable
-from audiocls.scores.measures import MEASURES, number
+from audiocls.scores.measures import MEASURES, format_measure
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -175,7 +175,7 @@ def _print_model(model: dict[str, Any]) -> None:
         parts.add_column(name, justify="left" if name == "part" else "right")
     for part in ("train", "val", "test", "test_recording"):
         m = metrics[part]
-        scores = [number(m[key]) for key in measures.part]
+        scores = [format_measure(m[key]) for key in measures.part]
         parts.add_row(part.replace("_", ", by "), *scores, f"{m['n']:,}")
     console.print(parts)
     console.print()
@@ -183,7 +183,7 @@ def _print_model(model: dict[str, Any]) -> None:
     for name in ("class, test part", "clips", *measures.per_class.values()):
         classes.add_column(name, justify="left" if name.startswith("class") else "right")
     for label, m in metrics["test"]["per_class"].items():
-        scores = [number(m[key]) for key in measures.per_class]
+        scores = [format_measure(m[key]) for key in measures.per_class]
         classes.add_row(Text(make_printable(label)), f"{m['n']:,}", *scores)
     console.print(classes)
     for warning in metrics["warnings"]:

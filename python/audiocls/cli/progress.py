@@ -21,7 +21,7 @@ from rich.progress import (
 
 from audiocls.cli import say
 from audiocls.files import make_printable
-from audiocls.scores.measures import MEASURES, measures_of_history
+from audiocls.scores.measures import MEASURES, find_measures
 
 if TYPE_CHECKING:
     from audiocls.store.extraction import Progress as ExtractionProgress
@@ -71,7 +71,7 @@ class EpochLines:
             say(f"{self.title}{done} of {total} batches", err=True)
         if row is not None:
             self.told = time.monotonic()
-            main = measures_of_history(row)
+            main = find_measures(row)
             self.bar.console.print(
                 f"{self.title}"
                 f"epoch {row['epoch']:.0f}/{self.epochs}  "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from audiocls.cli import say
-from audiocls.scores.measures import MEASURES, number
+from audiocls.scores.measures import MEASURES, format_measure
 
 # How events are compared with annotated ones.
 _RULES = {
@@ -25,7 +25,7 @@ def print_one(result: dict[str, Any]) -> None:
         say(f"{what} {name!r}: {n} recordings {counted}", err=True)
     _print_failed(result)
     one = MEASURES["one"]
-    low, high = whole["interval"]["balanced_accuracy"]
+    low, high = whole["interval_95"]["balanced_accuracy"]
     say(f"{whole['n']} recordings in {result['groups']} groups: {one.line(whole)}")
     say(f"  95 % interval of the balanced accuracy over groups: {low:.3f} to {high:.3f}")
     say(f"{clips['n']} clips: {one.line(clips)}")
@@ -67,25 +67,28 @@ def print_several(result: dict[str, Any]) -> None:
         say(f"the model does not know {name!r}: left out of {n} recordings", err=True)
     _print_failed(result)
     say(f"{whole['n']} recordings in {result['groups']} groups: {several.line(whole)}")
-    if ends := whole["interval"].get("map"):
+    if ends := whole["interval_95"].get("map"):
         low, high = ends
         say(f"  95 % interval of mAP over groups: {low:.3f} to {high:.3f}")
     say(f"{clips['n']} clips: {several.line(clips)}")
     for name, rule in _RULES.items() if events else ():
         found = events[name]
-        low, high = found["interval"].get("f1", (None, None))
+        low, high = found["interval_95"].get("f1", (None, None))
         interval = "" if low is None else f", 95 % interval {low:.3f} to {high:.3f}"
         say(
-            f"{name}s ({rule}): F1 {number(found['f1'])}, precision "
-            f"{number(found['precision'])}, recall {number(found['recall'])}, macro-F1 "
-            f"{number(found['macro_f1'])}{interval}"
+            f"{name}s ({rule}): F1 {format_measure(found['f1'])}, "
+            f"precision {format_measure(found['precision'])}, "
+            f"recall {format_measure(found['recall'])}, "
+            f"macro-F1 {format_measure(found['macro_f1'])}{interval}"
         )
     columns = ["recordings", *several.per_class.values()] + (["event F1"] if events else [])
     say()
     say(f"{'class':24} " + " ".join(f"{name:>10}" for name in columns))
     for name, row in whole["per_class"].items():
-        cells = [str(row["n"]), *(number(row[key]) for key in several.per_class)]
-        cells += [number(events["event"]["per_class"].get(name, {}).get("f1"))] if events else []
+        cells = [str(row["n"]), *(format_measure(row[key]) for key in several.per_class)]
+        cells += (
+            [format_measure(events["event"]["per_class"].get(name, {}).get("f1"))] if events else []
+        )
         say(f"{name:24} " + " ".join(f"{cell:>10}" for cell in cells))
     if result["mistakes"]:
         say()

@@ -151,7 +151,7 @@ def command(
     from audiocls import training
     from audiocls.cli.progress import EpochLines
     from audiocls.store.store import find_newest_store
-    from audiocls.training.loop import first_trial, run_name
+    from audiocls.training.loop import make_trial, name_features, train_trial
 
     if data is None:
         refuse(labelling, "a store has its labels")
@@ -162,8 +162,8 @@ def command(
     start = None if init is None else training.Start.load(init)
     recipe = make_recipe(preset, options, begun=start is not None)
     # Before the search for a store: wrong usage is said first.
-    trial = first_trial(model, recipe, start, seed, group_by, fold)
-    leads = training.Device.pick(device).leads
+    trial = make_trial(model, recipe, start, seed, group_by, fold)
+    chosen = training.Device.pick(device, trial.recipe.precision)
     if data is not None:
         cut = {"clip_s": clip_s, "hop_s": hop_s}
         features = _prepare(
@@ -172,29 +172,25 @@ def command(
         if kind == "features":
             feature = clip_s = hop_s = None
     features = features or find_newest_store()
-    trial = replace(trial, feature=run_name(features, feature))
-    folder = out or Path("runs") / trial.name
+    trial = replace(trial, feature=name_features(features, feature))
+    run = training.Run.at(out, trial)
     with EpochLines(trial.recipe.epochs) as lines:
-        result = training.train(
+        result = train_trial(
+            trial,
             features,
-            trial.model,
-            folder,
-            init=start,
-            recipe=recipe,
+            run,
+            chosen,
+            start=start,
             feature=feature,
             clip_s=clip_s,
             hop_s=hop_s,
-            group_by=group_by,
-            fold=fold,
-            seed=seed,
-            device=device,
             memory_gb=memory_gb,
             restart=restart,
             resume=resume,
-            progress=lines if leads else None,
-        )
-    if leads:  # one process of several speaks
-        _tell(result, trial.model, features, folder, start, as_json)
+            progress=lines if chosen.leads else None,
+        ).to_dict()
+    if chosen.leads:  # one process of several speaks
+        _tell(result, trial.model, features, run.folder, start, as_json)
 
 
 def _prepare(data: str, kind: str, feature: str | None, **settings: Any) -> Path:
@@ -230,7 +226,7 @@ def _tell(
         f"best epoch {result['chosen']['epoch']}"
     )
     if start is not None:
-        kept = start.kept(result["classes"])
+        kept = start.known_among(result["classes"])
         known = f"knows {len(kept)} of {len(result['classes'])} classes" if kept else (
             "knows none of these classes: its head is new"
         )  # fmt: skip

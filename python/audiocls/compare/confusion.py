@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from audiocls.compare.ranking import Ranking
+from audiocls.scores.metrics import N_BINS, calibration_bins, score_hits
 from audiocls.scores.significance import wilson_interval
-from audiocls.training.fitting.predictions import Prediction
+from audiocls.training.fitting.predictions import PredictionRow
 
 # A larger matrix would be slow and unreadable; a cell that names more would make the page large.
 MOST_CLASSES, MOST_NAMES = 40, 12
@@ -80,9 +81,9 @@ def tabulate_classes(
     rows = []
     for i, name in enumerate(classes):
         hits, n = confusion[i][i], sum(confusion[i])
-        called = sum(row[i] for row in confusion)
+        scores = score_hits(hits, n, sum(row[i] for row in confusion))
         wrong = max((j for j in range(len(classes)) if j != i), key=lambda j: confusion[i][j])
-        recall = hits / n if n else None
+        recall = scores["recall"]
         cases = groups.get(name, 0)
         rows.append(
             {
@@ -90,10 +91,8 @@ def tabulate_classes(
                 "n": n,
                 "groups": cases,
                 "hits": hits,
-                "precision": hits / called if called else None,
-                "recall": recall,
+                **scores,
                 "interval": wilson_interval(recall * cases, cases) if recall is not None else None,
-                "f1": 2 * hits / (n + called) if n + called else None,
                 "taken_for": classes[wrong] if confusion[i][wrong] else None,
                 "taken_n": confusion[i][wrong],
                 "taken_share": confusion[i][wrong] / n if n else None,
@@ -106,12 +105,12 @@ def count_groups(ranking: Ranking) -> dict[str, int]:
     """Counts the groups of each class in the test parts of a ranking."""
     found: defaultdict[str, set[str]] = defaultdict(set)
     for cell in ranking.cells:
-        for label, group in cell.run.test_groups():
+        for label, group in cell.run.read_test_groups():
             found[label].add(group)
     return {label: len(groups) for label, groups in found.items()}
 
 
-def bin_confidences(predictions: Sequence[Prediction], n_bins: int = 15) -> list[dict[str, Any]]:
+def bin_confidences(predictions: Sequence[PredictionRow]) -> list[dict[str, Any]]:
     """The bins of the expected calibration error, before and after temperature scaling.
 
     A bin has its bounds, the number of clips, their mean confidence and their accuracy.
@@ -120,10 +119,10 @@ def bin_confidences(predictions: Sequence[Prediction], n_bins: int = 15) -> list
     after = np.array([p.probability for p in predictions])
     before = np.array([p.uncalibrated for p in predictions])
     rows = []
-    for m in range(n_bins):
-        row: dict[str, Any] = {"low": m / n_bins, "high": (m + 1) / n_bins}
+    for m in range(N_BINS):
+        row: dict[str, Any] = {"low": m / N_BINS, "high": (m + 1) / N_BINS}
         for name, confidence in (("before", before), ("after", after)):
-            at = np.clip(np.ceil(confidence * n_bins).astype(int) - 1, 0, n_bins - 1) == m
+            at = calibration_bins(confidence) == m
             n = int(at.sum())
             row[name] = {
                 "n": n,

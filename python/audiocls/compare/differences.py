@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from audiocls.compare.ranking import Cell, Ranking
-from audiocls.scores.significance import holm
+from audiocls.scores.significance import correct_by_holm
 
 LEVEL = 0.05
 FEW = 4  # differences that have a sentence each
@@ -52,7 +52,7 @@ def compare_pairs(rankings: Sequence[Ranking]) -> list[Difference]:
     pairs = list(combinations(rankings, 2))
     found = [a.yardstick.p_value(pair_cells(a, b)) for a, b in pairs]
     tested = [i for i, p in enumerate(found) if p is not None]
-    corrected = holm([p for p in found if p is not None])
+    corrected = correct_by_holm([p for p in found if p is not None])
     p_of = dict(zip(tested, corrected, strict=True))
     return [
         Difference(*((a, b) if a.main.mean >= b.main.mean else (b, a)), p_of.get(i))

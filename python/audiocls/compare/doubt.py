@@ -14,27 +14,27 @@ from numpy.typing import NDArray
 from audiocls.compare.mistakes import illustrate_mistakes
 from audiocls.errors import SettingError
 from audiocls.files import replace_file, write_csv
-from audiocls.scores.confident_learning import by_doubt, doubtful
+from audiocls.scores.confident_learning import find_label_errors, rank_by_doubt
 from audiocls.store.labels import ONE
 from audiocls.store.store import Store
 from audiocls.training.data.features import open_features
 from audiocls.training.data.splits import Split
-from audiocls.training.fitting.epoch import Progress
-from audiocls.training.fitting.predictions import Prediction
+from audiocls.training.fitting.epoch import EpochProgress
+from audiocls.training.fitting.predictions import PredictionRow
 from audiocls.training.held_out import (
     STATISTICS,
-    held_out,
+    compute_recording_statistics,
     make_folds,
-    of_statistics,
-    of_trial,
-    statistics_of_recordings,
+    predict_by_statistics,
+    predict_by_trial,
+    predict_held_out,
 )
-from audiocls.training.loop import check_model, first_trial, run_name
+from audiocls.training.loop import check_model, make_trial, name_features
 from audiocls.training.recipe import Recipe
 from audiocls.training.run import Run
 from audiocls.training.runtime.device import Device
-from audiocls.training.runtime.subnormals import subnormals_are_zero
-from audiocls.training.start import Start
+from audiocls.training.runtime.subnormals import flush_subnormals
+from audiocls.training.start import Start, choose_recipe, load_start
 from audiocls.training.trial import LINEAR, Trial
 
 COLUMNS = (
@@ -42,7 +42,7 @@ COLUMNS = (
 )  # fmt: skip
 SHOWN = 100  # recordings that the page holds: 9 MB of sound
 # Called before a fold: its number from 1, how many there are.
-Announce = Callable[[int, int], Progress | None]
+Announce = Callable[[int, int], EpochProgress | None]
 # Called with a fold, its number from 0: the paths and probabilities of its test part.
 Ask = Callable[[int, Split], tuple[list[str], NDArray[np.float64]]]
 
@@ -53,7 +53,7 @@ class Doubts:
 
     # Where the models say otherwise than the label, the least probable label first; `predicted` is
     # what they suggest.
-    rows: list[Prediction]
+    rows: list[PredictionRow]
     doubted: set[str]  # the paths of those that confident learning counts as wrong
     n_recordings: int
     accuracy: float  # of the models that judged, against the labels as they are
@@ -61,7 +61,7 @@ class Doubts:
     page: Path
 
 
-@subnormals_are_zero()
+@flush_subnormals()
 def doubt(
     features: str | Path,
     model: str | None = None,
@@ -104,14 +104,14 @@ def doubt(
         SettingError: what cannot be, before anything is trained.
         DataError: too few groups for so many folds.
     """
-    start = init if isinstance(init, Start) or init is None else Start.load(init)
+    start = load_start(init)
     model = model or (STATISTICS if start is None else LINEAR)
     if model == STATISTICS and start is not None:
         raise SettingError("init", start.name, f"{STATISTICS!r} has no weights to begin with")
     out = Path(out)
     if out.exists() and not out.is_dir():
         raise SettingError("out", str(out), "is a file; a folder is needed")
-    recipe = recipe or Recipe.preset("modern" if start is None else "finetune")
+    recipe = choose_recipe(recipe, start)
     store = open_features(features, recipe, feature, None, None, start)
     if store.task != ONE:
         raise SettingError("features", str(features), "has several labels a recording: one needed")
@@ -119,22 +119,22 @@ def doubt(
     if model == STATISTICS:
         ask = _train_forests(store, seed)
     else:
-        trial = first_trial(model, recipe, start, seed, group_by, None)
-        trial = replace(trial, feature=run_name(features, feature))
+        trial = make_trial(model, recipe, start, seed, group_by, None)
+        trial = replace(trial, feature=name_features(features, feature))
         chosen = Device.pick(device, recipe.precision)
         ask = _train_folds(trial, store, folds, chosen, start, out, restart, announce)
-    found = _find(store, splits[0], *held_out(splits, ask), out)
+    found = _find(store, splits[0], *predict_held_out(splits, ask), out)
     out.mkdir(parents=True, exist_ok=True)
     write_csv(found.table, COLUMNS, (_cells(row, row.path in found.doubted) for row in found.rows))
-    how = {"model": model, "folds": folds, "group_by": splits[0].how["group_by"]}
+    how = {"model": model, "folds": folds, "group_by": splits[0].group_by}
     replace_file(found.page, _page(found, store, how | {"command": command}))
     return found
 
 
 def _train_forests(store: Store, seed: int) -> Ask:
     """As `_train_folds`, on the statistics of features."""
-    known = statistics_of_recordings(store)
-    return lambda _, split: of_statistics(known, store, split, seed)
+    known = compute_recording_statistics(store)
+    return lambda _, split: predict_by_statistics(known, store, split, seed)
 
 
 def _train_folds(
@@ -155,7 +155,7 @@ def _train_folds(
         own = replace(trial, fold=f"{number + 1}/{folds}")
         progress = announce(number + 1, folds) if announce else None
         run = Run(out / "folds" / own.name)
-        return of_trial(
+        return predict_by_trial(
             own, store, split, run, device, start=start, restart=restart, progress=progress
         )
 
@@ -169,19 +169,19 @@ def _find(
     classes, group, label = store.classes, split.group, split.label
     labels = np.array([classes.index(label[path]) for path in paths])
     rows = []
-    for i in by_doubt(labels, probabilities):
+    for i in rank_by_doubt(labels, probabilities):
         p, best = probabilities[i], int(probabilities[i].argmax())
         own, sure = float(p[labels[i]]), float(p[best])
         path = paths[i]
         rows.append(
-            Prediction(path, group[path], label[path], None, classes[best], sure, own, sure)
+            PredictionRow(path, group[path], label[path], None, classes[best], sure, own, sure)
         )
     accuracy = float((probabilities.argmax(axis=1) == labels).mean())
-    doubted = {paths[i] for i in doubtful(labels, probabilities)}
+    doubted = {paths[i] for i in find_label_errors(labels, probabilities)}
     return Doubts(rows, doubted, len(paths), accuracy, out / "doubts.csv", out / "doubts.html")
 
 
-def _cells(row: Prediction, doubted: bool) -> tuple[str, ...]:
+def _cells(row: PredictionRow, doubted: bool) -> tuple[str, ...]:
     own, sure = f"{row.label_probability:.6g}", f"{row.probability:.6g}"
     return row.path, row.label, row.predicted, own, sure, "yes" if doubted else "no", row.group
 

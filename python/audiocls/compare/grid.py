@@ -18,18 +18,18 @@ from audiocls.compare.yardstick import YARDSTICKS
 from audiocls.data.grouping import find_groups
 from audiocls.errors import DataError, SettingError
 from audiocls.files import write_csv
-from audiocls.models import architecture
+from audiocls.models import resolve_architecture
 from audiocls.training.data.features import open_features
-from audiocls.training.data.leakage import leak_warnings
-from audiocls.training.data.splits import LOGO, Split, make_split, usable
+from audiocls.training.data.leakage import describe_leaks
+from audiocls.training.data.splits import LOGO, Split, keep_usable, make_split
 from audiocls.training.data.subset import draw_subset
-from audiocls.training.fitting.epoch import Progress
-from audiocls.training.loop import check_model, first_trial, fit, run_name
+from audiocls.training.fitting.epoch import EpochProgress
+from audiocls.training.loop import check_model, fit, make_trial, name_features
 from audiocls.training.recipe import Recipe
 from audiocls.training.run import Result, Run
 from audiocls.training.runtime.device import Device
-from audiocls.training.runtime.subnormals import subnormals_are_zero
-from audiocls.training.start import Start
+from audiocls.training.runtime.subnormals import flush_subnormals
+from audiocls.training.start import Start, choose_recipe, load_start
 from audiocls.training.trial import Trial
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 # Cells of equal seed, fold and recordings a class have the same split.
 SplitKey = tuple[int, str | None, int | None]
 # Called before a cell is trained: its name, its number from 1, how many there are in all.
-Announce = Callable[[str, int, int], Progress]
+Announce = Callable[[str, int, int], EpochProgress]
 # Called after it: the same, its result, and how long the rest will take, in seconds.
 Tell = Callable[[str, int, int, Result, float], None]
 RESULTS = "results.csv"
@@ -58,7 +58,7 @@ class Comparison:
     report: Path
 
 
-@subnormals_are_zero()
+@flush_subnormals()
 def compare(
     features: Sequence[str | Path],
     models: Sequence[str],
@@ -106,12 +106,14 @@ def compare(
         SettingError: settings that cannot be, before anything is trained; a cell that was made with
             another recipe, other recordings or splits.
     """
-    start = init if isinstance(init, Start) or init is None else Start.load(init)
-    recipe = recipe or Recipe.preset("modern" if start is None else "finetune")
+    start = load_start(init)
+    recipe = choose_recipe(recipe, start)
     chosen = Device.pick(device, recipe.precision)
     presets: Sequence[str | None] = feature or [None]
-    given = [(run_name(store, preset), store, preset) for store in features for preset in presets]
-    models = [start.model(m) if start else architecture(m) for m in models]
+    given = [
+        (name_features(store, preset), store, preset) for store in features for preset in presets
+    ]
+    models = [start.resolve_model(m) if start else resolve_architecture(m) for m in models]
     sizes = sorted(recordings_per_class, key=lambda n: float("inf") if n is None else n)
     folder = Path(out)
     _refuse([name for name, _, _ in given], models, seeds, folds, sizes, folder)
@@ -167,17 +169,17 @@ class _Grid:
 
     def look_up(self, trial: Trial) -> _Known:
         """The cell of a trial. Raises SettingError if it was made with other settings."""
-        trial = trial.on(self.stores[trial.feature])
+        trial = trial.with_store(self.stores[trial.feature])
         run = Run(self.out / "cells" / trial.name)
-        known = None if self.restart else run.finished(trial, self.splits[_key(trial)])
+        known = None if self.restart else run.read_finished(trial, self.splits[_key(trial)])
         return trial, run, known
 
-    def train(self, trial: Trial, run: Run, progress: Progress | None) -> Result:
+    def train(self, trial: Trial, run: Run, progress: EpochProgress | None) -> Result:
         """Trains one cell."""
         store, split = self.stores[trial.feature], self.splits[_key(trial)]
         key = (trial.feature, _key(trial))
         if key not in self.leaks:
-            self.leaks[key] = leak_warnings(store, split)
+            self.leaks[key] = describe_leaks(store, split)
         return fit(
             trial,
             store,
@@ -293,7 +295,7 @@ def _trials(
 ) -> Iterator[Trial]:
     every = itertools.product(range(seeds), folds, features, models, sizes)
     for seed, fold, feature, model, size in every:
-        trial = first_trial(model, recipe, start, seed, group_by, fold)
+        trial = make_trial(model, recipe, start, seed, group_by, fold)
         yield replace(trial, feature=feature, recordings_per_class=size)
 
 
@@ -326,7 +328,7 @@ def match_recordings(stores: dict[str, Store]) -> tuple[list[Recording], list[st
     Raises:
         DataError: the stores are not of one data set.
     """
-    by_path = {name: {r.path: r for r in usable(s.recordings)} for name, s in stores.items()}
+    by_path = {name: {r.path: r for r in keep_usable(s.recordings)} for name, s in stores.items()}
     (first, own), *others = by_path.items()
     for name, other in others:
         shared = own.keys() & other.keys()

@@ -17,7 +17,7 @@ from audiocls.engine.features import Extractor
 from audiocls.engine.spec import FeatureSpec
 from audiocls.scores import plots
 from audiocls.store.store import Store
-from audiocls.training.fitting.predictions import Prediction
+from audiocls.training.fitting.predictions import PredictionRow
 
 MOST = 20
 # 20 × 2 s of 16-bit samples are 1.7 MB of base64; their pictures half a megabyte.
@@ -29,38 +29,38 @@ PICTURE = FeatureSpec.preset("mel-16k", hop_length=320)
 class Mistake:
     """A clip that was taken for another class; audio and picture as data: addresses."""
 
-    row: Prediction
+    row: PredictionRow
     audio: str | None
     picture: str | None
     heard_s: float
     clip_s: float  # what the model heard, from the start
 
 
-def find_confident_mistakes(rows: Iterable[Prediction], store: Store | None) -> list[Mistake]:
+def find_confident_mistakes(rows: Iterable[PredictionRow], store: Store | None) -> list[Mistake]:
     """Finds the wrong answers with the highest probability, one a recording.
 
     A recording that is not as the store found it has neither audio nor picture.
     """
-    chosen: dict[str, Prediction] = {}
+    chosen: dict[str, PredictionRow] = {}
     for row in sorted(rows, key=lambda row: (-row.probability, row.path, row.start_s or 0)):
         if len(chosen) < MOST:
             chosen.setdefault(row.path, row)
     return illustrate_mistakes(list(chosen.values()), store)
 
 
-def illustrate_mistakes(rows: Sequence[Prediction], store: Store | None) -> list[Mistake]:
+def illustrate_mistakes(rows: Sequence[PredictionRow], store: Store | None) -> list[Mistake]:
     """Adds audio and picture to each row."""
     extractor = Extractor(PICTURE, threads=1)
     return [_mistake(row, store, extractor) for row in rows]
 
 
-def _mistake(row: Prediction, store: Store | None, extractor: Extractor) -> Mistake:
+def _mistake(row: PredictionRow, store: Store | None, extractor: Extractor) -> Mistake:
     clip_s = store.cut.clip_s if store is not None else 0.0
     samples = _samples(row, store)
     if samples is None:
         return Mistake(row, None, None, 0.0, clip_s)
     heard_s = len(samples) / RATE
-    picture = plots.spectrogram(extractor(samples))
+    picture = plots.draw_spectrogram(extractor(samples))
     return Mistake(
         row,
         "data:audio/wav;base64," + base64.b64encode(_wav(samples)).decode(),
@@ -70,7 +70,7 @@ def _mistake(row: Prediction, store: Store | None, extractor: Extractor) -> Mist
     )
 
 
-def _samples(row: Prediction, store: Store | None) -> NDArray[np.float32] | None:
+def _samples(row: PredictionRow, store: Store | None) -> NDArray[np.float32] | None:
     """The recording from the start of the clip, two seconds at most; None if it is gone."""
     file = None if store is None else _found(row.path, store)
     if file is None:

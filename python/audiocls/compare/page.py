@@ -110,7 +110,7 @@ def _about_best(best: Ranking, store: Store | None) -> dict[str, Any]:
         "main_key": best.yardstick.key,
         "on_validation": best.yardstick.validation,
         "n_recordings": sum(r.test_recording["n"] for r in results),
-        "n_groups": len({group for c in best.cells for _, group in c.run.test_groups()}),
+        "n_groups": len({group for c in best.cells for _, group in c.run.read_test_groups()}),
         "calibration": _calibration(best),
         "reliability": charts.draw_reliability(contents["bins"]) if contents["bins"] else "",
         "split": first.split,
@@ -166,12 +166,12 @@ _CONTENTS = {"one": _of_one_label, "several": _of_several_labels}
 def _left_out(best: Ranking) -> dict[str, str]:
     """The fold → the name of the group that it leaves out."""
     folds = [cell for cell in best.cells if (cell.trial.fold or "").endswith(LOGO)]
-    return {cell.trial.fold or "": min(g for _, g in cell.run.test_groups()) for cell in folds}
+    return {cell.trial.fold or "": min(g for _, g in cell.run.read_test_groups()) for cell in folds}
 
 
 def _curves(rankings: Sequence[Ranking]) -> dict[tuple[str, str], Any]:
     """A picture of the losses for each feature and model, all on the same axes."""
-    histories = {r: [c.run.history() for c in r.cells] for r in rankings}
+    histories = {r: [c.run.read_history() for c in r.cells] for r in rankings}
     rows = [row for many in histories.values() for history in many for row in history]
     losses = sorted(row[f"{part}_loss"] for row in rows for part in ("train", "val"))
     # A single spike would flatten all curves; it is drawn on the upper edge.

@@ -23,16 +23,16 @@ class Cell:
 
     @cached_property
     def clips(self) -> list[Any] | None:
-        """Its answers for the clips of the test part: `Prediction`, or of several labels `Scored`.
+        """A `PredictionRow` or, of several labels, `MultilabelRow` for each clip of the test part.
 
         None in runs of earlier versions.
         """
-        return self.run.predictions()
+        return self.run.read_predictions()
 
     @cached_property
     def recordings(self) -> list[Any] | None:
         """Its answers for the recordings of the test part."""
-        return self.run.recording_predictions()
+        return self.run.read_recording_predictions()
 
     @property
     def split(self) -> tuple[int, str | None]:

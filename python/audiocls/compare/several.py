@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from audiocls.compare.ranking import Cell, Ranking
-from audiocls.training.fitting.predictions import Prediction, Scored
+from audiocls.scores.metrics import N_BINS, calibration_bins
+from audiocls.training.fitting.predictions import MultilabelRow, PredictionRow
 
 _KEYS = ("average_precision", "auroc", "f1", "precision", "recall", "threshold")
 
@@ -37,7 +38,7 @@ def tabulate_labels(ranking: Ranking) -> list[dict[str, Any]]:
     return rows
 
 
-def bin_label_confidences(rows: Sequence[Scored], n_bins: int = 15) -> list[dict[str, Any]]:
+def bin_label_confidences(rows: Sequence[MultilabelRow]) -> list[dict[str, Any]]:
     """The bins of the calibration error over all labels of all clips.
 
     A bin has its bounds, the number, the mean probability and the share that has the label. Runs
@@ -46,9 +47,9 @@ def bin_label_confidences(rows: Sequence[Scored], n_bins: int = 15) -> list[dict
     """
     p = np.array([list(row.probabilities.values()) for row in rows])
     there = np.array([[name in row.labels for name in row.probabilities] for row in rows])
-    bin_of = np.clip(np.ceil(p * n_bins).astype(int) - 1, 0, n_bins - 1)
+    bin_of = calibration_bins(p)
     found = []
-    for m in range(n_bins):
+    for m in range(N_BINS):
         at = bin_of == m
         n = int(at.sum())
         after = {
@@ -58,12 +59,12 @@ def bin_label_confidences(rows: Sequence[Scored], n_bins: int = 15) -> list[dict
         }
         before = {"n": 0, "confidence": None, "accuracy": None}
         found.append(
-            {"low": m / n_bins, "high": (m + 1) / n_bins, "before": before, "after": after}
+            {"low": m / N_BINS, "high": (m + 1) / N_BINS, "before": before, "after": after}
         )
     return found
 
 
-def find_wrong_labels(cells: Sequence[Cell]) -> Iterator[Prediction]:
+def find_wrong_labels(cells: Sequence[Cell]) -> Iterator[PredictionRow]:
     """Yields predictions for the labels that a model gave to clips without them."""
     for cell in cells:
         limits = cell.result.thresholds or [0.5] * len(cell.result.classes)
@@ -72,4 +73,4 @@ def find_wrong_labels(cells: Sequence[Cell]) -> Iterator[Prediction]:
             pairs = zip(row.probabilities.items(), limits, strict=True)
             for (name, p), limit in pairs:
                 if p >= limit and name not in row.labels:
-                    yield Prediction(row.path, row.group, there, row.start_s, name, p, 0.0, p)
+                    yield PredictionRow(row.path, row.group, there, row.start_s, name, p, 0.0, p)

@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocls.scores.multilabel import average_precisions, scores_of_draws
+from audiocls.scores.multilabel import score_draws, swapped_average_precision
 from audiocls.scores.significance import (
     PERMUTATIONS,
+    bootstrap_groups,
     bootstrap_intervals,
-    counts_by_group,
+    count_by_group,
     exchange_test,
-    group_intervals,
     permutation_test,
 )
 
 if TYPE_CHECKING:
     from audiocls.compare.ranking import Cell
-    from audiocls.training.fitting.predictions import Scored
+    from audiocls.training.fitting.predictions import MultilabelRow
 
 # Exchanges of which each costs as much as an evaluation.
 EXCHANGES = 2_000
@@ -98,7 +98,7 @@ class OneLabel(Yardstick):
         class_of = {name: i for i, name in enumerate(cells[0].result.classes)}
         group_of = _numbers(row.group for rows in known for row in rows)
         parts = [
-            counts_by_group(
+            count_by_group(
                 [class_of[r.label] for r in rows],
                 [class_of[r.predicted] for r in rows],
                 [group_of[r.group] for r in rows],
@@ -166,8 +166,8 @@ class SeveralLabels(Yardstick):
         for rows in known:
             p, y = _arrays(rows, cells[0].result.classes)
             group = np.array([group_of[row.group] for row in rows])
-            parts.append(partial(scores_of_draws, p, y, p >= 0.5, group))
-        return group_intervals(parts, len(group_of)).get("map")
+            parts.append(partial(score_draws, p, y, p >= 0.5, group))
+        return bootstrap_groups(parts, len(group_of)).get("map")
 
     def p_value(self, pairs: Sequence[tuple[Cell, Cell]]) -> float | None:
         """Average precision is no sum over groups: it is computed anew for every exchange."""
@@ -186,8 +186,8 @@ class SeveralLabels(Yardstick):
 
         def differences(swap: NDArray[np.bool_]) -> NDArray[np.float64]:
             found = [
-                average_precisions(p, q, y, swap[:, group])
-                - average_precisions(q, p, y, swap[:, group])
+                swapped_average_precision(p, q, y, swap[:, group])
+                - swapped_average_precision(q, p, y, swap[:, group])
                 for p, q, y, group in splits
             ]
             mean: NDArray[np.float64] = np.mean(found, axis=0)
@@ -207,7 +207,7 @@ def _numbers(names: Any) -> dict[str, int]:
 
 
 def _arrays(
-    rows: Sequence[Scored], classes: Sequence[str]
+    rows: Sequence[MultilabelRow], classes: Sequence[str]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Probabilities and labels, [n, n_classes] each."""
     p = np.array([[row.probabilities[name] for name in classes] for row in rows])

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocls.classifier.answers import UNKNOWN, answers, closed_set
+from audiocls.classifier.answers import UNKNOWN, choose_labels, renormalise_known
 from audiocls.data.labelling import Labelling
 from audiocls.errors import AudioclsError, DataError, SettingError
 from audiocls.inference.predict import BATCH, Classifier
 from audiocls.inference.prediction import Prediction
 from audiocls.scores import metrics
-from audiocls.scores.significance import bootstrap_intervals, counts_by_group
+from audiocls.scores.significance import bootstrap_intervals, count_by_group
 from audiocls.store.labels import ONE, SEVERAL, Coverage
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ def judge_store(classifier: Classifier, store: Store) -> Iterator[Verdict]:
             x = store.features[clips[start : start + BATCH]]
             x = np.stack(x) if isinstance(x, list) else x
             rows.append(classifier.network(np.asarray(x, np.float32)))
-            levels.append(classifier.levels(x))
-        counts = classifier.counts(np.concatenate(levels))
+            levels.append(wanted.measure_levels(x))
+        counts = wanted.counting_clips(np.concatenate(levels), np.zeros(len(clips), np.int64))
         own = None if labels is None else labels[clips]
         found = ClipAnswers(np.concatenate(rows).astype(np.float64), counts, own)
         if store.events is not None and store.task == ONE:
@@ -263,12 +263,12 @@ def score_one(
     if unknown:
         whole, clips = open_set, _open_set(clips, classifier.classes_, limit)
     else:
-        whole, clips = (closed_set(p, classifier.classes_) for p in (whole, clips))
-    scores = metrics.evaluate(whole, labels, classes)
+        whole, clips = (renormalise_known(p, classifier.classes_) for p in (whole, clips))
+    scores = metrics.score_single_label(whole, labels, classes)
     names, group = np.unique([group for _, _, _, group in kept], return_inverse=True)
-    by_group = counts_by_group(labels, whole.argmax(axis=1), group, len(names), len(classes))
-    scores["interval"] = {k: list(v) for k, v in bootstrap_intervals([by_group]).items()}
-    by_clip = metrics.evaluate(clips, np.repeat(labels, n_clips), classes)
+    by_group = count_by_group(labels, whole.argmax(axis=1), group, len(names), len(classes))
+    scores["interval_95"] = {k: list(v) for k, v in bootstrap_intervals([by_group]).items()}
+    by_clip = metrics.score_single_label(clips, np.repeat(labels, n_clips), classes)
     if unknown:  # A refusal has no probability.
         for part in (scores, by_clip):
             part["ece"] = part["nll"] = None
@@ -307,7 +307,7 @@ def _open_set(
     p: NDArray[np.float64], classes: list[str], threshold: float | None
 ) -> NDArray[np.float64]:
     """[n, known classes + 1]; the last column alone is above 0 if the answer is `unknown`."""
-    said, _ = answers(p, classes, threshold)
+    said, _ = choose_labels(p, classes, threshold)
     refused = np.array([[label == UNKNOWN] for label in said])
     known = p[:, [name != UNKNOWN for name in classes]]
     return np.hstack([np.where(refused, 0.0, known), refused.astype(np.float64)])

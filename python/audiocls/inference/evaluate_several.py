@@ -18,9 +18,8 @@ from audiocls.inference.predict import Classifier
 from audiocls.inference.prediction import Limits
 from audiocls.scores import events
 from audiocls.scores.events import Counts
-from audiocls.scores.multilabel import evaluate_several as scores_of
-from audiocls.scores.multilabel import scores_of_draws
-from audiocls.scores.significance import group_intervals
+from audiocls.scores.multilabel import score_draws, score_multilabel
+from audiocls.scores.significance import bootstrap_groups
 
 if TYPE_CHECKING:
     from audiocls.data.recordings import Recording
@@ -71,19 +70,19 @@ def score_several(
     numbers = np.repeat(np.arange(len(kept)), [len(p.counts) for _, p in kept])
     clips = np.concatenate([p.probabilities for _, p in kept])
     labels = np.concatenate([_labels(p) for _, p in kept])
-    whole = TASK.of_recordings(clips, numbers)
-    own = TASK.recording_labels(labels, numbers)
+    whole = TASK.pool_clips(clips, numbers)
+    own = TASK.label_recordings(labels, numbers)
     thresholds = np.broadcast_to(np.asarray(limits.threshold, np.float64), len(classes))
     n_groups, group = _numbered(own_groups)
-    scores = scores_of(whole, own, classes, thresholds)
-    drawn = partial(scores_of_draws, whole, own, whole >= thresholds, group)
-    scores["interval"] = {k: list(v) for k, v in group_intervals([drawn], n_groups).items()}
+    scores = score_multilabel(whole, own, classes, thresholds)
+    drawn = partial(score_draws, whole, own, whole >= thresholds, group)
+    scores["interval_95"] = {k: list(v) for k, v in bootstrap_groups([drawn], n_groups).items()}
     return {
         "model": str(classifier.path),
         "task": TASK.name,
         "classes": classes,
         "recording": scores,
-        "clip": scores_of(clips, labels, classes, thresholds),
+        "clip": score_multilabel(clips, labels, classes, thresholds),
         "events": _events(kept, [c for c in classes if c != background], limits, n_groups, group),
         "groups": n_groups,
         "unknown_labels": dict(strange),
@@ -121,8 +120,8 @@ def _events(
             if e.label in classes
         ]
         said = [s for s in clips.prediction.segments(limits) if s.label in classes]
-        by_event[g] += events.event_counts(true, said, classes)
-        by_segment[g] += events.segment_counts(true, said, classes)
+        by_event[g] += events.count_events(true, said, classes)
+        by_segment[g] += events.count_segments(true, said, classes)
     if not n:
         return None
     return {
@@ -144,8 +143,8 @@ def _of_groups(counts: list[Counts], classes: list[str]) -> dict[str, Any]:
         both = true + said
         return {"f1": np.divide(2 * hits, both, out=np.full(len(both), np.nan), where=both > 0)}
 
-    intervals = {name: list(ends) for name, ends in group_intervals([f1], len(counts)).items()}
-    return events.scores_of_counts(total, classes) | {"interval": intervals}
+    intervals = {name: list(ends) for name, ends in bootstrap_groups([f1], len(counts)).items()}
+    return events.score_events(total, classes) | {"interval_95": intervals}
 
 
 def _mistakes(

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from audiocls import __version__
 from audiocls.classifier import model as trained
 from audiocls.classifier.description import NETWORK
-from audiocls.classifier.graph import exportable, exported, takes_any_length
+from audiocls.classifier.graph import replace_lstms, takes_any_length, to_onnx
 from audiocls.errors import ChoiceError, DataError, SettingError
 from audiocls.files import replace_file
 from audiocls.inference.predict import Classifier
@@ -29,10 +29,10 @@ TOLERANCE = {"float32": 1e-4, "float16": 1e-2}
 class _Waveform(nn.Module):
     """float32 samples [batch, n] → float32 probabilities [batch, n_classes]."""
 
-    def __init__(self, classifier: trained.Classifier) -> None:
+    def __init__(self, classifier: trained.Model) -> None:
         super().__init__()
         self.features = Features(classifier.description.spec)
-        self.classifier = exportable(classifier)
+        self.classifier = replace_lstms(classifier)
 
     def forward(self, samples: Tensor) -> Tensor:
         return self.classifier.probabilities(self.features(samples)).float()
@@ -64,10 +64,10 @@ def export(model: str | Path, out: str | Path, weights: str = "float32") -> dict
     about = classifier.description
     # Any length will do for a network that takes any.
     n_samples = about.cut.clip_len(classifier.sample_rate) or classifier.sample_rate
-    network = trained.Classifier.load(classifier.path)
+    network = trained.Model.load(classifier.path)
     module, free = _Waveform(network), takes_any_length(network)
     axes = ("batch", "samples") if free else ("batch",)
-    graph = exported(module, torch.zeros(2, n_samples), ("samples", "probabilities"), axes)
+    graph = to_onnx(module, torch.zeros(2, n_samples), ("samples", "probabilities"), axes)
     metadata = {
         "classes": classifier.classes_,
         "threshold": about.threshold,

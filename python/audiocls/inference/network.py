@@ -172,9 +172,9 @@ def _by_torch(folder: Path, why: str) -> NetworkRunner:
         raise DataError(f"{str(folder)!r} {why}: pip install 'audiocls[train]'")
     import torch
 
-    from audiocls.classifier.model import Classifier
+    from audiocls.classifier.model import Model
 
-    classifier = Classifier.load(folder)
+    classifier = Model.load(folder)
 
     def compute(
         function: Callable[[torch.Tensor], torch.Tensor], x: NDArray[np.float32]

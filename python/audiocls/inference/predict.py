@@ -19,14 +19,12 @@ from audiocls.engine.audio import read_blocks, resample
 from audiocls.engine.cut import Cut
 from audiocls.engine.dataset import Cutter, clip_shape
 from audiocls.engine.features import Extractor
-from audiocls.engine.level import measure_levels
 from audiocls.errors import DataError, SettingError
 from audiocls.inference.hearing import Answer, Batch, ClipStream, Heard, Listener
 from audiocls.inference.network import Compute, NetworkRunner, load_network
 from audiocls.inference.prediction import PREDICTIONS, Limits, Prediction, Setting
 from audiocls.inference.prediction import Segment as Segment
 from audiocls.parallel import count_usable_cores
-from audiocls.scores import metrics
 
 # A path, the bytes of a file, an open file, or float or int16 samples [n] at the model's rate.
 Source = str | os.PathLike[str] | bytes | BinaryIO | NDArray[Any]
@@ -53,7 +51,7 @@ class Classifier:
     """A saved model; any number of threads may use one at once.
 
     It runs on onnxruntime, and on torch only where the model folder has no network.onnx. What is
-    trained is `audiocls.classifier.model.Classifier`, a torch module.
+    trained is `audiocls.classifier.model.Model`, a torch module.
     """
 
     def __init__(
@@ -192,7 +190,7 @@ class Classifier:
                 duration_s=heard.n_samples / self.sample_rate,
                 clip_s=cut.clip_len(self.sample_rate) / self.sample_rate,
                 hop_s=cut.hop_len(self.sample_rate) / self.sample_rate,
-                counts=self.counts(heard.levels),
+                counts=self._counting(heard.levels),
             )
 
         return self._each(sources, cut, threads, self.network, predict)
@@ -221,7 +219,7 @@ class Classifier:
         """The embedding of each recording, in order; or why there is none, as `recordings`."""
 
         def embed(heard: Heard) -> Embedding:
-            counts = self.counts(heard.levels)
+            counts = self._counting(heard.levels)
             return Embedding(heard.rows.astype(np.float32), heard.starts / self.sample_rate, counts)
 
         return self._each(sources, self._cut, threads, self.network.embedder(), embed)
@@ -248,7 +246,9 @@ class Classifier:
             batches = _batches(cutter, _pieces(source, rate, block_len, stop), hop_len)
             return ClipStream(batches, lambda: cutter.n_samples)
 
-        return Listener(clips, compute, self.levels, answer).listen(sources, threads, stop)
+        return Listener(clips, compute, self.description.measure_levels, answer).listen(
+            sources, threads, stop
+        )
 
     def cut(self, hop_s: float | None = None) -> Cut:
         """How it cuts recordings: as the training data, with another hop if one is given.
@@ -282,19 +282,9 @@ class Classifier:
             warnings.simplefilter("ignore")  # of empty filters: said when it was trained
             return Extractor(self.description.spec, threads=threads)
 
-    def levels(self, features: NDArray[Any]) -> NDArray[np.float64]:
-        """Level of each clip in dB, [n]; all 0 if this model does not filter clips by level."""
-        description = self.description
-        return (
-            measure_levels(features, description.spec)
-            if description.quiet_db
-            else np.zeros(len(features))
-        )
-
-    def counts(self, levels: NDArray[np.float64]) -> NDArray[np.bool_]:
+    def _counting(self, levels: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Which clips of one recording count in its answer, by their levels in dB."""
-        one = np.zeros(len(levels), np.int64)
-        return metrics.loud_enough(levels, one, self.description.quiet_db)
+        return self.description.counting_clips(levels, np.zeros(len(levels), np.int64))
 
 
 def _sources(sources: Iterable[Source]) -> list[Source]:

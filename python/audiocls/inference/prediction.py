@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocls.classifier.answers import answers
+from audiocls.classifier.answers import choose_labels
 from audiocls.classifier.description import Description
 from audiocls.classifier.task import TASKS, Limit, Task
 from audiocls.errors import ChoiceError, SettingError
@@ -102,9 +102,7 @@ class Prediction:
     def answer(self) -> NDArray[np.float64]:
         """[n_classes]: of the whole recording, as training judges recordings."""
         ids = np.zeros(len(self.probabilities), np.int64)
-        answer: NDArray[np.float64] = self.task.of_recordings(self.probabilities, ids, self.counts)[
-            0
-        ]
+        answer: NDArray[np.float64] = self.task.pool_clips(self.probabilities, ids, self.counts)[0]
         return answer
 
     def labels(self, threshold: Limits | Limit = None) -> list[tuple[str, float]]:
@@ -112,12 +110,12 @@ class Prediction:
 
         One label has a model of one; a model of several gives all that reach their threshold.
         """
-        return self.task.said(self.answer[np.newaxis], self.classes, _limit(threshold))[0]
+        return self.task.choose_labels(self.answer[np.newaxis], self.classes, _limit(threshold))[0]
 
     def top(self, k: int = 1, threshold: Limits | Limit = None) -> list[tuple[str, float]]:
         """The label of the recording, then the most probable others, k in all."""
         certainty = _certainty(threshold)
-        (label,), (best,) = answers(self.answer[np.newaxis], self.classes, certainty)
+        (label,), (best,) = choose_labels(self.answer[np.newaxis], self.classes, certainty)
         others = [i for i in np.argsort(-self.answer, kind="stable") if i != best]
         rows = [(label, best), *((self.classes[i], i) for i in others)]
         return [(name, float(self.answer[i])) for name, i in rows[:k]]
@@ -128,7 +126,7 @@ class Prediction:
 
     def segments(self, threshold: Limits | Limit = None) -> list[Segment]:
         """The recording from start to end, clips with the same label merged."""
-        names, best = answers(self.probabilities, self.classes, _certainty(threshold))
+        names, best = choose_labels(self.probabilities, self.classes, _certainty(threshold))
         sure = self.probabilities[np.arange(len(best)), best]
         starts, ends = self.spans()
         segments = []

@@ -101,7 +101,9 @@ class Stream:
         for starts, features in batches:
             p = self._classifier.network(features)
             task = TASKS[self._classifier.description.task]
-            said = task.said(np.asarray(p, np.float64), self._classifier.classes_, self._threshold)
+            said = task.choose_labels(
+                np.asarray(p, np.float64), self._classifier.classes_, self._threshold
+            )
             for start, labels in zip(starts, said, strict=True):
                 start_s = float(start) / self._classifier.sample_rate
                 for label, probability in labels:

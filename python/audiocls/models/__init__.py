@@ -1,7 +1,7 @@
 """The architectures: one a file, all with one calling convention.
 
-A network takes float features [batch, frames, features] as the extractor makes them, normalised,
-and returns logits [batch, n_classes]. Softmax belongs to the loss and to prediction.
+A network takes normalised features [batch, frames, features] as the extractor makes them, and
+returns logits [batch, n_classes]. Softmax belongs to the loss and to prediction.
 """
 
 from __future__ import annotations
@@ -30,11 +30,15 @@ MODELS = {
 # Other names for some of them.
 ALIASES = {"best": "compact"}
 
-__all__ = ["MODELS", "architecture", "build_model", "count_parameters"]
+__all__ = ["MODELS", "build_model", "count_parameters", "resolve_architecture"]
 
 
-def architecture(name: str) -> str:
-    """The name in `MODELS` that `name` stands for. Raises SettingError for an unknown one."""
+def resolve_architecture(name: str) -> str:
+    """Returns the name in `MODELS` that `name` stands for.
+
+    Raises:
+        SettingError: the name is unknown.
+    """
     name = ALIASES.get(name, name)
     if name not in MODELS:
         raise ChoiceError("model", name, MODELS)
@@ -42,15 +46,19 @@ def architecture(name: str) -> str:
 
 
 def build_model(name: str, n_classes: int, input_shape: tuple[int | None, int]) -> Network:
-    """Build the network `name` with fresh weights from torch's global random generator.
+    """Builds a network with fresh weights from torch's global random generator.
 
-    input_shape: (frames, features) of a clip, e.g. (44, 128) for the preset `mel`; frames None
-    for clips of any length.
+    Args:
+        name: one of `MODELS`, or `best`.
+        n_classes: at least two.
+        input_shape: (frames, features) of a clip, e.g. (44, 128) for the preset `mel`; frames None
+            for clips of any length.
 
-    Raises SettingError for an unknown name, fewer than two classes, or an input that is too small
-    for the architecture.
+    Raises:
+        SettingError: the name is unknown, there are fewer than two classes, or the input is too
+            small for the architecture.
     """
-    name = architecture(name)
+    name = resolve_architecture(name)
     if n_classes < 2:
         raise SettingError("n_classes", n_classes, "a classifier needs at least 2 classes")
     frames, features = input_shape
@@ -64,5 +72,5 @@ def build_model(name: str, n_classes: int, input_shape: tuple[int | None, int]) 
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Number of trained parameters; running statistics of batch normalisation do not count."""
+    """Returns the number of trained parameters; running statistics do not count."""
     return sum(p.numel() for p in model.parameters())

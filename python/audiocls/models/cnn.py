@@ -12,7 +12,7 @@ from audiocls.models.network import Network
 class CNN(Network):
     """Conv 1→16 3×3, BatchNorm, ReLU, Conv 16→32 3×3, BatchNorm, ReLU, Linear 512, 64, n.
 
-    No padding, no pooling and no dropout, so nearly all weights are in the first dense layer and
+    There is no padding, pooling or dropout. So nearly all weights are in the first dense layer, and
     the network is bound to one clip length. Batch normalisation: Ioffe & Szegedy 2015,
     arXiv:1502.03167.
 
@@ -20,6 +20,7 @@ class CNN(Network):
     """
 
     def __init__(self, n_classes: int, input_shape: tuple[int | None, int]) -> None:
+        """Builds it with fresh weights; SettingError for clips that do not fit."""
         super().__init__()
         frames, features = input_shape
         if frames is None:
@@ -46,6 +47,7 @@ class CNN(Network):
         )
 
     def body(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Returns maps [batch, 32, features - 4, frames - 4]."""
         x = x.transpose(1, 2).unsqueeze(1)  # [batch, 1, features, frames]
         maps: Tensor = self.convolutions(x)
         if maps.requires_grad and maps.is_contiguous(memory_format=torch.channels_last):

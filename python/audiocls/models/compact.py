@@ -10,20 +10,22 @@ from audiocls.models.resnet import Residual
 
 
 class Compact(Residual):
-    """A 7×7/4 convolution with 32 channels, residual blocks 32, 64, 128, 128; the mean over frames,
-    of that mean and maximum over features → Linear n.
+    """A 7×7/4 convolution with 32 channels, residual blocks 32, 64, 128, 128, pooling, Linear n.
 
-    On a CPU the large first maps cost most, hence their stride of 4. The maximum over features
-    tells a pattern wherever the pitch has put it. Any clip length and number of features is taken.
+    Pooled are the mean over frames, then of that the mean and maximum over features. On a CPU the
+    large first maps cost most, hence their stride of 4. The maximum over features finds a pattern
+    at any pitch. Any clip length and number of features is taken.
 
     Input [batch, frames, features]; the picture it sees is features × frames.
     """
 
     def __init__(self, n_classes: int, input_shape: tuple[int | None, int]) -> None:
+        """Builds it with fresh weights."""
         strides = [(1, 1), (2, 2), (2, 2)]
         super().__init__(input_shape, 32, (7, 7), (4, 4), (32, 64, 128), (1, 1, 2), strides)
         self.classifier = nn.Linear(2 * 128, n_classes)
 
     def body(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Returns [batch, 256]."""
         pooled = time_mean(*self.maps(x, lengths))
         return torch.cat([pooled.mean(dim=2), pooled.amax(dim=2)], dim=1)

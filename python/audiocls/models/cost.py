@@ -14,9 +14,15 @@ REPEATS, LONGEST_S = 30, 1.0
 
 
 @torch.no_grad()
-def multiply_adds(network: nn.Module, input_shape: tuple[int, int]) -> int:
-    """Multiply-adds of the dense, convolutional and recurrent layers for one clip of (frames,
-    features): as torch's FlopCounterMode on the meta device counts, whose first use takes seconds.
+def count_multiply_adds(network: nn.Module, input_shape: tuple[int, int]) -> int:
+    """Counts the multiply-adds of one clip in dense, convolutional and recurrent layers.
+
+    The numbers are those of torch's FlopCounterMode on the meta device, whose first use takes
+    seconds.
+
+    Args:
+        network: in evaluation mode.
+        input_shape: (frames, features) of the clip.
     """
     total = 0
 
@@ -38,10 +44,14 @@ def multiply_adds(network: nn.Module, input_shape: tuple[int, int]) -> int:
 
 
 @torch.no_grad()
-def cpu_ms(model: nn.Module, input_shape: tuple[int, int]) -> float:
-    """Milliseconds for one clip, alone, on one thread of the CPU in float32: the median of several.
+def measure_cpu_ms(model: nn.Module, input_shape: tuple[int, int]) -> float:
+    """Measures the milliseconds that one clip takes alone, on one thread of the CPU.
 
-    model: on the CPU, in evaluation mode; takes float32 [1, frames, features].
+    The result is a median of several.
+
+    Args:
+        model: on the CPU, in evaluation mode; takes float32 [1, frames, features].
+        input_shape: (frames, features) of the clip.
     """
     x = torch.zeros(1, *input_shape)
     threads = torch.get_num_threads()

@@ -12,18 +12,21 @@ HIDDEN = 128
 
 
 class CRNN(Residual):
-    """A 7×5 convolution, three residual blocks that halve the features but not the frames, a
-    bidirectional LSTM of 128 over the frames, its last states of both directions → Linear n.
+    """A 7×5 convolution, three residual blocks, a bidirectional LSTM of 128, Linear n.
 
-    As Çakır et al. 2017, "Convolutional recurrent neural networks for polyphonic sound event
+    The blocks halve the features but not the frames. Linear takes the last states of both
+    directions.
+
+    Çakır et al. 2017, "Convolutional recurrent neural networks for polyphonic sound event
     detection", arXiv:1702.06286: pooling over frequency only, all channels of a frame to the
-    recurrent layer; with residual blocks, and one answer a clip. Clips of any length are taken;
-    the number of features is fixed.
+    recurrent layer. Here with residual blocks, and one answer a clip. Clips of any length are
+    taken; the number of features is fixed.
 
     Input [batch, frames, features]; the picture it sees is features × frames.
     """
 
     def __init__(self, n_classes: int, input_shape: tuple[int | None, int]) -> None:
+        """Builds it with fresh weights."""
         widths, strides = (32, 64, 128), [(2, 1)] * 3
         super().__init__(input_shape, 32, (7, 5), (4, 2), widths, (1, 1, 1), strides)
         _, features = input_shape
@@ -33,6 +36,7 @@ class CRNN(Residual):
         self.classifier = nn.Linear(2 * HIDDEN, n_classes)
 
     def body(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Returns [batch, 256]."""
         x, lengths = self.maps(x, lengths)
         x = x.permute(0, 3, 1, 2).flatten(2)  # [batch, frames, channels · features]
         if lengths is None:

@@ -11,8 +11,8 @@ from audiocls.models.network import Network
 class LSTM(Network):
     """Stacked LSTM; the last hidden states of all layers, flattened → Linear 128 → 64 → n.
 
-    The default, 3 layers of 16, gives the classifier 48 values. Clips of any length are taken;
-    the number of features is fixed.
+    The default, 3 layers of 16, gives the classifier 48 values. Clips of any length are taken; the
+    number of features is fixed.
 
     Input [batch, frames, features].
     """
@@ -20,6 +20,7 @@ class LSTM(Network):
     def __init__(
         self, n_classes: int, input_shape: tuple[int | None, int], hidden: int = 16, layers: int = 3
     ) -> None:
+        """Builds it with fresh weights."""
         super().__init__()
         _, features = input_shape
         self.lstm = nn.LSTM(features, hidden, layers, batch_first=True)
@@ -32,6 +33,7 @@ class LSTM(Network):
         )
 
     def body(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Returns [batch, layers · hidden]."""
         if lengths is None:
             _, (last, _) = self.lstm(x)  # last: [layers, batch, hidden]
         else:
@@ -42,5 +44,5 @@ class LSTM(Network):
 
 
 def lstm_large(n_classes: int, input_shape: tuple[int | None, int]) -> LSTM:
-    """`lstm` with 8 layers of 128: 1,024 values for the classifier."""
+    """Builds `lstm` with 8 layers of 128: 1,024 values for the classifier."""
     return LSTM(n_classes, input_shape, hidden=128, layers=8)

@@ -1,5 +1,4 @@
-"""What every architecture is: a body, which describes a clip by numbers, and a head, which names
-it."""
+"""Every architecture: a body, which turns a clip into numbers, and a head, which names it."""
 
 from __future__ import annotations
 
@@ -9,14 +8,19 @@ from torch import Tensor, nn
 class Network(nn.Module):
     """Normalised features → logits.
 
-    An architecture sets `classifier`, a linear layer or several, of which the last is the head;
-    and defines `body`, which gives what `classifier` takes.
+    An architecture sets `classifier`, a linear layer or several, of which the last is the head. It
+    defines `body`, which gives what `classifier` takes.
     """
 
     classifier: nn.Module
 
     def body(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """[batch, n] of features [batch, frames, features]; `lengths` as `layers.padding` says."""
+        """Returns [batch, n] for features [batch, frames, features].
+
+        Args:
+            x: normalised features.
+            lengths: as in `layers.padding`.
+        """
         raise NotImplementedError
 
     @property
@@ -27,14 +31,14 @@ class Network(nn.Module):
         return head
 
     def embed(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """What the head is given, [batch, size]."""
+        """Returns what the head is given, [batch, size]."""
         x = self.body(x, lengths)
         for layer in self._layers()[:-1]:
             x = layer(x)
         return x
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Logits [batch, n_classes]."""
+        """Returns logits [batch, n_classes]."""
         logits: Tensor = self.head(self.embed(x, lengths))
         return logits
 

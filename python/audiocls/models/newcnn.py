@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from audiocls.models.layers.padding import grid_mean, masked, picture
+from audiocls.models.layers.padding import as_picture, grid_mean, mask
 from audiocls.models.network import Network
 
 HIDDEN = 64
@@ -24,6 +24,7 @@ class NewCNN(Network):
     """
 
     def __init__(self, n_classes: int, _input_shape: tuple[int | None, int]) -> None:
+        """Builds it with fresh weights."""
         super().__init__()
         channels = [1] + [HIDDEN] * 5
         self.convolutions = nn.Sequential()
@@ -40,9 +41,10 @@ class NewCNN(Network):
         )
 
     def body(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        x = picture(x, lengths)
+        """Returns [batch, 64, 4, 4]."""
+        x = as_picture(x, lengths)
         for layer in self.convolutions:
             x = layer(x)
             if isinstance(layer, nn.LeakyReLU):
-                x = masked(x, lengths)
+                x = mask(x, lengths)
         return grid_mean(x, POOLED, lengths)

@@ -1,5 +1,8 @@
-"""`resnet`: ResNet-18 for one channel (He et al. 2015, "Deep residual learning for image
-recognition", arXiv:1512.03385, table 1 and section 3.3)."""
+"""`resnet`: ResNet-18 for one channel.
+
+He et al. 2015, "Deep residual learning for image recognition", arXiv:1512.03385, table 1 and
+section 3.3.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +12,19 @@ from math import prod
 from torch import Tensor, nn
 
 from audiocls.models.layers.convolution import Convolution
-from audiocls.models.layers.padding import masked, mean, picture, strided
+from audiocls.models.layers.padding import as_picture, mask, mean, stride_lengths
 from audiocls.models.network import Network
 
 Stride = tuple[int, int]  # over features, over frames
 
 
 class BasicBlock(nn.Module):
-    """Two 3×3 convolutions around a shortcut: the identity where shapes agree (option B)."""
+    """Two 3×3 convolutions around a shortcut: the identity if shapes agree (option B)."""
 
     turned = False
 
     def __init__(self, n_in: int, n_out: int, stride: Stride) -> None:
+        """Builds a block of `n_in` channels in and `n_out` out."""
         super().__init__()
         self.stride = stride
         self.residual = nn.Sequential(
@@ -38,21 +42,26 @@ class BasicBlock(nn.Module):
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """lengths: of the clips in the result."""
-        y = masked(self.residual[:3](x), lengths, self.turned)
-        return masked(self.relu(self.residual[3:](y) + self.shortcut(x)), lengths, self.turned)
+        """Returns maps; `lengths` are those of the clips in the result."""
+        y = mask(self.residual[:3](x), lengths, self.turned)
+        return mask(self.relu(self.residual[3:](y) + self.shortcut(x)), lengths, self.turned)
 
 
 class Residual(Network):
     """Clips as pictures, through a strided convolution and stages of basic blocks.
 
-    Args:
-        width: channels of the first convolution; `size` and `stride` are its kernel and steps.
-        widths: channels of each stage; `blocks` how many it has, `strides` the steps of its first.
-        pooled: whether 3×3/2 max pooling follows the first convolution.
-
-    The last maps are the smallest and have the most channels: where they have more features than
+    The last maps are the smallest and have the most channels. If they have more features than
     frames, pictures go through turned (`Convolution`).
+
+    Args:
+        input_shape: (frames, features) of a clip; frames None for any.
+        width: channels of the first convolution.
+        size: its kernel.
+        stride: its steps.
+        widths: channels of each stage.
+        blocks: how many blocks each stage has.
+        strides: steps of the first block of each stage.
+        pooled: whether 3×3/2 max pooling follows the first convolution.
     """
 
     def __init__(
@@ -66,6 +75,7 @@ class Residual(Network):
         strides: Sequence[Stride],
         pooled: bool = False,
     ) -> None:
+        """Builds all but the head, with fresh weights."""
         super().__init__()
         padding = (size[0] // 2, size[1] // 2)
         self.stem = nn.Sequential(
@@ -94,19 +104,18 @@ class Residual(Network):
                 module.turned = self.turned
 
     def maps(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """[batch, frames, features] → masked maps [batch, channels, features', frames'], and their
-        lengths."""
-        x = picture(x, lengths)
+        """Returns masked maps [batch, channels, features', frames'] of clips, and their lengths."""
+        x = as_picture(x, lengths)
         x = self.stem[:3](x.transpose(2, 3) if self.turned else x)
-        lengths = strided(lengths, self.steps)
-        x = masked(x, lengths, self.turned)
+        lengths = stride_lengths(lengths, self.steps)
+        x = mask(x, lengths, self.turned)
         if self.pooled:  # of what is not negative: zeros after the end change nothing
-            lengths = strided(lengths, 2)
-            x = masked(self.stem[3](x), lengths, self.turned)
+            lengths = stride_lengths(lengths, 2)
+            x = mask(self.stem[3](x), lengths, self.turned)
         for stage in self.stages.children():
             for block in stage.children():
                 assert isinstance(block, BasicBlock)
-                lengths = strided(lengths, block.stride[1])
+                lengths = stride_lengths(lengths, block.stride[1])
                 x = block(x, lengths)
         return x.transpose(2, 3) if self.turned else x, lengths
 
@@ -114,16 +123,18 @@ class Residual(Network):
 class ResNet18(Residual):
     """A 7×7/2 convolution and 3×3/2 max pooling, four stages of two blocks, mean, Linear n.
 
-    11,177,422 parameters for 14 classes. Everything is padded, and the mean is over the whole
-    map: any clip length and number of features is taken.
+    11,177,422 parameters for 14 classes. Everything is padded, and the mean is over the whole map:
+    any clip length and number of features is taken.
 
     Input [batch, frames, features]; the picture it sees is features × frames.
     """
 
     def __init__(self, n_classes: int, input_shape: tuple[int | None, int]) -> None:
+        """Builds it with fresh weights."""
         widths, strides = (64, 128, 256, 512), [(1, 1), (2, 2), (2, 2), (2, 2)]
         super().__init__(input_shape, 64, (7, 7), (2, 2), widths, (2, 2, 2, 2), strides, True)
         self.classifier = nn.Linear(512, n_classes)
 
     def body(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Returns [batch, 512]."""
         return mean(*self.maps(x, lengths))

@@ -1,1 +1,1 @@
-"""Numbers that judge a model, and their pictures; nothing here knows the package."""
+"""Measures of a model and their pictures; nothing here knows the package."""

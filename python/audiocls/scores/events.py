@@ -1,7 +1,7 @@
-"""Predicted events against annotated ones → numbers, as sound event detection counts them.
+"""Scores of predicted events against annotated ones, as sound event detection counts them.
 
 Mesaros, Heittola & Virtanen 2016, "Metrics for polyphonic sound event detection", Applied Sciences
-6(6):162; the tests hold the numbers to sed_eval 0.2.1, which its authors keep.
+6(6):162. The tests compare with sed_eval 0.2.1, which its authors keep.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from audiocls.scores.metrics import score_hits
+
 ONSET_S = 0.2  # how far from the annotated one an onset may be
 OFFSET_S, OFFSET_SHARE = 0.2, 0.5  # and an offset: so far, or this share of the event's length
 SEGMENT_S = 1.0
@@ -23,16 +25,21 @@ class Stretch(Protocol):
     """A labelled stretch of a recording, annotated or predicted."""
 
     @property
-    def start_s(self) -> float: ...
+    def start_s(self) -> float:
+        """Where it starts, in seconds."""
+
     @property
-    def end_s(self) -> float: ...
+    def end_s(self) -> float:
+        """Where it ends, in seconds."""
+
     @property
-    def label(self) -> str: ...
+    def label(self) -> str:
+        """Its label."""
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Hits, annotated and predicted things of each class, [n_classes] each."""
+    """Hits, annotated and predicted events or segments of each class, [n_classes] each."""
 
     hits: NDArray[np.int64]
     true: NDArray[np.int64]
@@ -40,21 +47,30 @@ class Counts:
 
     @classmethod
     def none(cls, n_classes: int) -> Counts:
-        """Before the first recording."""
+        """Returns the counts before the first recording."""
         return cls(*np.zeros((3, n_classes), np.int64))
 
     def __add__(self, other: Counts) -> Counts:
+        """Returns the counts of both together."""
         return Counts(self.hits + other.hits, self.true + other.true, self.said + other.said)
 
 
-def segment_counts(
+def count_segments(
     true: Sequence[Stretch],
     said: Sequence[Stretch],
     classes: Sequence[str],
     segment_s: float = SEGMENT_S,
 ) -> Counts:
-    """The segments of one recording in which each label is annotated, predicted, and both: a label
-    is in every segment of the grid that an event of it touches."""
+    """Counts the segments of one recording in which labels are annotated, predicted, and both.
+
+    A label is in every segment of the grid that an event of it touches.
+
+    Args:
+        true: annotated events.
+        said: predicted events.
+        classes: names of the classes.
+        segment_s: length of a segment, in seconds.
+    """
     ends = [math.ceil(span.end_s / segment_s) for span in (*true, *said)]
     rolls = np.zeros((2, max(ends, default=0), len(classes)), np.bool_)
     for roll, spans in zip(rolls, (true, said), strict=True):
@@ -65,14 +81,19 @@ def segment_counts(
     return Counts(both, rolls[0].sum(axis=0), rolls[1].sum(axis=0))
 
 
-def event_counts(
+def count_events(
     true: Sequence[Stretch], said: Sequence[Stretch], classes: Sequence[str]
 ) -> Counts:
-    """The events of one recording of each label that are annotated, predicted, and both.
+    """Counts the events of one recording that are annotated, predicted, and both.
 
     A predicted event is a hit if its onset is within `ONSET_S` of that of an annotated one, and its
     offset within `OFFSET_S` or `OFFSET_SHARE` of the annotated length. Each counts once, and as
     many as possible are paired.
+
+    Args:
+        true: annotated events.
+        said: predicted events.
+        classes: names of the classes.
     """
     hits, n_true, n_said = np.zeros((3, len(classes)), np.int64)
     for i, name in enumerate(classes):
@@ -83,7 +104,7 @@ def event_counts(
 
 
 def _pairs(true: Sequence[Stretch], said: Sequence[Stretch]) -> int:
-    """How many can be paired."""
+    """Returns how many events can be paired."""
     if not true or not said:
         return 0
     from scipy.sparse import csr_array
@@ -98,9 +119,13 @@ def _pairs(true: Sequence[Stretch], said: Sequence[Stretch]) -> int:
     return int((maximum_bipartite_matching(csr_array(near), perm_type="column") >= 0).sum())
 
 
-def scores_of_counts(counts: Counts, classes: Sequence[str]) -> dict[str, Any]:
-    """Ready for JSON: f1, precision and recall of all together, macro_f1, the mean over the classes
-    that are annotated or predicted, and the same of each class; None where it is 0/0."""
+def score_events(counts: Counts, classes: Sequence[str]) -> dict[str, Any]:
+    """Returns the scores of counts, ready for JSON; a measure that is 0/0 is None.
+
+    Returns:
+        f1, precision and recall of all classes together; macro_f1, the mean over the classes that
+        are annotated or predicted; per_class, the same of each.
+    """
     rows = zip(classes, counts.hits, counts.true, counts.said, strict=True)
     per_class = {name: _scores(int(h), int(t), int(s)) for name, h, t, s in rows}
     known = [row["f1"] for row in per_class.values() if row["f1"] is not None]
@@ -113,10 +138,4 @@ def scores_of_counts(counts: Counts, classes: Sequence[str]) -> dict[str, Any]:
 
 
 def _scores(hits: int, true: int, said: int) -> dict[str, Any]:
-    return {
-        "f1": 2 * hits / (true + said) if true + said else None,
-        "precision": hits / said if said else None,
-        "recall": hits / true if true else None,
-        "n": true,
-        "predicted": said,
-    }
+    return score_hits(hits, true, said) | {"n": true, "predicted": said}

@@ -1,4 +1,4 @@
-"""Which measures a task has, and what they are called in tables."""
+"""Which measures a task has, and their titles in tables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Measures:
-    """Of models of one task: key in metrics.json → title."""
+    """The measures of models of one task: key in metrics.json → title."""
 
     main: str  # by which models are compared, and an epoch is chosen
     title: str  # of it, in words
@@ -17,9 +17,9 @@ class Measures:
     per_class: Mapping[str, str]
 
     def line(self, scores: Mapping[str, Any]) -> str:
-        """The measures of a part but its calibration, for people."""
+        """Returns the measures of a part without its calibration, as one line."""
         named = ((title, key) for key, title in self.part.items() if key != "ece")
-        return ", ".join(f"{title} {number(scores[key])}" for title, key in named)
+        return ", ".join(f"{title} {format_measure(scores[key])}" for title, key in named)
 
 
 MEASURES: dict[str, Measures] = {
@@ -40,11 +40,11 @@ MEASURES: dict[str, Measures] = {
 }  # fmt: skip
 
 
-def measures_of_history(row: Mapping[str, float]) -> Measures:
-    """Those of the task whose training wrote a row of the history."""
+def find_measures(row: Mapping[str, float]) -> Measures:
+    """Returns the measures of the task whose training wrote a row of the history."""
     return next(own for own in MEASURES.values() if f"val_{own.main}" in row)
 
 
-def number(x: float | None) -> str:
-    """With three decimals; a measure that nothing defines as a dash."""
+def format_measure(x: float | None) -> str:
+    """Returns a number with three decimals, or a dash for a measure that is not defined."""
     return "–" if x is None else f"{x:.3f}"

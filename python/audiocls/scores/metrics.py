@@ -1,4 +1,4 @@
-"""Predicted probabilities and true labels → numbers."""
+"""Scores of predicted probabilities against true labels, one a clip."""
 
 from __future__ import annotations
 
@@ -7,17 +7,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+N_BINS = 15  # of the expected calibration error
 
-def evaluate(probabilities: ArrayLike, labels: ArrayLike, classes: list[str]) -> dict[str, Any]:
-    """All measures of one set of predictions, ready for JSON.
 
-    probabilities: [n, n_classes], rows sum to 1. labels: int [n].
+def score_single_label(
+    probabilities: ArrayLike, labels: ArrayLike, classes: list[str]
+) -> dict[str, Any]:
+    """Returns all measures of one set of predictions, ready for JSON.
 
-    accuracy, n; confusion: rows are true classes, columns predicted ones.
-    balanced_accuracy: mean recall of the classes that occur among the labels.
-    macro_f1: mean F1 of the classes that occur among the labels or the predictions.
-    ece, nll: see `expected_calibration_error`, `negative_log_likelihood`.
-    per_class: {name: precision, recall, f1, n}; None where a measure is 0/0 for lack of examples.
+    Args:
+        probabilities: [n, n_classes]; each row adds up to 1.
+        labels: int [n].
+        classes: names of the classes.
+
+    Returns:
+        accuracy, n. confusion: rows are true classes, columns predicted ones. balanced_accuracy:
+        mean recall of the classes that occur among the labels. macro_f1: mean F1 of the classes
+        that occur among the labels or the predictions. ece, nll: see `expected_calibration_error`,
+        `negative_log_likelihood`. per_class: {name: precision, recall, f1, n}; a measure that is
+        0/0 for lack of examples is None.
+
+    Raises:
+        ValueError: the shapes do not fit, or there is no example.
     """
     p = np.asarray(probabilities, np.float64)
     y = np.asarray(labels, np.int64)
@@ -31,8 +42,9 @@ def evaluate(probabilities: ArrayLike, labels: ArrayLike, classes: list[str]) ->
     confusion = np.bincount(y * n_classes + p.argmax(axis=1), minlength=n_classes**2)
     confusion = confusion.reshape(n_classes, n_classes)
     hits, n, n_predicted = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
-    precision, recall = _ratio(hits, n_predicted), _ratio(hits, n)
-    f1 = _ratio(2 * hits, n + n_predicted)
+    counts = zip(hits.tolist(), n.tolist(), n_predicted.tolist(), strict=True)
+    rows = [score_hits(*own) for own in counts]
+    recall, f1 = (np.array([row[name] for row in rows], np.float64) for name in ("recall", "f1"))
     return {
         "accuracy": float(hits.sum() / len(y)),
         # scikit-learn's balanced_accuracy_score is the same mean, but warns where a class is only
@@ -44,35 +56,51 @@ def evaluate(probabilities: ArrayLike, labels: ArrayLike, classes: list[str]) ->
         "n": len(y),
         "confusion": confusion.tolist(),
         "per_class": {
-            name: {
-                "precision": _number(precision[i]),
-                "recall": _number(recall[i]),
-                "f1": _number(f1[i]),
-                "n": int(n[i]),
-            }
-            for i, name in enumerate(classes)
+            name: row | {"n": int(own)} for name, row, own in zip(classes, rows, n, strict=True)
         },
     }
 
 
-def expected_calibration_error(
-    probabilities: ArrayLike, labels: ArrayLike, n_bins: int = 15
-) -> float:
-    """Mean |accuracy − confidence| over equal-width bins of the top class's probability.
+def score_hits(hits: int, n: int, n_predicted: int) -> dict[str, float | None]:
+    """Returns precision, recall and F1 of one class; None for a measure that is 0/0.
 
-    Each bin weighs as many examples as it holds. 0 is perfect. Guo et al. 2017, "On calibration of
-    modern neural networks", arXiv:1706.04599, eq. 3, with bins (m/M, (m+1)/M] and M = 15.
+    Args:
+        hits: examples that have the class and were predicted as it.
+        n: examples that have the class.
+        n_predicted: examples that were predicted as it.
+    """
+    return {
+        "precision": hits / n_predicted if n_predicted else None,
+        "recall": hits / n if n else None,
+        "f1": 2 * hits / (n + n_predicted) if n + n_predicted else None,
+    }
+
+
+def expected_calibration_error(probabilities: ArrayLike, labels: ArrayLike) -> float:
+    """Returns the mean |accuracy − confidence| over bins of the top class's probability.
+
+    The bins have one width; each weighs as many examples as it holds; 0 is perfect. Guo et al.
+    2017, "On calibration of modern neural networks", arXiv:1706.04599, eq. 3, with bins (m/M, (m +
+    1)/M] and M = 15.
+
+    Args:
+        probabilities: [n, n_classes].
+        labels: int [n].
     """
     p = np.asarray(probabilities, np.float64)
     confidence = p.max(axis=1)
     correct = p.argmax(axis=1) == np.asarray(labels)
-    bins = np.clip(np.ceil(confidence * n_bins).astype(np.int64) - 1, 0, n_bins - 1)
-    gap = np.bincount(bins, weights=correct - confidence, minlength=n_bins)
+    gap = np.bincount(calibration_bins(confidence), correct - confidence, N_BINS)
     return float(np.abs(gap).sum() / len(p))
 
 
+def calibration_bins(probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Returns the number of each probability's bin: of M = `N_BINS`, bin m is (m/M, (m + 1)/M]."""
+    return np.clip(np.ceil(probabilities * N_BINS).astype(np.int64) - 1, 0, N_BINS - 1)
+
+
 def softmax(logits: NDArray[np.float64], temperature: float = 1.0) -> NDArray[np.float64]:
-    """Probabilities of logits [n, n_classes] at a temperature."""
+    """Returns the probabilities of logits [n, n_classes] at a temperature."""
     z = logits / temperature
     p = np.exp(z - z.max(axis=1, keepdims=True))
     probabilities: NDArray[np.float64] = p / p.sum(axis=1, keepdims=True)
@@ -80,16 +108,20 @@ def softmax(logits: NDArray[np.float64], temperature: float = 1.0) -> NDArray[np
 
 
 def sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Probabilities of logits, each by itself; no logit overflows."""
+    """Returns the probability of each logit by itself; no logit overflows."""
     small = np.exp(-np.abs(logits))
     probabilities: NDArray[np.float64] = np.where(logits >= 0, 1.0, small) / (1 + small)
     return probabilities
 
 
 def negative_log_likelihood(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
-    """Mean of −log of the probability of the true class, which counts as 1e-30 at least.
+    """Returns the mean of −log of the true class's probability, which is 1e-30 at least.
 
     scikit-learn's log_loss cuts at 2e-16 instead, and so forgives a confident mistake.
+
+    Args:
+        probabilities: [n, n_classes].
+        labels: int64 [n].
     """
     likelihood = probabilities[np.arange(len(labels)), labels]
     return float(-np.log(np.maximum(likelihood, 1e-30)).mean())
@@ -98,11 +130,15 @@ def negative_log_likelihood(probabilities: NDArray[np.float64], labels: NDArray[
 def mean_by_recording(
     probabilities: ArrayLike, recording: ArrayLike, counts: ArrayLike | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Mean probability over the clips of each recording.
+    """Returns the mean probability over the clips of each recording.
 
-    probabilities: [n_clips, n_classes]; recording: int [n_clips]; counts: bool [n_clips], which
-    clips count, by default all; at least one of each recording must.
-    Returns ([n_recordings, n_classes], the recording of each row, ascending).
+    Args:
+        probabilities: [n_clips, n_classes].
+        recording: int [n_clips].
+        counts: bool [n_clips], which clips count; None: all. Each recording needs one.
+
+    Returns:
+        [n_recordings, n_classes], and the recording of each row, ascending.
     """
     p = np.asarray(probabilities, np.float64)
     ids, inverse = np.unique(np.asarray(recording, np.int64), return_inverse=True)
@@ -112,13 +148,20 @@ def mean_by_recording(
     return total / np.bincount(inverse, weight, len(ids))[:, None], ids
 
 
-def loud_enough(
+def counting_clips(
     levels: NDArray[np.float64], recording: NDArray[np.int64], quiet_db: float
 ) -> NDArray[np.bool_]:
-    """bool [n_clips]: which clips are at most `quiet_db` decibels below the loudest of their
-    recording; all where it is 0. A note's quiet end says little of what it is.
+    """Returns which clips are at most `quiet_db` decibels below the loudest of their recording.
 
-    levels: decibels [n_clips]; recording: [n_clips].
+    A note's quiet end says little about its instrument.
+
+    Args:
+        levels: in decibels, [n_clips].
+        recording: the number of each clip's recording, [n_clips].
+        quiet_db: in decibels; 0: all clips count.
+
+    Returns:
+        bool [n_clips].
     """
     if quiet_db == 0:
         return np.ones(len(levels), bool)
@@ -127,14 +170,3 @@ def loud_enough(
     np.maximum.at(loudest, inverse, levels)
     found: NDArray[np.bool_] = levels >= loudest[inverse] - quiet_db
     return found
-
-
-def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
-    """part / whole; nan where both are 0."""
-    found: NDArray[np.float64] = np.full(len(part), np.nan)
-    np.divide(part, whole, out=found, where=whole > 0)
-    return found
-
-
-def _number(x: float) -> float | None:
-    return None if np.isnan(x) else float(x)

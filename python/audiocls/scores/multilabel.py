@@ -1,5 +1,4 @@
-"""Probabilities of several labels at once → numbers. A class is judged by itself, then the mean
-over the classes is taken."""
+"""Scores of several labels a clip: each class is judged by itself, then a mean is taken."""
 
 from __future__ import annotations
 
@@ -8,27 +7,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from audiocls.scores.metrics import N_BINS, calibration_bins, score_hits
 
-def evaluate_several(
+
+def score_multilabel(
     probabilities: ArrayLike, labels: ArrayLike, classes: list[str], thresholds: ArrayLike = 0.5
 ) -> dict[str, Any]:
-    """All measures of one set of predictions, ready for JSON.
+    """Returns all measures of one set of predictions, ready for JSON.
 
     Args:
         probabilities: [n, n_classes], each from 0 to 1.
         labels: bool [n, n_classes].
-        thresholds: from which probability on a label is given; one, or [n_classes].
+        classes: names of the classes.
+        thresholds: the probability from which a label is given, one or [n_classes].
 
     Returns:
-        map, auroc, macro_f1: mean over the classes of average precision, area under the ROC curve
-        and F1 at the threshold, of those classes for which they are defined. micro_f1: of all
-        labels together. ece, nll: the mean over the classes of the calibration error and of the
-        negative log-likelihood of "there or not". n: examples. per_class: {name: the same, with
-        precision, recall and threshold; n is the number of examples that have the label}; a
-        measure that is 0/0 for lack of examples is None.
+        map, auroc, macro_f1: the mean over the classes that define it of average precision, area
+        under the ROC curve and F1 at the threshold. micro_f1: of all labels together. ece, nll: the
+        mean over the classes of the calibration error and of the negative log-likelihood of "there
+        or not". n: examples. per_class: {name: the same, with precision, recall and threshold; n is
+        the number of examples that have the label}; a measure that is 0/0 for lack of examples is
+        None.
 
     Raises:
-        ValueError: shapes that do not fit, or no example.
+        ValueError: the shapes do not fit, or there is no example.
     """
     p, y = np.asarray(probabilities, np.float64), np.asarray(labels, np.bool_)
     if p.ndim != 2 or p.shape != y.shape or p.shape[1] != len(classes) or len(p) == 0:
@@ -61,26 +63,27 @@ def _of_class(
 ) -> dict[str, Any]:
     from sklearn.metrics import average_precision_score, roc_auc_score
 
-    hits, n, called = int((said & y).sum()), int(y.sum()), int(said.sum())
+    n = int(y.sum())
     return {
         "average_precision": float(average_precision_score(y, p)) if n else None,
         "auroc": float(roc_auc_score(y, p)) if 0 < n < len(y) else None,
-        "precision": hits / called if called else None,
-        "recall": hits / n if n else None,
-        "f1": 2 * hits / (n + called) if n + called else None,
+        **score_hits(int((said & y).sum()), n, int(said.sum())),
         "ece": label_calibration_error(p, y),
         "n": n,
     }
 
 
-def label_calibration_error(
-    probabilities: NDArray[np.float64], labels: NDArray[np.bool_], n_bins: int = 15
-) -> float:
-    """Mean |share that has the label − probability| over equal-width bins of the probability of one
-    label, [n]; a bin weighs as many examples as it holds. As `metrics.expected_calibration_error`,
-    which looks at the best class alone."""
-    bins = np.clip(np.ceil(probabilities * n_bins).astype(np.int64) - 1, 0, n_bins - 1)
-    gap = np.bincount(bins, weights=labels - probabilities, minlength=n_bins)
+def label_calibration_error(probabilities: NDArray[np.float64], labels: NDArray[np.bool_]) -> float:
+    """Returns the mean |share that has the label − probability| over equal-width bins of one label.
+
+    A bin weighs as many examples as it holds. `metrics.expected_calibration_error` looks at the
+    best class alone.
+
+    Args:
+        probabilities: of the label, [n].
+        labels: bool [n].
+    """
+    gap = np.bincount(calibration_bins(probabilities), labels - probabilities, N_BINS)
     return float(np.abs(gap).sum() / len(labels))
 
 
@@ -89,26 +92,42 @@ def _mean(per_class: dict[str, dict[str, Any]], key: str) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def scores_of_draws(
+def score_draws(
     probabilities: NDArray[np.float64],
     labels: NDArray[np.bool_],
     said: NDArray[np.bool_],
     group: NDArray[np.int64],
     times: NDArray[np.float64],
 ) -> dict[str, NDArray[np.float64]]:
-    """`weighted_scores` where each group, [n], counts as often as `times` [draws, n_groups] say:
-    what `significance.group_intervals` asks for."""
-    return weighted_scores(probabilities, labels, said, times[:, group])
+    """Returns `score_weighted` for draws of groups, as `significance.bootstrap_groups` asks for it.
+
+    Args:
+        probabilities: [n, n_classes].
+        labels: bool [n, n_classes].
+        said: bool [n, n_classes], the labels that were given.
+        group: the number of each example's group, [n].
+        times: how often each group counts, [draws, n_groups].
+    """
+    return score_weighted(probabilities, labels, said, times[:, group])
 
 
-def weighted_scores(
+def score_weighted(
     probabilities: NDArray[np.float64],
     labels: NDArray[np.bool_],
     said: NDArray[np.bool_],
     weights: NDArray[np.float64],
 ) -> dict[str, NDArray[np.float64]]:
-    """map, auroc and macro_f1 as `evaluate_several` has them, where each example counts as often as
-    `weights` [draws, n] say; [draws] each, NaN where no class defines it."""
+    """Returns map, auroc and macro_f1 as `score_multilabel`, with a weight for each example.
+
+    Args:
+        probabilities: [n, n_classes].
+        labels: bool [n, n_classes].
+        said: bool [n, n_classes], the labels that were given.
+        weights: how often each example counts, [draws, n].
+
+    Returns:
+        [draws] each; NaN if no class defines it.
+    """
     columns: dict[str, list[NDArray[np.float64]]] = {"map": [], "auroc": [], "macro_f1": []}
     for p, y, own in zip(probabilities.T, labels.T, said.T, strict=True):
         order = np.argsort(-p, kind="stable")
@@ -129,14 +148,23 @@ def weighted_scores(
     return {name: _mean_of_known(np.array(rows)) for name, rows in columns.items()}
 
 
-def average_precisions(
+def swapped_average_precision(
     p: NDArray[np.float64],
     q: NDArray[np.float64],
     labels: NDArray[np.bool_],
     swap: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
-    """The mean average precision of `p` [n, n_classes] where some examples have the probabilities
-    of `q` instead: swap, bool [draws, n]. Returns [draws]."""
+    """Returns the mean average precision if some examples of `p` have the probabilities of `q`.
+
+    Args:
+        p: [n, n_classes].
+        q: [n, n_classes].
+        labels: bool [n, n_classes].
+        swap: bool [draws, n], the examples that are exchanged.
+
+    Returns:
+        [draws].
+    """
     rows = []
     for c in np.flatnonzero(labels.any(axis=0)):
         scores = np.where(swap, q[:, c], p[:, c])
@@ -166,11 +194,11 @@ def _mean_of_known(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 def linear_softmax(
     probabilities: ArrayLike, recording: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Probabilities of recordings from those of their clips: Σ p² / Σ p. A sound that fills the
-    recording counts as in the mean; a short one is not drowned by the silence around it.
+    """Returns the probabilities of recordings from those of their clips: Σ p² / Σ p.
 
-    Wang, Li & Metze 2019, "A comparison of five multiple instance learning pooling functions for
-    sound event detection with weak labeling", arXiv:1810.09050, section 3.
+    A sound that fills the recording counts as in the mean; the silence around a short one does not
+    drown it. Wang, Li & Metze 2019, "A comparison of five multiple instance learning pooling
+    functions for sound event detection with weak labeling", arXiv:1810.09050, section 3.
 
     Args:
         probabilities: [n_clips, n_classes].

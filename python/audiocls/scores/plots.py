@@ -17,14 +17,15 @@ from audiocls.files import make_printable
 TRAIN_COLOUR, VAL_COLOUR, MARK_COLOUR = "#2f6f9f", "#c8662b", "#888888"
 
 
-def curves(
+def draw_curves(
     history: Sequence[Mapping[str, float]],
     best_epoch: int,
     score: str = "balanced_accuracy",
-    title: str = "",
 ) -> bytes:
-    """Loss and score by epoch; a dotted line marks the chosen epoch. A part whose score is not in
-    the history has no line."""
+    """Draws loss and score by epoch; a dotted line marks the chosen epoch.
+
+    A part whose score is not in the history has no line.
+    """
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     loss, accuracy = figure.subplots(1, 2)
     epochs = [row["epoch"] for row in history]
@@ -44,13 +45,11 @@ def curves(
         axes.spines[["top", "right"]].set_visible(False)
     accuracy.set_ylim(0, 1.02)
     loss.legend(frameon=False)
-    if title:
-        figure.suptitle(title, fontsize=11)
     return _png(figure)
 
 
-def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str], title: str = "") -> bytes:
-    """Confusion matrix, each row in per cent of its true class."""
+def draw_confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> bytes:
+    """Draws a confusion matrix, each row in per cent of its true class."""
     counts = np.asarray(matrix, np.float64)
     share = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     n = len(classes)
@@ -70,13 +69,15 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str], title: st
             axes.text(
                 j, i, f"{share[i, j]:.0f}", ha="center", va="center", fontsize=7, color=colour
             )
-    axes.set_title(title or "per cent of the true class", fontsize=10)
+    axes.set_title("per cent of the true class", fontsize=10)
     return _png(figure)
 
 
-def spectrogram(features: NDArray[np.floating[Any]]) -> bytes:
-    """Features [frames, features] in colours, a pixel a value; the first frame left, the first
-    feature at the bottom."""
+def draw_spectrogram(features: NDArray[np.floating[Any]]) -> bytes:
+    """Draws features [frames, features] in colors, a pixel a value.
+
+    The first frame is at the left, the first feature at the bottom.
+    """
     buffer = io.BytesIO()
     imsave(buffer, features.T, cmap="magma", origin="lower", format="png")
     return buffer.getvalue()

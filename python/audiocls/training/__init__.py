@@ -1,6 +1,6 @@
-"""From a feature store to a trained classifier with scores that can be believed.
+"""From a feature store to a trained model with scores that can be trusted.
 
-The names below load on first use: only what trains costs torch.
+The names below load on first use: only what trains imports torch.
 """
 
 from __future__ import annotations

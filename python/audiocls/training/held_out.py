@@ -1,5 +1,4 @@
-"""What is said of every recording by a model that did not train on it: group-wise
-cross-validation."""
+"""Predictions of every recording by a model that did not train on it: cross-validation by group."""
 
 from __future__ import annotations
 
@@ -10,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocls.classifier.model import Classifier
+from audiocls.classifier.model import Model
 from audiocls.errors import SettingError
 from audiocls.parallel import count_usable_cores
 from audiocls.training.data.examples import split_examples
 from audiocls.training.data.splits import TEST, Split, make_split
-from audiocls.training.fitting.evaluation import logits_of, of_clips, of_recordings
+from audiocls.training.fitting.evaluation import compute_logits, judge_clips, judge_recordings
 from audiocls.training.loop import fit
 from audiocls.training.run import Run
 from audiocls.training.runtime.device import Device
@@ -24,15 +23,21 @@ from audiocls.training.trial import Trial
 
 if TYPE_CHECKING:
     from audiocls.store.store import Store
-    from audiocls.training.fitting.epoch import Progress
+    from audiocls.training.fitting.epoch import EpochProgress
 
 STATISTICS = "statistics"  # a model: a forest on mean and deviation of every feature
 TREES = 200
 
 
 def make_folds(store: Store, folds: int, group_by: str | None, seed: int) -> list[Split]:
-    """Splits whose test parts are all recordings, each once, in whole groups. A `split` column of
-    the data set is not asked. Raises as `make_split`, and SettingError for fewer than two."""
+    """Makes splits whose test parts together are all recordings, each once, in whole groups.
+
+    A `split` column of the data set is ignored.
+
+    Raises:
+        SettingError: there are fewer than two folds, or as `make_split`.
+        DataError: as `make_split`.
+    """
     if folds < 2:
         raise SettingError("folds", folds, "must be >= 2")
     recordings = [replace(r, split="") for r in store.recordings]
@@ -42,12 +47,22 @@ def make_folds(store: Store, folds: int, group_by: str | None, seed: int) -> lis
     ]
 
 
-def of_statistics(
+def predict_by_statistics(
     rows: NDArray[np.float64], store: Store, split: Split, seed: int = 0
 ) -> tuple[list[str], NDArray[np.float64]]:
-    """Paths and probabilities, [n, n_classes], of the test part, by extremely randomised trees
-    (Geurts et al. 2006) on what `statistics_of_recordings` gives: in seconds, without a network,
-    and a few wrong labels mislead few of the trees."""
+    """Predicts the test part by extremely randomised trees (Geurts et al. 2006) on statistics.
+
+    It takes seconds and no network, and a few wrong labels mislead few of the trees.
+
+    Args:
+        rows: of `compute_recording_statistics`.
+        store: of the recordings.
+        split: which recordings train and which are tested.
+        seed: of the trees.
+
+    Returns:
+        Paths and probabilities [n, n_classes] of the test part.
+    """
     from sklearn.ensemble import ExtraTreesClassifier
 
     tested = {r.path: split.part[r.path] == TEST for r in store.recordings if r.path in split.part}
@@ -64,9 +79,12 @@ def of_statistics(
     return asked, probabilities
 
 
-def statistics_of_recordings(store: Store) -> NDArray[np.float64]:
-    """Mean and deviation of every feature over the clips of each recording,
-    [n_recordings, 2 · features]; 0 where a recording has no clip."""
+def compute_recording_statistics(store: Store) -> NDArray[np.float64]:
+    """Returns mean and deviation of every feature over the clips of each recording.
+
+    Returns:
+        [n_recordings, 2 · features]; 0 for a recording without a clip.
+    """
     n, size = len(store.recordings), store.clip_shape[1]
     frames, sums, squares = np.zeros(n), np.zeros((n, size)), np.zeros((n, size))
     for clip, recording in enumerate(store.clip_recording):
@@ -79,7 +97,7 @@ def statistics_of_recordings(store: Store) -> NDArray[np.float64]:
     return np.hstack([mean, np.sqrt(np.maximum(squares / frames - mean**2, 0))])
 
 
-def of_trial(
+def predict_by_trial(
     trial: Trial,
     store: Store,
     split: Split,
@@ -88,10 +106,13 @@ def of_trial(
     *,
     start: Start | None = None,
     restart: bool = False,
-    progress: Progress | None = None,
+    progress: EpochProgress | None = None,
 ) -> tuple[list[str], NDArray[np.float64]]:
-    """Paths and probabilities of the test part by a model that is trained as `fit` does, in a run
-    folder; a finished one is taken as it is."""
+    """Predicts the test part by a model that `fit` trains in a run folder; a finished one is used.
+
+    Returns:
+        Paths and probabilities [n, n_classes] of the test part.
+    """
     fit(
         trial,
         store,
@@ -104,16 +125,21 @@ def of_trial(
         resume=not restart,
     )
     parts = split_examples(store, split, trial, device)
-    classifier = Classifier.load(run.model, device.torch)
-    clips = of_clips(logits_of(classifier, parts[TEST], device), parts[TEST], split, classifier)
-    whole = of_recordings(clips, parts[TEST], classifier)
+    model = Model.load(run.model, device.torch)
+    clips = judge_clips(compute_logits(model, parts[TEST], device), parts[TEST], split, model)
+    whole = judge_recordings(clips, parts[TEST], model)
     return whole.paths, whole.probabilities
 
 
-def held_out(
+def predict_held_out(
     splits: Sequence[Split], ask: Callable[[int, Split], tuple[list[str], NDArray[np.float64]]]
 ) -> tuple[list[str], NDArray[np.float64]]:
-    """Paths and probabilities of all recordings, in the order of their paths."""
+    """Returns paths and probabilities of all recordings, in the order of their paths.
+
+    Args:
+        splits: of `make_folds`.
+        ask: takes the number and the split of a fold, and predicts its test part.
+    """
     paths: list[str] = []
     rows = []
     for number, split in enumerate(splits):

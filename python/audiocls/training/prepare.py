@@ -1,4 +1,4 @@
-"""From recordings to the store that training takes: made, or gone on with if it is there."""
+"""From recordings to the store that training takes: made, or continued if it is there."""
 
 from __future__ import annotations
 
@@ -29,15 +29,24 @@ def prepare_store(
     restart: bool = False,
     **settings: Any,
 ) -> Path:
-    """Makes the store that a model of `feature` is trained on, under `root`, and gives its folder:
-    DATA-samples-RATE, of which every epoch draws new windows, or DATA-FEATURE.
+    """Makes the store that a model of `feature` is trained on, and returns its folder.
 
-    data: anything that `extract` takes, also a table. kind: samples or features. feature: a preset,
-    default mel, or with `start` that of the model. clip_s, hop_s: of a store of features. restart:
-    a store that is there and was made otherwise, or of other data, is made anew. settings: as
-    `extract` takes them, such as `labelling`, `progress`, `notice`.
+    Under `root` it is DATA-samples-RATE, of which every epoch draws new windows, or DATA-FEATURE.
 
-    Raises what `extract` raises; SettingError also if `data` is a store already.
+    Args:
+        data: anything that `extract` takes, also a table.
+        kind: samples or features.
+        feature: a preset; by default mel, or with `start` that of the model.
+        root: the folder of stores.
+        start: the model to begin with.
+        clip_s: of a store of features, in seconds.
+        hop_s: of a store of features, in seconds.
+        restart: makes a store that has other settings or data anew.
+        settings: as `extract` takes them, such as `labelling`, `progress`, `notice`.
+
+    Raises:
+        SettingError: `data` is a store already, or as `extract`.
+        DataError: as `extract`.
     """
     if kind not in KINDS:
         raise ChoiceError("store", kind, KINDS)

@@ -1,6 +1,6 @@
 """How a model is trained: every setting that decides it, in one place.
 
-The command line's options, their defaults and their help are made from these fields.
+The options of the command line, their defaults and their help are made from these fields.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ class Range:
     above_low: bool = False  # `low` itself is not allowed
 
     def __contains__(self, value: float) -> bool:
+        """Returns whether a value is allowed."""
         return (self.low < value if self.above_low else self.low <= value) and (
             value <= self.high and math.isfinite(value)
         )
 
     def __str__(self) -> str:
+        """Returns the rule, as messages end with it."""
         least = f"must be {'>' if self.above_low else '>='} {self.low:g}"
         return least if self.high == math.inf else f"{least} and <= {self.high:g}"
 
@@ -112,16 +114,17 @@ class Recipe:
     """What is varied in waveforms: for a store of samples; None: nothing."""
 
     def __post_init__(self) -> None:
+        """Checks every field."""
         for name, kind in own_field_types(type(self)).items():
             object.__setattr__(self, name, _checked(name, getattr(self, name), kind))
 
     @classmethod
     def preset(cls, name: str = "modern", **overrides: Any) -> Recipe:
-        """The recipe of that name, with some fields replaced.
+        """Returns the recipe of that name, with some fields replaced.
 
-        modern: the defaults. study: as the study had it that this project grew from. orchestra:
-        how the model in the box was trained, for a store of samples from several sources.
-        finetune: for a model that begins with another.
+        modern: the defaults. study: as in the study that this project grew from. orchestra: how the
+        model in the box was trained, for a store of samples from several sources. finetune: for a
+        model that begins with another.
 
         Args:
             name: one of `PRESETS`.
@@ -135,7 +138,7 @@ class Recipe:
         return cls().replace(**PRESETS[name]).replace(**overrides)
 
     def replace(self, **overrides: Any) -> Recipe:
-        """A recipe with some fields replaced; see `preset`."""
+        """Returns a recipe with some fields replaced; see `preset`."""
         kinds = field_types(type(self))
         for name in overrides:
             if name not in kinds and name != "waveform":
@@ -146,7 +149,7 @@ class Recipe:
         return dataclasses.replace(self, **overrides)
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields as plain data, those of `waveform` among them: `replace` takes them."""
+        """Returns all fields, those of `waveform` among them, as `replace` takes them."""
         fields = {name: getattr(self, name) for name in own_field_types(type(self))}
         fields = dataclasses.asdict(self.waveform or NOTHING) | fields
         return {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}
@@ -204,13 +207,13 @@ WAVEFORM = tuple(f.name for f in dataclasses.fields(Augmentation))
 
 
 def own_field_types(recipe: type[Recipe]) -> dict[str, Any]:
-    """The type of each field but `waveform`, with its range."""
+    """Returns the type of each field but `waveform`, with its range."""
     hints = get_type_hints(recipe, include_extras=True)
     return {name: kind for name, kind in hints.items() if name != "waveform"}
 
 
 def field_types(recipe: type[Recipe]) -> dict[str, Any]:
-    """The same, and of the fields of its `waveform`."""
+    """Returns the same, and the types of the fields of its `waveform`."""
     return own_field_types(recipe) | get_type_hints(Augmentation, include_extras=True)
 
 

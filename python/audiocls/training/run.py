@@ -1,4 +1,4 @@
-"""A run folder, and what stands in its metrics.json. Nobody else knows the names of its files."""
+"""A run folder and its metrics.json. Only this module knows the names of its files."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from audiocls.files import read_csv, read_json, replace_file, write_csv, write_j
 from audiocls.schema import one_of, optional, validate
 from audiocls.scores.measures import MEASURES
 from audiocls.training.fitting.predictions import (
-    Prediction,
-    Scored,
+    MultilabelRow,
+    PredictionRow,
     read_predictions,
     write_predictions,
 )
 
 if TYPE_CHECKING:
-    from audiocls.classifier.model import Classifier
+    from audiocls.classifier.model import Model
     from audiocls.training.data.splits import Split
     from audiocls.training.fitting.evaluation import Judgement
-    from audiocls.training.fitting.objective import Judged, Row
+    from audiocls.training.fitting.objective import LabelledPredictions, Row
     from audiocls.training.fitting.state import TrainState
     from audiocls.training.runtime.device import Device
     from audiocls.training.trial import Trial
@@ -72,7 +72,7 @@ Scores = dict[str, Any]  # as `metrics.evaluate` gives them
 
 @dataclass(frozen=True)
 class Result:
-    """What a finished run says of itself: metrics.json."""
+    """What a finished run reports: metrics.json."""
 
     train: Scores  # of clips
     val: Scores
@@ -107,28 +107,28 @@ class Result:
         device: Device,
         warnings: list[str],
     ) -> Result:
-        """What a training came to, and how good its classifier is on every part."""
+        """Returns what a training came to, and how good its model is on every part."""
         from audiocls.models import count_parameters
         from audiocls.training.data.splits import PARTS, TEST, TRAIN, VAL
 
-        objective, classifier = state.objective, judgement.classifier
-        about, counts = classifier.description, split.counts()
+        objective, model = state.objective, judgement.model
+        about, counts = model.description, split.counts()
 
-        def scores(judged: Judged) -> Scores:
-            intervals = objective.intervals(judged, about, trial.seed)
-            return objective.scores(judged, about) | {"interval_95": intervals}
+        def scores(judged: LabelledPredictions) -> Scores:
+            intervals = objective.bootstrap(judged, about, trial.seed)
+            return objective.score(judged, about) | {"interval_95": intervals}
 
         clips = judgement.clips
         sizes = {n: counts[n] | {"clips": len(clips[p].labels)} for p, n in enumerate(PARTS)}
         return cls(
-            task=classifier.task.name,
-            train=objective.scores(clips[TRAIN], about),
-            val=objective.scores(clips[VAL], about),
+            task=model.task.name,
+            train=objective.score(clips[TRAIN], about),
+            val=objective.score(clips[VAL], about),
             test=scores(clips[TEST]),
             test_recording=scores(judgement.recordings),
             seed=trial.seed,
-            split=split.how | {"parts": sizes},
-            parameters=count_parameters(classifier.network),
+            split=split.settings() | {"parts": sizes},
+            parameters=count_parameters(model.network),
             clips_per_s=state.clips / state.training_s,
             device=device.name,
             training_s=state.training_s,
@@ -136,7 +136,7 @@ class Result:
                 "epoch": state.best_epoch,
                 "by": f"{objective.measures.title} on the validation part",
             },
-            temperature=classifier.temperature.tolist(),
+            temperature=model.temperature.tolist(),
             threshold=about.threshold,
             thresholds=about.thresholds,
             cost=judgement.cost,
@@ -150,7 +150,11 @@ class Result:
 
     @classmethod
     def read(cls, folder: Path) -> Result | None:
-        """The result in a run folder; None where there is none. DataError where it is damaged."""
+        """Reads the result in a run folder; None if there is none.
+
+        Raises:
+            DataError: metrics.json is damaged.
+        """
         file = folder / "metrics.json"
         try:
             document = read_json(file)
@@ -169,7 +173,7 @@ class Result:
         return cls(**{f.name: document.get(f.name) for f in dataclasses.fields(cls)})
 
     def to_dict(self) -> dict[str, Any]:
-        """As metrics.json has it; `samples_per_s` is the older name of `clips_per_s`."""
+        """Returns metrics.json; `samples_per_s` is the older name of `clips_per_s`."""
         return dataclasses.asdict(self) | {"samples_per_s": self.clips_per_s}
 
 
@@ -181,12 +185,20 @@ class Run:
 
     @property
     def model(self) -> Path:
-        """Where its model is."""
+        """The folder of its model."""
         return self.folder / "model"
 
+    @classmethod
+    def at(cls, out: str | Path | None, trial: Trial) -> Run:
+        """Returns the run in the folder `out`, by default runs/FEATURE-MODEL-SEED of a trial."""
+        return cls(Path(out) if out is not None else Path("runs") / trial.name)
+
     def claim(self, restart: bool = False, resume: bool = False) -> None:
-        """Raises SettingError unless the folder is free, or holds a run that may be replaced or
-        gone on with."""
+        """Checks that the folder is free, or holds a run that may be replaced or continued.
+
+        Raises:
+            SettingError: it is not.
+        """
         folder = str(self.folder)
         if restart and resume:
             raise SettingError("resume", True, "cannot be together with `restart`: choose one")
@@ -204,9 +216,12 @@ class Run:
         raise SettingError("out", folder, rule)
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """The folder, made if it is not there, for this process alone. DataError if another process
-        writes a run there."""
+    def lock(self) -> Iterator[None]:
+        """Holds the folder, made if it is not there, for this process alone.
+
+        Raises:
+            DataError: another process writes a run there.
+        """
         new = not self.folder.exists()
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -222,9 +237,17 @@ class Run:
                     self.folder.rmdir()
             del lock
 
-    def finished(self, trial: Trial, split: Split, longer: bool = False) -> Result | None:
-        """The result, if the run is finished; None where it is not, and with `longer` where it has
-        fewer epochs than the trial. SettingError where it is another trial's."""
+    def read_finished(self, trial: Trial, split: Split, longer: bool = False) -> Result | None:
+        """Returns the result of a finished run; None if the run is not finished.
+
+        Args:
+            trial: the run must be of it.
+            split: the run must be of it.
+            longer: a run of fewer epochs than the trial is not finished.
+
+        Raises:
+            SettingError: the run is of another trial.
+        """
         result = Result.read(self.folder)
         if result is None:
             return None
@@ -238,19 +261,23 @@ class Run:
     def begin(self, split: Split, state: TrainState) -> None:
         """Makes room for a new run: deletes what is left of an earlier one.
 
-        Raises OSError where the disk has no room for what the run will write.
+        Raises:
+            DataError: the disk has no room for what the run will write.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         for file in FILES:
             (self.folder / file).unlink(missing_ok=True)
-        self._refuse_full(state.classifier)
+        self._refuse_full(state.model)
         write_csv(self.folder / "split.csv", *split.table())
 
     def restore(self, trial: Trial, split: Split, state: TrainState) -> bool:
-        """Brings a fresh state to where the run was left; false where nothing was kept. A finished
-        run is left at its chosen epoch, and is unfinished then.
+        """Brings a fresh state to where the run was left; returns false if nothing was kept.
 
-        Raises SettingError where the run is another trial's, DataError where it is damaged.
+        A finished run is left at its chosen epoch, and is unfinished then.
+
+        Raises:
+            SettingError: the run is of another trial.
+            DataError: it is damaged.
         """
         from safetensors import SafetensorError
 
@@ -282,47 +309,47 @@ class Run:
         return True
 
     def _reopen(self, trial: Trial, state: TrainState) -> bool:
-        """Saves the state from which a finished run goes on; false where there is none."""
-        from audiocls.classifier.model import Classifier
+        """Saves the state from which a finished run continues; false if there is none."""
+        from audiocls.classifier.model import Model
 
         result = Result.read(self.folder)
         if result is None:
             return False
-        state.go_on(Classifier.load(self.model), self.history(), result.chosen["epoch"])
+        state.continue_from(Model.load(self.model), self.read_history(), result.chosen["epoch"])
         state.training_s = result.training_s
         state.clips = round(result.clips_per_s * result.training_s)
         document = state.to_bytes(trial.settings() | {"store": trial.store})
         replace_file(self.folder / "state.safetensors", document)
         return True
 
-    def keep(self, trial: Trial, state: TrainState, best: bool) -> None:
-        """What an epoch leaves: the best model as it comes, the history, and the state last."""
+    def save_epoch(self, trial: Trial, state: TrainState, best: bool) -> None:
+        """Saves an epoch: the best model so far, the history, and the state last."""
         if best:
-            state.chosen.save(self.model)
+            state.eval_model.save(self.model)
         write_history(self.folder / "history.csv", state.history)
         document = state.to_bytes(trial.settings() | {"store": trial.store})
         replace_file(self.folder / "state.safetensors", document)
 
     def draw_curves(self, state: TrainState) -> None:
-        """The curves so far."""
+        """Draws the curves so far."""
         from audiocls.scores import plots
 
-        picture = plots.curves(state.history, state.best_epoch, state.objective.score)
+        picture = plots.draw_curves(state.history, state.best_epoch, state.objective.main)
         replace_file(self.folder / "curves.png", picture)
 
     def finish(self, result: Result, judgement: Judgement, state: TrainState) -> None:
-        """The last files. metrics.json says that the run is finished."""
+        """Writes the last files; metrics.json is written last and says that the run is finished."""
         from audiocls.classifier.graph import write_graph
         from audiocls.scores import plots
         from audiocls.training.data.splits import TEST
 
-        judgement.classifier.save(self.model)
+        judgement.model.save(self.model)
         said = {
             "predictions": judgement.clips[TEST],
             "predictions_recording": judgement.recordings,
         }
         for name, judged in said.items():
-            rows = state.objective.predictions(judged)
+            rows = state.objective.make_rows(judged)
             write_predictions(self.folder / f"{name}.csv", rows)
         try:
             write_graph(self.model)
@@ -330,26 +357,26 @@ class Run:
             result.warnings.append(f"no network.onnx, so that prediction needs torch: {error}")
         self.draw_curves(state)
         if "confusion" in result.test:
-            picture = plots.confusion(result.test["confusion"], result.classes)
+            picture = plots.draw_confusion(result.test["confusion"], result.classes)
             replace_file(self.folder / "confusion.png", picture)
         write_json(self.folder / "metrics.json", result.to_dict())
         (self.folder / "state.safetensors").unlink(missing_ok=True)
 
-    def history(self) -> list[Row]:
-        """The rows of history.csv."""
+    def read_history(self) -> list[Row]:
+        """Returns the rows of history.csv."""
         header, *rows = read_csv(self.folder / "history.csv")
         return [dict(zip(header, map(float, row), strict=True)) for row in rows]
 
-    def predictions(self) -> list[Prediction] | list[Scored] | None:
-        """What the model said of each clip of the test part; None in runs of earlier versions."""
+    def read_predictions(self) -> list[PredictionRow] | list[MultilabelRow] | None:
+        """Returns a row for each clip of the test part; None for an old run."""
         return read_predictions(self.folder / "predictions.csv")
 
-    def recording_predictions(self) -> list[Prediction] | list[Scored] | None:
-        """The same of each whole recording."""
+    def read_recording_predictions(self) -> list[PredictionRow] | list[MultilabelRow] | None:
+        """Returns a row for each recording of the test part; None for an old run."""
         return read_predictions(self.folder / "predictions_recording.csv")
 
-    def test_groups(self) -> set[tuple[str, str]]:
-        """Label and group of the recordings of the test part, from split.csv."""
+    def read_test_groups(self) -> set[tuple[str, str]]:
+        """Returns label and group of the recordings of the test part."""
         _, *rows = read_csv(self.folder / "split.csv")
         return {(label, group) for _, label, group, part in rows if part == "test"}
 
@@ -367,10 +394,10 @@ class Run:
             )
             raise SettingError("out", str(self.folder), rule)
 
-    def _refuse_full(self, classifier: Classifier) -> None:
+    def _refuse_full(self, model: Model) -> None:
         # At most: weights, their average and two moments in the state, the model, and of each a
         # temporary copy; pictures and tables are small.
-        weights = sum(v.numel() * v.element_size() for v in classifier.state_dict().values())
+        weights = sum(v.numel() * v.element_size() for v in model.state_dict().values())
         needed = 10 * weights + (1 << 20)
         free = shutil.disk_usage(self.folder).free
         if free < needed:

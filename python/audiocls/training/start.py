@@ -6,16 +6,16 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from audiocls.classifier.description import (
     WEIGHTS,
     Description,
     model_folder,
 )
-from audiocls.classifier.model import Classifier, versions
+from audiocls.classifier.model import Model, installed_versions
 from audiocls.errors import SettingError
-from audiocls.models import architecture
+from audiocls.models import resolve_architecture
 from audiocls.store.command import find_nearest_preset, format_command
 from audiocls.training.recipe import Recipe
 from audiocls.training.trial import LINEAR
@@ -28,53 +28,63 @@ CALIBRATION = ("temperature", "offset")
 
 @dataclass(frozen=True)
 class Start:
-    """A trained model, of which all weights that fit are taken. Feature, clips and normalisation
-    are its own; the head has new rows for the classes that it does not know."""
+    """A trained model, of which all weights that fit are taken.
+
+    Features, clips and normalisation are its own. The head has new rows for the classes that it
+    does not know.
+    """
 
     name: str  # as it was given
     folder: Path
-    classifier: Classifier
+    model: Model
     identity: str  # SHA-256 over its weights and what they are of
 
     @classmethod
     def load(cls, path: str | Path) -> Start:
-        """Reads it from a run folder or model folder, or `orchestra`; raises as
-        `Classifier.load`."""
+        """Reads it from a run folder or model folder, or `orchestra`; raises as `Model.load`."""
         folder = model_folder(path)
-        classifier = Classifier.load(folder)
-        about = classifier.description
+        model = Model.load(folder)
+        about = model.description
         content = [about.architecture, about.classes, about.spec.to_dict(), about.cut.clip_s]
         digest = hashlib.sha256((folder / WEIGHTS).read_bytes())
         digest.update(json.dumps(content).encode())
-        return cls(str(path), folder, classifier, digest.hexdigest())
+        return cls(str(path), folder, model, digest.hexdigest())
 
     @property
     def description(self) -> Description:
-        """What its model.json says."""
-        return self.classifier.description
+        """The content of its model.json."""
+        return self.model.description
 
-    def model(self, name: str | None) -> str:
-        """The model that is trained if `name` is asked for: the architecture of this one, or
-        `linear`. SettingError for another architecture."""
+    def resolve_model(self, name: str | None) -> str:
+        """Returns the model that is trained for a `name`: its own architecture, or `linear`.
+
+        Raises:
+            SettingError: `name` is another architecture.
+        """
         own = self.description.architecture
         if name == LINEAR:
             return LINEAR
-        if name is not None and architecture(name) != own:
+        if name is not None and resolve_architecture(name) != own:
             rule = f"the model to begin with, {self.name!r}, is {own}: must be {own} or {LINEAR}"
             raise SettingError("model", name, rule)
         return own
 
-    def recipe(self, recipe: Recipe, model: str) -> Recipe:
-        """The recipe as it is followed: the level is taken out of features as this model wants it;
-        a linear head is fitted at once."""
+    def adapt_recipe(self, recipe: Recipe, model: str) -> Recipe:
+        """Returns the recipe as it is followed.
+
+        Features lose their level if this model was trained so. A linear head is fitted at once.
+        """
         recipe = replace(recipe, remove_level=self.description.remove_level)
         if model == LINEAR:
             recipe = replace(recipe, epochs=1, patience=0, ema=0.0, fit_head=False, freeze_epochs=0)
         return recipe
 
     def check(self, store: Store) -> None:
-        """Raises SettingError, with the command that makes one that fits, where the features or
-        clips of a store are others."""
+        """Checks that the features and clips of a store are its own.
+
+        Raises:
+            SettingError: they are not; it names the command that makes a store that fits.
+        """
         own = self.description
         has = (store.spec, store.cut.clip_s, store.cut.short)
         if has == (own.spec, own.cut.clip_s, own.cut.short):
@@ -86,26 +96,41 @@ class Start:
         rule = f"{self.name!r} takes other features or clips than these ({made}): {command}"
         raise SettingError("features", str(store.path), rule)
 
-    def kept(self, classes: list[str]) -> list[str]:
-        """The classes whose rows of the head are kept."""
+    def known_among(self, classes: list[str]) -> list[str]:
+        """Returns those of some classes that its head knows."""
         return [name for name in classes if name in self.description.classes]
 
-    def begin(self, store: Store, quiet_db: float) -> Classifier:
-        """A classifier for the classes of a store: new rows of the head are drawn from torch's
-        generator."""
+    def new_model(self, store: Store, quiet_db: float) -> Model:
+        """Returns a model for the classes of a store; new rows of the head are drawn."""
         own = self.description
-        about = Description.of(store, own.architecture, versions(), own.remove_level, quiet_db)
+        about = Description.of(
+            store, own.architecture, installed_versions(), own.remove_level, quiet_db
+        )
         init = {"model": self.name, "identity": self.identity}
-        classifier = Classifier(replace(about, init=init))
-        head, ours = classifier.network.head, self.classifier.network.head
+        model = Model(replace(about, init=init))
+        head, ours = model.network.head, self.model.network.head
         weight, bias = head.weight.detach().clone(), head.bias.detach().clone()
-        for name in self.kept(about.classes):
+        for name in self.known_among(about.classes):
             i, j = about.classes.index(name), own.classes.index(name)
             weight[i], bias[i] = ours.weight[j].detach(), ours.bias[j].detach()
-        names = {id(p): n for n, p in classifier.named_parameters()}
+        names = {id(p): n for n, p in model.named_parameters()}
         rows = {names[id(head.weight)]: weight, names[id(head.bias)]: bias}
         # What calibrates is of the classes, and found anew.
-        fresh = {n: v for n, v in classifier.state_dict().items() if n in CALIBRATION}
-        taken = {n: v for n, v in self.classifier.state_dict().items() if n not in CALIBRATION}
-        classifier.load_state_dict(taken | rows | fresh)
-        return classifier
+        fresh = {n: v for n, v in model.state_dict().items() if n in CALIBRATION}
+        taken = {n: v for n, v in self.model.state_dict().items() if n not in CALIBRATION}
+        model.load_state_dict(taken | rows | fresh)
+        return model
+
+
+def load_start(init: str | Path | Start | None) -> Start | None:
+    """Returns the model to begin with, read if `init` names one; raises as `Start.load`."""
+    return init if isinstance(init, Start) or init is None else Start.load(init)
+
+
+def choose_recipe(recipe: Recipe | str | None, start: Start | None, **overrides: Any) -> Recipe:
+    """Returns a recipe with some fields replaced: by default `modern`, with a start `finetune`."""
+    if recipe is None:
+        recipe = "modern" if start is None else "finetune"
+    if isinstance(recipe, str):
+        return Recipe.preset(recipe, **overrides)
+    return recipe.replace(**overrides) if overrides else recipe

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from audiocls.engine.augmentation import NOTHING, select_settings
 from audiocls.errors import SettingError
-from audiocls.models import architecture
+from audiocls.models import resolve_architecture
 from audiocls.store.augmenter import identify_sounds
 from audiocls.training.recipe import Recipe
 
@@ -24,8 +24,9 @@ _IF_CHOSEN = ("recordings_per_class", "sounds", "init")  # settings that most tr
 class Trial:
     """One model, trained by one recipe on one split of one store.
 
-    Raises SettingError for an unknown model, an impossible seed, or what needs a model to begin
-    with where there is none.
+    Raises:
+        SettingError: the model is unknown, the seed is impossible, or a field needs a model to
+            begin with and there is none.
     """
 
     model: str
@@ -40,8 +41,9 @@ class Trial:
     init: str = ""  # that of the model it begins with (`Start`); none: with random weights
 
     def __post_init__(self) -> None:
+        """Checks the fields that depend on each other."""
         if self.model != LINEAR:
-            object.__setattr__(self, "model", architecture(self.model))
+            object.__setattr__(self, "model", resolve_architecture(self.model))
         elif not self.init:
             raise SettingError("model", LINEAR, "needs `init`: the model whose body it takes")
         for name in ("fit_head", "freeze_norm", "freeze_epochs"):
@@ -52,23 +54,23 @@ class Trial:
 
     @property
     def name(self) -> str:
-        """FEATURE-MODEL-SEED, with the fold and the recordings a class where they were chosen."""
+        """FEATURE-MODEL-SEED, with the fold and the recordings a class if they were chosen."""
         fold = f"-fold{self.fold.replace('/', 'of')}" if self.fold else ""
         few = f"-{self.recordings_per_class}each" if self.recordings_per_class else ""
         return f"{self.feature}-{self.model}-{self.seed}{fold}{few}"
 
-    def on(self, store: Store) -> Trial:
-        """The same of a store: with its identity, and that of the folders the recipe names."""
+    def with_store(self, store: Store) -> Trial:
+        """Returns the trial with the identity of a store and of the recipe's folders."""
         return replace(self, store=store.identity, sounds=identify_sounds(self.recipe.waveform))
 
     def settings(self) -> dict[str, Any]:
-        """What was chosen, as metrics.json shows it."""
+        """Returns what was chosen, as metrics.json shows it."""
         own = {key: getattr(self, key) for key in ("model", "seed", "group_by", "fold")}
         known = {key: value for key in _IF_CHOSEN if (value := getattr(self, key))}
         return own | self.recipe.to_dict() | known
 
     def differences(self, settings: dict[str, Any], store: str) -> Iterator[str]:
-        """In what a run of other `settings` on a store of identity `store` differs."""
+        """Yields how a run of other `settings` on a store of identity `store` differs."""
         own = self.settings()
         sounds, init = (own.pop(key, "") for key in ("sounds", "init"))
         if settings.get("init", "") != init:

@@ -1,4 +1,4 @@
-"""Convolutions as a CPU computes them fastest; weights and results are those of any other."""
+"""Convolutions as a CPU computes them fastest; weights and results are those of `nn.Conv2d`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from torch.nn.functional import conv2d
 
 
 class Convolution(nn.Conv2d):
-    """`nn.Conv2d`, of pictures whose two axes may be exchanged.
+    """`nn.Conv2d` for pictures whose two axes may be exchanged.
 
     A CPU works along the last axis, which should be the longer one: on maps of 4 × 2 the same
-    convolution takes twice as long as on 2 × 4. And where a map is smaller than the kernel, weights
-    that meet nothing but padding are left out.
+    convolution takes twice as long as on 2 × 4. If a map is smaller than the kernel, weights that
+    meet only padding are left out.
 
     turned: whether pictures come with their axes exchanged. The weights stay as they are.
     """
@@ -20,11 +20,12 @@ class Convolution(nn.Conv2d):
     turned = False
 
     def forward(self, x: Tensor) -> Tensor:
+        """Returns maps [batch, channels, height, width]."""
         stride, padding = list(self.stride), [int(p) for p in self.padding]
         order = (0, 2, 3, 1)
         if self.turned:
             stride, padding, order = stride[::-1], padding[::-1], (0, 3, 2, 1)
-        # As the weights lie in memory (`lay_out`), so that their gradient is laid out likewise.
+        # As `use_channels_last` lays the weights out, so that their gradient is laid out alike.
         weight = self.weight.permute(order)
         if not torch.compiler.is_exporting():  # there a size may be unknown
             for axis in (0, 1):
@@ -36,8 +37,11 @@ class Convolution(nn.Conv2d):
 
 
 def _needed(size: int, kernel: int, stride: int, padding: int) -> tuple[int, int, int]:
-    """Of a kernel over `size` cells, the first weight that meets one, how many from there do, and
-    the padding for these alone."""
+    """Returns the part of a kernel over `size` cells that meets a cell.
+
+    Returns:
+        Its first weight, how many weights there are from it, and the padding for these alone.
+    """
 
     def outputs(kernel: int, padding: int) -> int:
         return (size + 2 * padding - kernel) // stride + 1
@@ -50,7 +54,7 @@ def _needed(size: int, kernel: int, stride: int, padding: int) -> tuple[int, int
     return first, needed, padding - first
 
 
-def lay_out(network: nn.Module) -> None:
+def use_channels_last(network: nn.Module) -> None:
     """Lays the weights out in memory as they are computed with, channels last."""
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     for layer in network.modules():

@@ -1,4 +1,4 @@
-"""The clips of one part of a split: on the device, or read from the store as they are asked for."""
+"""The clips of one part of a split: on the device, or read from the store as they are needed."""
 
 from __future__ import annotations
 
@@ -38,13 +38,16 @@ class Batch(NamedTuple):
 
 
 class Examples:
-    """The clips `clips` of a store.
+    """The clips of one part of a split.
 
-    resident: whether their features lie on the device as one tensor; otherwise a thread reads them
-    from the memory-mapped store, a few batches ahead. Batches are the same.
-
-    sources: int64 [n_clips], where each clip comes from. augmenter: what makes the clips that
-    train, of the samples of a `ComputedStore`.
+    Args:
+        store: of the clips.
+        clips: their numbers in the store, int64 [n_clips].
+        device: where batches go.
+        resident: whether the features lie on the device as one tensor. Otherwise a thread reads
+            them from the memory-mapped store, a few batches ahead. Batches are the same.
+        sources: the number of each clip's source, int64 [n_clips].
+        augmenter: what makes the clips that train from the samples of a `ComputedStore`.
     """
 
     def __init__(
@@ -56,8 +59,9 @@ class Examples:
         sources: NDArray[np.int64] | None = None,
         augmenter: Augmenter | None = None,
     ) -> None:
+        """Takes the labels to the device, and the features if they are resident."""
         self.store, self.clips, self.device = store, clips, device
-        self.labels = TASKS[store.task].labels(store)[clips]
+        self.labels = TASKS[store.task].read_labels(store)[clips]
         self.recording = np.asarray(store.clip_recording)[clips]
         self.whole = np.asarray(store.clip_whole)[clips]
         self.lengths: NDArray[np.int64] | None = None
@@ -69,32 +73,37 @@ class Examples:
         self._x = self._resident() if resident else None
 
     def __len__(self) -> int:
+        """Returns the number of clips."""
         return len(self.clips)
 
     def batch(self, ids: Tensor) -> Batch:
-        """The clips `ids`, int64 [batch] on the CPU, counted within this part."""
+        """Returns the clips `ids`, int64 [batch] on the CPU, counted within this part."""
         return self._on_device(ids, None if self._x is not None else self._read(ids))
 
     def batches(self, many: Iterable[Tensor]) -> Iterator[Batch]:
-        """`batch` of each, read ahead where the clips are not on the device."""
+        """Yields `batch` of each, read ahead if the clips are not on the device."""
         if self._x is not None:
             yield from map(self.batch, many)
         else:
             yield from self._ahead((ids, partial(self._read, ids)) for ids in many)
 
-    def drawn(
+    def training_batches(
         self, order: Sequence[Tensor], epoch: int, following: Tensor | None = None
     ) -> Iterator[Batch]:
-        """The batches of an epoch as they train: of each this process's part; made anew from the
-        samples where there is an augmenter. following: int64 [clips of the epoch, k], what may
-        follow each in a phrase."""
+        """Yields this process's part of an epoch's batches, made anew if there is an augmenter.
+
+        Args:
+            order: the clips of each batch, int64 [batch].
+            epoch: from 1.
+            following: the clips that may follow each in a phrase, int64 [clips of the epoch, k].
+        """
         if self.augmenter is None:
-            yield from self.batches(map(self.device.own, order))
+            yield from self.batches(map(self.device.take_share, order))
             return
         # A draw is known by its number in the epoch, whichever process makes it.
         ends = torch.cumsum(torch.tensor([len(ids) for ids in order]), 0)
         numbers = torch.arange(int(ends[-1])).tensor_split(ends[:-1])
-        own = [map(self.device.own, pair) for pair in zip(order, numbers, strict=True)]
+        own = [map(self.device.take_share, pair) for pair in zip(order, numbers, strict=True)]
         yield from self._ahead(
             (ids, partial(self._augmented, ids, n, epoch, following)) for ids, n in own
         )
@@ -102,7 +111,7 @@ class Examples:
     def _ahead(
         self, many: Iterable[tuple[Tensor, Callable[[], NDArray[np.generic]]]]
     ) -> Iterator[Batch]:
-        """Batches whose features a thread makes while the device computes."""
+        """Yields batches whose features a thread makes while the device computes."""
         with ThreadPoolExecutor(1) as thread:
             waiting: deque[tuple[Tensor, Future[NDArray[np.generic]]]] = deque()
             for ids, rows in many:
@@ -126,9 +135,12 @@ class Examples:
             following=None if following is None else self.clips[following[numbers].numpy()],
         )
 
-    def by_length(self, order: Tensor, batch_size: int, pool: int = 16) -> list[Tensor]:
-        """An order cut into batches; where clips differ in length, those of a batch are alike:
-        sorted within every `pool` batches, so that little is padded and the order stays random."""
+    def split_by_length(self, order: Tensor, batch_size: int, pool: int = 16) -> list[Tensor]:
+        """Cuts an order into batches; if clips differ in length, those of a batch are alike.
+
+        They are sorted within every `pool` batches, so that little is padded and the order stays
+        random.
+        """
         if self.lengths is None:
             return list(torch.split(order, batch_size))
         lengths = torch.from_numpy(self.lengths)
@@ -139,8 +151,10 @@ class Examples:
         return list(torch.split(torch.cat(sorted_), batch_size)) if sorted_ else []
 
     def _resident(self) -> Tensor:
-        """All clips as one tensor: [n, frames, features], or of clips that differ in length their
-        frames one after another, [total frames, features]."""
+        """Returns all clips as one tensor, [n, frames, features].
+
+        If clips differ in length, it has their frames one after another, [total frames, features].
+        """
         store, clips = self.store, self.clips
         if self.lengths is None:
             x = np.ascontiguousarray(store.features[clips])
@@ -150,14 +164,14 @@ class Examples:
         return self._narrowed(torch.from_numpy(x)).to(self.device.torch)
 
     def _narrowed(self, rows: Tensor) -> Tensor:
-        """For bfloat16 as float16: half the memory, and finer than what the network computes in."""
+        """Returns rows as float16 if the network computes in bfloat16; float16 is finer."""
         if not self.device.bfloat16 or rows.dtype != torch.float32:
             return rows
         half = rows.half()
         return half if half.isfinite().all() else rows
 
     def _read(self, ids: Tensor) -> NDArray[np.generic]:
-        """The features of a batch from the store."""
+        """Returns the features of a batch from the store."""
         clips = self.clips[ids.numpy()]
         if self.lengths is None:
             return np.ascontiguousarray(self.store.features[clips])
@@ -180,15 +194,15 @@ class Examples:
         return Batch(x, self._y[here], lengths)
 
     def _gather(self, frames: Tensor, ids: Tensor, lengths: Tensor) -> Tensor:
-        """[batch, longest, features] out of all frames; zeros after the end of a clip."""
+        """Returns [batch, longest, features] of all frames, with zeros after a clip's end."""
         at = torch.arange(int(lengths.max()))
         inside = at < lengths[:, None]
         rows = torch.where(inside, self._starts[ids][:, None] + at, 0)
         return frames[rows.to(frames.device)] * inside[..., None].to(frames.device)
 
 
-def feature_bytes(store: Store, clips: NDArray[np.int64]) -> int:
-    """Memory that the features of these clips take on a device."""
+def count_feature_bytes(store: Store, clips: NDArray[np.int64]) -> int:
+    """Returns the memory that the features of these clips take on a device."""
     if store.cut.clip_s <= 0:
         frames = int(np.diff(store.features.offsets)[clips].sum())
         cells = frames * store.features.frames.shape[1]
@@ -200,12 +214,19 @@ def feature_bytes(store: Store, clips: NDArray[np.int64]) -> int:
 def split_examples(
     store: Store, split: Split, trial: Trial, device: Device, memory_gb: float | None = None
 ) -> dict[int, Examples]:
-    """The examples of the parts TRAIN, VAL and TEST.
+    """Returns the examples of the parts TRAIN, VAL and TEST.
 
-    memory_gb: features that need more are read from the store as they are needed; by default half
-    of the free memory of the device.
+    Args:
+        store: of the clips.
+        split: which recordings are in which part.
+        trial: its recipe says what trains.
+        device: where batches go.
+        memory_gb: features that need more are read from the store as they are needed; by default
+            half of the free memory of the device.
 
-    Raises DataError where a class has nothing to train on, SettingError for a bad `memory_gb`.
+    Raises:
+        DataError: a class has nothing to train on.
+        SettingError: `memory_gb` is negative.
     """
     recipe = trial.recipe
     if memory_gb is not None and not memory_gb >= 0:
@@ -215,18 +236,18 @@ def split_examples(
     clips = {p: np.flatnonzero(part == p) for p in (TRAIN, VAL, TEST)}
     if recipe.clips_per_recording:
         recording = np.asarray(store.clip_recording)[clips[TRAIN]]
-        clips[TRAIN] = clips[TRAIN][spread(recording, recipe.clips_per_recording)]
+        clips[TRAIN] = clips[TRAIN][evenly_spaced(recording, recipe.clips_per_recording)]
     trained = store.classes_among(clips[TRAIN])
     if untrained := [c for c in store.classes if c not in trained]:
         raise DataError(f"no clip of class {', '.join(untrained)} in the training part")
-    sources = source_of_clips(store, recipe.source)
+    sources = number_sources(store, recipe.source)
     augmenter = None
     stored = clips
     if isinstance(store, ComputedStore):
         augmenter = store.augmenter(recipe.waveform, trial.seed)
         stored = {p: clips[p] for p in (VAL, TEST)}
     budget = device.free_bytes() / 2 if memory_gb is None else memory_gb * 1e9
-    resident = feature_bytes(store, np.concatenate(list(stored.values()))) <= budget
+    resident = count_feature_bytes(store, np.concatenate(list(stored.values()))) <= budget
     return {
         p: Examples(
             store,
@@ -240,10 +261,12 @@ def split_examples(
     }
 
 
-def source_of_clips(store: Store, source: str | None) -> NDArray[np.int64]:
-    """The number of each clip's source, int64 [n_clips]; 0 where no source is asked for.
+def number_sources(store: Store, source: str | None) -> NDArray[np.int64]:
+    """Returns the number of each clip's source, int64 [n_clips]; 0 if no source is asked for.
 
-    Raises SettingError or DataError as `find_groups`, and SettingError where no class has two.
+    Raises:
+        SettingError: no class has two sources, or as `find_groups`.
+        DataError: as `find_groups`.
     """
     if source is None:
         return np.zeros(len(store), np.int64)
@@ -257,9 +280,15 @@ def source_of_clips(store: Store, source: str | None) -> NDArray[np.int64]:
     return number.astype(np.int64)[np.asarray(store.clip_recording)]
 
 
-def spread(recording: NDArray[np.int64], most: int) -> NDArray[np.bool_]:
-    """Which clips to keep so that a recording has at most `most`: the first among them, the others
-    evenly over its length. recording: int [n_clips], the clips of a recording one after another."""
+def evenly_spaced(recording: NDArray[np.int64], most: int) -> NDArray[np.bool_]:
+    """Returns which clips to keep so that a recording has at most `most`, bool [n_clips].
+
+    They are the first, and the others evenly over the length of the recording.
+
+    Args:
+        recording: of each clip, int [n_clips]; the clips of a recording stand one after another.
+        most: clips of a recording.
+    """
     _, first, counts = np.unique(recording, return_index=True, return_counts=True)
     keep = np.zeros(len(recording), bool)
     for start, n in zip(first, counts, strict=True):

@@ -1,7 +1,7 @@
 """Augmentation of features, on whole batches on the device.
 
-Draws are made on the CPU for the whole batch, so that they do not depend on the device, nor on how
-many processes share the batch.
+Draws are made on the CPU for the whole batch, so they depend neither on the device nor on how many
+processes share the batch.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from audiocls.classifier.model import Classifier
+from audiocls.classifier.model import Model
 from audiocls.engine.level import compute_decibel_step, holds_mel
 from audiocls.engine.spec import FeatureSpec
 from audiocls.training.recipe import Recipe
@@ -59,8 +59,8 @@ class FeatureAugmentation:
         spec: of the features.
         numbers: the generator of the epoch's draws.
         device: where batches are.
-        stored: whether the features come from a store; what is done to waveforms has its place in
-            the engine, so features computed from samples are neither shifted nor transmitted.
+        stored: whether the features come from a store. The engine augments waveforms, so features
+            computed from samples are neither shifted nor transmitted.
     """
 
     def __init__(
@@ -72,30 +72,44 @@ class FeatureAugmentation:
         *,
         stored: bool,
     ) -> None:
+        """Draws the noise of the epoch, if the recipe adds any."""
         self._recipe, self._spec, self._numbers, self._device = recipe, spec, numbers, device
         self._mel = stored and holds_mel(spec)
         self._noise: Tensor | None = None
         if self._mel and (recipe.mel_band > 0 or recipe.mel_noise > 0):
-            self._noise = noise_frames(spec.n_mels, numbers).to(device.torch)
+            self._noise = draw_noise(spec.n_mels, numbers).to(device.torch)
 
     def draw(self, n: int) -> Draws:
-        """What is done to this process's part of the next batch of n clips."""
+        """Draws what is done to this process's part of the next batch of n clips."""
         whole = draw(self._recipe, n, self._numbers, mel=self._mel)
-        return Draws(*map(self._device.own, whole))
+        return Draws(*map(self._device.take_share, whole))
 
-    def batch(
-        self, x: Tensor, lengths: Tensor | None, draws: Draws, classifier: Classifier
-    ) -> Tensor:
-        """Augmented features, float32 [batch, frames, features], with their level taken out if
-        `classifier` does so."""
+    def batch(self, x: Tensor, lengths: Tensor | None, draws: Draws, model: Model) -> Tensor:
+        """Returns augmented features, without their level if the model is trained so.
+
+        Args:
+            x: float32 [batch, frames, features].
+            lengths: int64 [batch], frames before padding if clips differ in length.
+            draws: of `draw`.
+            model: that trains.
+
+        Returns:
+            float32 [batch, frames, features].
+        """
         if self._noise is not None:
-            x = transmitted(x, draws, self._noise, self._spec, lengths)
-        return augment(classifier.levelled(x, lengths), draws, classifier.mean, lengths)
+            x = transmit(x, draws, self._noise, self._spec, lengths)
+        return augment(model.subtract_level(x, lengths), draws, model.mean, lengths)
 
 
 def draw(recipe: Recipe, n: int, numbers: torch.Generator, *, mel: bool = True) -> Draws:
-    """The draws for a batch of n clips. mel: whether the features are mel bands of a store, which
-    are shifted and transmitted; samples have the engine for that."""
+    """Makes the draws for a batch.
+
+    Args:
+        recipe: what is done.
+        n: clips of the batch.
+        numbers: the generator.
+        mel: whether the features are mel bands of a store, which are shifted and transmitted.
+    """
     uniform = torch.rand(7, n, generator=numbers)  # [4] is of an operation that is gone
     time, freq = recipe.time_mask, recipe.freq_mask
     style = _shares(MIXSTYLE_BETA, n, numbers) * (uniform[6] < recipe.mixstyle)
@@ -122,8 +136,11 @@ def _channel(recipe: Recipe, n: int, numbers: torch.Generator) -> tuple[Tensor, 
 
 
 def _shares(beta: float, n: int, numbers: torch.Generator) -> Tensor:
-    """The smaller share of each of n clips that are mixed in pairs, the same for both of a pair:
-    drawn from Beta(beta, beta), by two gammas (Devroye 1986, IX.3)."""
+    """Returns the share of the neighbour in each of n clips that are mixed in pairs.
+
+    It is the smaller one, the same for both of a pair, from Beta(beta, beta) by two gammas (Devroye
+    1986, IX.3).
+    """
     gammas = torch._standard_gamma(torch.full((2, -(-n // 2)), beta), generator=numbers)
     share = gammas[0] / gammas.sum(dim=0).clamp(min=1e-12)
     shares = torch.minimum(share, 1 - share).repeat_interleave(2)[:n]
@@ -131,21 +148,29 @@ def _shares(beta: float, n: int, numbers: torch.Generator) -> Tensor:
     return shares
 
 
-def noise_frames(n_features: int, numbers: torch.Generator) -> Tensor:
-    """Stationary noise in decibels around its mean power, float32 [frames, features]. A band is the
-    mean of several bins, whose power is exponential: here of two."""
+def draw_noise(n_features: int, numbers: torch.Generator) -> Tensor:
+    """Draws stationary noise in decibels around its mean power, float32 [frames, features].
+
+    A band is the mean of several bins, whose power is exponential: here of two.
+    """
     uniform = torch.rand(2, NOISE_FRAMES, n_features, generator=numbers)
     return 10 * torch.log10(-(1 - uniform).log().mean(dim=0) + 1e-4)
 
 
-def transmitted(
+def transmit(
     x: Tensor, draws: Draws, noise: Tensor, spec: FeatureSpec, lengths: Tensor | None = None
 ) -> Tensor:
-    """Logarithmic mel features [batch, frames, features] as a channel passes them on: a band of
-    them, no cell below the clip's quietest, and noise, as the powers of two sounds add.
+    """Returns logarithmic mel features as a channel passes them on.
 
-    noise: of `noise_frames`. spec: of the features. lengths, int64 [batch]: frames before padding,
-    where clips differ.
+    A band of them is left, no cell is below the clip's quietest, and noise is added as the powers
+    of two sounds add.
+
+    Args:
+        x: [batch, frames, features].
+        draws: of `draw`.
+        noise: of `draw_noise`.
+        spec: of the features.
+        lengths: int64 [batch], frames before padding if clips differ in length.
     """
     unit = compute_decibel_step(spec)
     assert unit is not None
@@ -171,14 +196,19 @@ def transmitted(
 
 
 def augment(x: Tensor, draws: Draws, mean: Tensor, lengths: Tensor | None = None) -> Tensor:
-    """Varies, masks and mixes a batch of features, float32 [batch, frames, features].
+    """Shifts, masks and mixes a batch of features.
 
-    Features are shifted, and what comes in is their `mean`; mean and deviation of every band over
-    the frames are mixed with those of the neighbour (Freq-MixStyle,
-    Schmid et al. 2022, arXiv:2206.12513). A masked cell gets its feature's `mean`
-    (SpecAugment, Park et al. 2019, arXiv:1904.08779); then clips 0 and 1, 2 and 3 … are mixed
-    (mixup, Zhang et al. 2018, arXiv:1710.09412). Where clips differ in length, lengths
-    int64 [batch], the shorter of a pair goes on as `mean`.
+    Features are shifted, and their `mean` fills the gap. Mean and deviation of every band over the
+    frames are mixed with those of the neighbour (Freq-MixStyle, Schmid et al. 2022,
+    arXiv:2206.12513). A masked cell gets its feature's `mean` (SpecAugment, Park et al. 2019,
+    arXiv:1904.08779). Then clips 0 and 1, 2 and 3 … are mixed (mixup, Zhang et al. 2018,
+    arXiv:1710.09412); the shorter of a pair continues as `mean`.
+
+    Args:
+        x: float32 [batch, frames, features].
+        draws: of `draw`.
+        mean: of each feature over the training part, [features].
+        lengths: int64 [batch], frames before padding if clips differ in length.
     """
     if draws.shift.any():
         at = torch.arange(x.shape[2]) - (draws.shift * x.shape[2]).round().long()[:, None]
@@ -205,12 +235,12 @@ def augment(x: Tensor, draws: Draws, mean: Tensor, lengths: Tensor | None = None
 
 
 def neighbours(n: int, device: torch.device) -> Tensor:
-    """The clip that each of a batch is mixed with: 1, 0, 3, 2 …; an odd last one with itself."""
+    """Returns the clip that each is mixed with: 1, 0, 3, 2 …; an odd last one with itself."""
     return (torch.arange(n, device=device) ^ 1).clamp(max=n - 1)
 
 
 def _restyled(x: Tensor, share: Tensor, lengths: Tensor | None) -> Tensor:
-    """Mean and deviation of every band mixed with those of the neighbour."""
+    """Mixes mean and deviation of every band with those of the neighbour."""
     if lengths is None:
         deviation, mean = torch.std_mean(x, dim=1, correction=0, keepdim=True)
     else:
@@ -226,7 +256,7 @@ def _restyled(x: Tensor, share: Tensor, lengths: Tensor | None) -> Tensor:
 
 
 def _stripes(width: Tensor, start: Tensor, n: Tensor, x: Tensor, dim: int) -> Tensor:
-    """bool [batch, size of dim]: true inside each clip's stripe of `width` · n cells."""
+    """Returns bool [batch, size of dim]: true inside each clip's stripe of `width` · n cells."""
     cells = (width.to(x) * n).round()
     first = (start.to(x) * (n - cells)).floor()
     at = torch.arange(x.shape[dim], device=x.device)

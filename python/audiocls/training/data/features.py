@@ -27,13 +27,20 @@ def open_features(
     hop_s: float | None = None,
     start: Start | None = None,
 ) -> Store:
-    """A store of features, or of samples the features computed from it: by default `mel`, or the
-    first preset of mel bands at the rate of the samples, in clips of half a second; with `start`,
-    the features and clips of that model.
+    """Opens a store of features, or a store of samples from which features are computed.
 
-    Raises what `open_store` and `ComputedStore` raise, and SettingError where a feature, or a
-    change of waveforms by the recipe, is asked of a store that holds features already, or one of
-    mel features of another.
+    Args:
+        path: of the store.
+        recipe: its augmentation must fit the store.
+        feature: for a store of samples; by default `mel`, or the first preset of mel bands at the
+            rate of the samples, or with `start` the features of that model.
+        clip_s: for a store of samples; by default 0.5, or that of `start`.
+        hop_s: for a store of samples; by default 0.5, or that of `start`.
+        start: the model to begin with.
+
+    Raises:
+        SettingError: a store of features is asked for another feature, or for augmentation that
+            needs samples or mel bands; or as `open_store` and `ComputedStore`.
     """
     store = open_store(path)
     if not holds_mel(store.spec):
@@ -59,7 +66,7 @@ def open_features(
 
 
 def _refuse(recipe: Recipe, fields: Iterable[str], rule: str) -> None:
-    """Raises SettingError where one of the fields was asked for: is neither its default nor off."""
+    """Raises SettingError if one of the fields was asked for: is neither its default nor off."""
     asked, defaults, off = recipe.to_dict(), Recipe().to_dict(), NOTHING.__dict__
     for name in fields:
         if asked[name] not in (defaults[name], off.get(name, 0.0)):

@@ -21,19 +21,24 @@ LIMIT = 20_000  # recordings of a side; above it a random sample is compared
 FRAMES = 48  # that are compared where clips differ in length
 
 
-def near_duplicates(
-    store: Store, part: Mapping[str, int], *, threshold: float = THRESHOLD, seed: int = 0
-) -> list[tuple[str, str, float]]:
-    """Pairs (training path, test path, similarity) of recordings that are probably one recording.
+def find_near_duplicates(store: Store, part: Mapping[str, int]) -> list[tuple[str, str, float]]:
+    """Finds pairs of recordings that are probably one recording.
 
-    Compared are the clips in the middle, of recordings with equally many clips; of a store whose
-    clips differ in length the middle 48 frames, of recordings with equally many frames. Each
-    feature minus its mean over all of them, projected to 512 random dimensions (Johnson &
-    Lindenstrauss 1984), cosine similarity. Each test recording gives its nearest pair. Time and
-    memory are bounded: at most 20,000 recordings of a side, a random sample where there are more.
-    Copies that were cut, made louder or strongly compressed are not found.
+    The clips in the middle are compared, of recordings with equally many clips. If clips differ in
+    length, the middle 48 frames are compared, of recordings with equally many frames. Each feature
+    loses its mean over all of them; then come a projection to 512 random dimensions (Johnson &
+    Lindenstrauss 1984) and cosine similarity. Each test recording gives its nearest pair. At most
+    20,000 recordings of a side are compared, a random sample if there are more, so time and memory
+    are bounded. Copies that were cut, made louder or strongly compressed are not found.
+
+    Args:
+        store: of the recordings.
+        part: recording path → TRAIN, VAL or TEST.
+
+    Returns:
+        (training path, test path, similarity), the most similar pair first.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     clips_of: dict[int, list[int]] = {}
     for clip, r in enumerate(store.clip_recording.tolist()):
         clips_of.setdefault(r, []).append(clip)
@@ -61,15 +66,15 @@ def near_duplicates(
         theirs = size[len(train) + start : len(train) + start + 1024]
         similarity[theirs[:, None] != size[: len(train)]] = -1
         for j, i in enumerate(similarity.argmax(axis=1)):
-            if similarity[j, i] >= threshold:
+            if similarity[j, i] >= THRESHOLD:
                 pair = (store.recordings[train[i]].path, store.recordings[test[start + j]].path)
                 found.append((*pair, float(similarity[j, i])))
     return sorted(found, key=lambda pair: -pair[2])
 
 
-def leak_warnings(store: Store, split: Split) -> list[str]:
-    """One warning where near-identical recordings are in the training and the test part."""
-    pairs = near_duplicates(store, split.part)
+def describe_leaks(store: Store, split: Split) -> list[str]:
+    """Returns one warning if near-identical recordings are in the training and the test part."""
+    pairs = find_near_duplicates(store, split.part)
     if not pairs:
         return []
     train, test, _ = pairs[0]
@@ -82,7 +87,7 @@ def leak_warnings(store: Store, split: Split) -> list[str]:
 def _project(
     store: Store, clips: NDArray[np.int64], rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Unit vectors [n, 512] of the given clips; zero for clips without any deviation."""
+    """Returns unit vectors [n, 512] of the given clips; zero for clips without any deviation."""
     frames, features = store.clip_shape
     frames = frames or FRAMES
     matrix = rng.standard_normal((frames * features, PROJECTED)).astype(np.float32)
@@ -99,7 +104,7 @@ def _project(
 
 
 def _clips(store: Store, clips: NDArray[np.int64]) -> NDArray[np.generic]:
-    """[n, frames, features]: of clips that differ in length the middle, a short one repeated."""
+    """Returns [n, frames, features]; if clips differ in length, the middle of each."""
     rows = store.features[clips]
     if isinstance(rows, list):
         at = [max(len(x) - FRAMES, 0) // 2 + np.arange(FRAMES) for x in rows]

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from audiocls.classifier.model import without_level
+from audiocls.classifier.model import subtract_level
 
 if TYPE_CHECKING:
     from audiocls.store.store import Store
@@ -19,14 +19,19 @@ BLOCK = 1024  # clips that are read at once
 LEAST_SHARE = 0.1
 
 
-def statistics(
+def compute_statistics(
     store: Store, clips: NDArray[np.int64], remove_level: bool = False
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean and deviation of each feature over all frames of the given clips, perhaps without the
-    level of each.
+    """Returns mean and deviation of each feature over all frames of the given clips.
 
-    Returns two float32 [features], computed in float64. The deviation of a constant feature is 1,
-    so that it becomes 0 and stays finite.
+    Args:
+        store: of the clips.
+        clips: their numbers, int64 [n].
+        remove_level: whether each clip loses its level first.
+
+    Returns:
+        Two float32 [features], computed in float64. The deviation of a constant feature is 1, so
+        that it becomes 0 and stays finite.
     """
     # The store is read once: blocks are joined as by Chan, Golub & LeVeque 1979, eq. 2.1.
     n, (mean, square) = 0, np.zeros((2, store.clip_shape[1]))
@@ -46,12 +51,12 @@ def statistics(
 
 
 def _frames(store: Store, clips: NDArray[np.int64], remove_level: bool) -> NDArray[np.float64]:
-    """All frames of some clips, [frames, features]."""
+    """Returns all frames of some clips, [frames, features]."""
     rows = store.features[clips]
     clips_alike = [clip[np.newaxis] for clip in rows] if isinstance(rows, list) else [rows]
     flat = []
     for block in clips_alike:
         x = torch.from_numpy(block.astype(np.float64))
-        x = without_level(x, store.spec) if remove_level else x
+        x = subtract_level(x, store.spec) if remove_level else x
         flat.append(x.numpy().reshape(-1, block.shape[2]))
     return np.concatenate(flat)

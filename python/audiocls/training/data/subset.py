@@ -12,12 +12,13 @@ from audiocls.training.data.splits import TRAIN, Split
 
 
 def draw_subset(split: Split, per_class: int, seed: int) -> Split:
-    """The split with a training part of `per_class` recordings a class, drawn in whole groups: of
-    a class at least so many, and no group more than that needs. Validation and test stay.
+    """Returns the split with a training part of `per_class` recordings a class, in whole groups.
 
-    Subsets of one seed are nested: one of more recordings holds those of fewer.
+    Of a class there are at least so many, and no group more than that needs. Validation and test
+    stay. Subsets of one seed are nested: one of more recordings holds those of fewer.
 
-    Raises SettingError where a class has fewer.
+    Raises:
+        SettingError: a class has fewer recordings.
     """
     paths = sorted(path for path, part in split.part.items() if part == TRAIN)
     members: defaultdict[str, list[str]] = defaultdict(list)
@@ -49,5 +50,4 @@ def draw_subset(split: Split, per_class: int, seed: int) -> Split:
         for path, part in split.part.items()
         if part != TRAIN or split.group[path] in taken
     }
-    how = split.how | {"recordings_per_class": per_class}
-    return replace(split, part=kept, how=how)
+    return replace(split, part=kept, recordings_per_class=per_class)

@@ -1,1 +1,1 @@
-"""How a model is fitted: epochs, state, schedule, evaluation, calibration."""
+"""The steps of a training: an epoch, its objective and state, the judgement at the end."""

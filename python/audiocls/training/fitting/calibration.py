@@ -1,5 +1,8 @@
-"""What makes probabilities that mean what they say of logits, and from where on something is
-said: fitted on the validation part."""
+"""Temperature, offset and thresholds, fitted on the validation part.
+
+Temperature and offset make probabilities of logits; a threshold says from which one on a label is
+given.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,14 @@ REFUSED_WITH_BACKGROUND = 0.005
 
 
 def fit_threshold(probabilities: NDArray[np.float64], classes: list[str]) -> float | None:
-    """The certainty (see `answers.certainty`) below which an answer is `unknown`: all but a few of
-    the recordings, [n, n_classes], reach it, which are all of known classes. None for none."""
+    """Returns the certainty below which an answer is `unknown`; None without recordings.
+
+    All but a few of the recordings, which are all of known classes, reach it.
+
+    Args:
+        probabilities: of recordings, [n, n_classes].
+        classes: names of the classes; see `answers.certainty`.
+    """
     if len(probabilities) == 0:
         return None
     refused = REFUSED_WITH_BACKGROUND if UNKNOWN in classes else REFUSED
@@ -29,11 +38,14 @@ def fit_threshold(probabilities: NDArray[np.float64], classes: list[str]) -> flo
 
 
 def fit_temperature(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
-    """The temperature T with which softmax(logits / T) has the lowest negative log-likelihood.
+    """Returns the temperature T that gives softmax(logits / T) the highest likelihood.
 
-    Guo et al. 2017, arXiv:1706.04599, section 4.2; fitted on validation. logits: [n, n_classes];
-    labels: int [n]. The likelihood is convex in 1 / T: its derivative, E[z_label] − E[z], is
-    bisected over log T.
+    Guo et al. 2017, arXiv:1706.04599, section 4.2. The likelihood is convex in 1 / T: its
+    derivative, E[z_label] − E[z], is bisected over log T.
+
+    Args:
+        logits: [n, n_classes], of the validation part.
+        labels: int [n].
     """
     if len(labels) == 0:
         return 1.0
@@ -56,13 +68,19 @@ def fit_temperature(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> f
 
 
 def fit_platt(logits: NDArray[np.float64], labels: NDArray[np.bool_]) -> tuple[float, float]:
-    """Temperature T and offset b of one class: sigmoid(logit / T + b) has the lowest negative
-    log-likelihood, with Platt's targets, which keep it finite where the logits separate.
+    """Returns temperature T and offset b of one class, fitted to sigmoid(logit / T + b).
 
-    Platt 1999, "Probabilistic outputs for support vector machines", section 2.2; by Newton's
-    method with halved steps, as Lin, Lin & Weng 2007. T stays within `COLDEST` and `HOTTEST`, so
-    that the order of the clips does. logits, labels: [n]. (1, 0) where only one of the two answers
-    is there.
+    They have the lowest negative log-likelihood, with Platt's targets, which keep it finite if the
+    logits separate. Platt 1999, "Probabilistic outputs for support vector machines", section 2.2;
+    by Newton's method with halved steps, as Lin, Lin & Weng 2007. T stays within `COLDEST` and
+    `HOTTEST`, so the order of the clips stays.
+
+    Args:
+        logits: [n].
+        labels: bool [n].
+
+    Returns:
+        T and b; (1, 0) if all labels are the same.
     """
     n_true = int(labels.sum())
     if n_true in (0, len(labels)):
@@ -83,7 +101,7 @@ def _newton(
     offset: float,
     slope_too: bool = True,
 ) -> tuple[float, float]:
-    """Slope and offset of the logits that are most likely for some targets; or the offset alone."""
+    """Returns the slope and offset of the logits that are most likely for some targets."""
 
     def loss(x: NDArray[np.float64]) -> float:
         z = x[0] * logits + x[1]
@@ -108,11 +126,14 @@ def _newton(
 
 
 def fit_thresholds(probabilities: NDArray[np.float64], labels: NDArray[np.bool_]) -> list[float]:
-    """The threshold of each class with the highest F1, [n_classes]: half-way between the last
-    probability that is said and the first that is not. 0.5 for a class that no example has, or
-    each.
+    """Returns the threshold of each class with the highest F1, [n_classes].
 
-    probabilities, labels: [n, n_classes].
+    It is half-way between the last probability that is given and the first that is not. It is 0.5
+    for a class that no example has, or every one.
+
+    Args:
+        probabilities: [n, n_classes].
+        labels: bool [n, n_classes].
     """
     thresholds = []
     for p, y in zip(probabilities.T, labels.T, strict=True):

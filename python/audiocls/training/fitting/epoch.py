@@ -10,42 +10,42 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from audiocls.classifier.model import Classifier
+from audiocls.classifier.model import Model
 from audiocls.engine.augmentation import MOST_FOLLOWING
 from audiocls.errors import DataError
-from audiocls.models.cost import multiply_adds
+from audiocls.models.cost import count_multiply_adds
 from audiocls.training.data.examples import Batch, Examples
 from audiocls.training.data.feature_augmentation import Draws, FeatureAugmentation, neighbours
-from audiocls.training.data.sampling import Sampler
-from audiocls.training.fitting.evaluation import logits_of, typical_shape
+from audiocls.training.data.sampling import make_sampler
+from audiocls.training.fitting.evaluation import compute_logits, typical_shape
 from audiocls.training.fitting.objective import Row
 from audiocls.training.fitting.schedule import learning_rate
 from audiocls.training.fitting.state import TrainState
 from audiocls.training.recipe import Recipe
 from audiocls.training.runtime.device import Device
 from audiocls.training.runtime.interrupt import CtrlC
-from audiocls.training.runtime.randomness import Purpose, generator, seed_of
+from audiocls.training.runtime.randomness import Purpose, derive_seed, make_generator
 from audiocls.training.trial import Trial
 
 # Called after every batch: batches done, batches in all, and the history row when an epoch ended.
-Progress = Callable[[int, int, Row | None], None]
+EpochProgress = Callable[[int, int, Row | None], None]
 
 
-def batch_size_of(recipe: Recipe, examples: Examples) -> int:
-    """Clips a step: of a training part that is smaller than a batch, its size."""
+def effective_batch_size(recipe: Recipe, examples: Examples) -> int:
+    """Returns the clips a step; a training part that is smaller than a batch is one."""
     return min(recipe.batch_size, max(2, len(examples)))
 
 
-def batches_of(recipe: Recipe, examples: Examples) -> int:
-    """Steps an epoch; all batches are full."""
-    return -(-len(examples) // batch_size_of(recipe, examples))
+def count_batches(recipe: Recipe, examples: Examples) -> int:
+    """Returns the steps an epoch; all batches are full."""
+    return -(-len(examples) // effective_batch_size(recipe, examples))
 
 
-def step_work(recipe: Recipe, classifier: Classifier, examples: Examples) -> int:
-    """Multiply-adds of a step's way forward."""
-    served = copy.deepcopy(classifier).cpu().eval()
-    clip = multiply_adds(served.network, typical_shape(classifier, examples))
-    return clip * batch_size_of(recipe, examples)
+def count_step_work(recipe: Recipe, model: Model, examples: Examples) -> int:
+    """Returns the multiply-adds of a step's way forward."""
+    served = copy.deepcopy(model).cpu().eval()
+    clip = count_multiply_adds(served.network, typical_shape(model, examples))
+    return clip * effective_batch_size(recipe, examples)
 
 
 def train_epoch(
@@ -53,70 +53,82 @@ def train_epoch(
     state: TrainState,
     examples: Examples,
     device: Device,
-    progress: Progress | None,
+    progress: EpochProgress | None,
     ctrl_c: CtrlC,
 ) -> Row:
-    """All steps of the next epoch; the training half of its row in the history.
+    """Makes all steps of the next epoch.
 
-    Raises DataError where the loss is no number any more, or memory does not suffice.
+    Returns:
+        The training half of its row in the history.
+
+    Raises:
+        DataError: the loss is no number any more, or memory does not suffice.
     """
     recipe, epoch = trial.recipe, state.epoch + 1
-    size, per_epoch = batch_size_of(recipe, examples), batches_of(recipe, examples)
-    torch.manual_seed(seed_of(trial.seed, epoch, Purpose.NETWORK))
-    labels, sources = map(torch.from_numpy, (examples.labels, examples.sources))
-    sampler = Sampler(
-        labels,
-        recipe.sampler,
-        trial.seed,
-        sources if recipe.source else None,
-        recipe.source_temperature,
-    )
-    order = examples.by_length(sampler.draw(per_epoch * size, epoch), size)
-    following = None
-    if recipe.waveform is not None and recipe.waveform.phrase_p > 0:
-        following = sampler.alike(torch.cat(order), MOST_FOLLOWING, epoch)
+    size, per_epoch = effective_batch_size(recipe, examples), count_batches(recipe, examples)
+    torch.manual_seed(derive_seed(trial.seed, epoch, Purpose.NETWORK))
+    order, following = _draw_order(trial, examples, epoch)
     augmentation = FeatureAugmentation(
         recipe,
-        state.classifier.description.spec,
-        generator(trial.seed, epoch, Purpose.AUGMENTATION),
+        state.model.description.spec,
+        make_generator(trial.seed, epoch, Purpose.AUGMENTATION),
         device,
         stored=examples.augmenter is None,
     )
     state.begin_epoch(epoch <= recipe.freeze_epochs, recipe.freeze_norm)
     started = time.perf_counter()
-    sums = state.objective.sums(len(state.classifier.classes_), device)
+    sums = state.objective.start_sums(len(state.model.classes_), device)
     step, steps = state.epoch * per_epoch, recipe.epochs * per_epoch
     lr = recipe.lr
     try:
-        for batch in examples.drawn(order, epoch, following):
+        for batch in examples.training_batches(order, epoch, following):
             ctrl_c.check()
             lr = learning_rate(recipe, step, steps)
             draws = augmentation.draw(size)
-            x = augmentation.batch(batch.x.float(), batch.lengths, draws, state.classifier)
+            x = augmentation.batch(batch.x.float(), batch.lengths, draws, state.model)
             batch = batch._replace(x=x)
             sums.add(batch.y, *_step(state, recipe, batch, draws, lr, size, device))
             step += 1
-            state.follow(recipe.ema, step)
+            state.update_average(recipe.ema, step)
             if progress:
                 progress(step, steps, None)
-        row = sums.means()  # waits for the device
+        row = sums.take_means()  # waits for the device
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise DataError(f"{error}; try a `batch_size` of {max(2, size // 2)}") from None
     state.training_s += time.perf_counter() - started
     state.clips += per_epoch * size
-    if not math.isfinite(loss := row["train_loss"]):
-        kept = f"the model of epoch {state.best_epoch} is kept; " if state.best_epoch else ""
-        raise DataError(
-            f"training diverged in epoch {epoch}: the loss is {loss}; {kept}"
-            f"try a lower `lr` than {recipe.lr}"
-        )
+    if not math.isfinite(row["train_loss"]):
+        raise _diverged(state, epoch, row["train_loss"], recipe.lr)
     return {"epoch": epoch, "lr": lr, **row}
 
 
-def validate(state: TrainState, examples: Examples, device: Device) -> Row:
-    """The validation half of a row of the history."""
-    logits = logits_of(state.chosen, examples, device)
-    return state.objective.validation(logits, examples.labels, state.classifier.classes_)
+def _draw_order(trial: Trial, examples: Examples, epoch: int) -> tuple[list[Tensor], Tensor | None]:
+    """Draws the batches of an epoch, and what may follow each of its clips in a phrase.
+
+    Returns:
+        Batches, int64 [size] each, of clips of `examples`; and int64 [clips of the epoch, k], or
+        None for a recipe without phrases.
+    """
+    recipe = trial.recipe
+    size, n_batches = effective_batch_size(recipe, examples), count_batches(recipe, examples)
+    sampler = make_sampler(trial, examples)
+    order = examples.split_by_length(sampler.draw(n_batches * size, epoch), size)
+    if recipe.waveform is None or recipe.waveform.phrase_p == 0:
+        return order, None
+    return order, sampler.draw_alike(torch.cat(order), MOST_FOLLOWING, epoch)
+
+
+def _diverged(state: TrainState, epoch: int, loss: float, lr: float) -> DataError:
+    kept = f"the model of epoch {state.best_epoch} is kept; " if state.best_epoch else ""
+    return DataError(
+        f"training diverged in epoch {epoch}: the loss is {loss}; {kept}try a lower `lr` than {lr}"
+    )
+
+
+def validate_epoch(state: TrainState, examples: Examples, device: Device) -> Row:
+    """Returns the validation half of a row of the history."""
+    logits = compute_logits(state.eval_model, examples, device)
+    return state.objective.score_validation(logits, examples.labels, state.model.classes_)
 
 
 def _step(
@@ -128,12 +140,13 @@ def _step(
     size: int,
     device: Device,
 ) -> tuple[Tensor, Tensor]:
-    """One step of the optimiser with this process's part of an augmented batch of `size` clips.
+    """Makes one step of the optimiser with this process's part of a batch of `size` clips.
 
-    Returns the loss and the logits of each clip.
+    Returns:
+        The loss and the logits of each clip.
     """
     with device.autocast():
-        logits = state.trained(batch.x, batch.lengths)
+        logits = state.training_module(batch.x, batch.lengths)
 
     def loss_for(labels: Tensor) -> Tensor:
         return state.objective.loss(logits, labels, recipe.label_smoothing)

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from audiocls.training.data.examples import Examples
-from audiocls.training.data.sampling import Sampler
-from audiocls.training.fitting.evaluation import embeddings_of
+from audiocls.training.data.sampling import make_sampler
+from audiocls.training.fitting.evaluation import compute_embeddings
 from audiocls.training.fitting.objective import OBJECTIVES, Row
 from audiocls.training.fitting.state import TrainState
 from audiocls.training.runtime.device import Device
@@ -27,44 +27,42 @@ ITERATIONS = 5000
 def fit_head(
     trial: Trial, state: TrainState, examples: Examples, validation: Examples, device: Device
 ) -> Row:
-    """Gives the head the weights of a logistic regression with an L2 penalty, whose strength
-    validation chooses; the training half of a row of the history.
+    """Gives the head the weights of a logistic regression with an L2 penalty.
 
-    A clip weighs as often as the recipe's sampler would draw it.
+    Validation chooses the strength of the penalty. A clip weighs as often as the recipe's sampler
+    would draw it.
+
+    Returns:
+        The training half of a row of the history.
     """
     started = time.perf_counter()
-    classifier, labels = state.classifier, examples.labels
-    x, x_val = (embeddings_of(classifier, part, device) for part in (examples, validation))
-    recipe = trial.recipe
-    sources = torch.from_numpy(examples.sources) if recipe.source else None
-    sampler = Sampler(
-        torch.from_numpy(labels), recipe.sampler, trial.seed, sources, recipe.source_temperature
-    )
-    weights = sampler.shares().numpy() * len(labels)
-    found = regress(x, labels, weights, x_val, validation.labels)
-    head = classifier.network.head
+    model, labels = state.model, examples.labels
+    x, x_val = (compute_embeddings(model, part, device) for part in (examples, validation))
+    weights = make_sampler(trial, examples).shares().numpy() * len(labels)
+    found = fit_regression(x, labels, weights, x_val, validation.labels)
+    head = model.network.head
     with torch.no_grad():
         for parameter, values in ((head.weight, found.weight), (head.bias, found.bias)):
             parameter.copy_(torch.from_numpy(values))
     state.training_s += time.perf_counter() - started
     state.clips += len(labels)
     objective = state.objective
-    own = objective.validation(x @ found.weight.T + found.bias, labels, classifier.classes_)
+    own = objective.score_validation(x @ found.weight.T + found.bias, labels, model.classes_)
     return {
         "epoch": state.epoch + 1,
         "lr": 0.0,
         "C": found.strength,
-        **{f"train_{name}": own[f"val_{name}"] for name in ("loss", objective.score)},
+        **{f"train_{name}": own[f"val_{name}"] for name in ("loss", objective.main)},
     }
 
 
-def begin_with_head(
+def start_from_head(
     trial: Trial, state: TrainState, examples: Examples, validation: Examples, device: Device
 ) -> None:
     """Gives a state before its first epoch such a head."""
     fit_head(trial, state, examples, validation, device)
     if state.average is not None:
-        state.average.load_state_dict(state.classifier.state_dict())
+        state.average.load_state_dict(state.model.state_dict())
 
 
 class Regression(NamedTuple):
@@ -75,19 +73,24 @@ class Regression(NamedTuple):
     strength: float  # scikit-learn's C
 
 
-def regress(
+def fit_regression(
     x: NDArray[np.float64],
     labels: NDArray[Any],
     weights: NDArray[np.float64],
     x_val: NDArray[np.float64],
     labels_val: NDArray[Any],
 ) -> Regression:
-    """The logistic regression with an L2 penalty of the strength with which validation is most
-    likely: of few recordings the loss tells more than how many are right. Of several labels one for
-    each class.
+    """Fits a logistic regression with an L2 penalty, for several labels one a class.
 
-    x: [n, size], labels: [n], each class among them, or bool [n, n_classes]; weights: [n], how much
-    each counts.
+    The strength is that with which validation is most likely: with few recordings the loss tells
+    more than how many are right.
+
+    Args:
+        x: [n, size].
+        labels: int64 [n], each class among them, or bool [n, n_classes].
+        weights: how much each row counts, [n].
+        x_val: [n_val, size].
+        labels_val: as `labels`.
     """
     objective = OBJECTIVES["one" if labels.ndim == 1 else "several"]
     # Scaled, so that the penalty is the same for all numbers; the result then undoes it.
@@ -100,7 +103,7 @@ def regress(
     for c, *own in zip(STRENGTHS, *models, strict=True):
         weight, bias = _rows(own, mean, deviation)
         names = [str(number) for number in range(len(bias))]
-        loss = objective.validation(x_val @ weight.T + bias, labels_val, names)["val_loss"]
+        loss = objective.score_validation(x_val @ weight.T + bias, labels_val, names)["val_loss"]
         if loss < lowest:
             best, lowest = Regression(weight, bias, c), loss
     assert best is not None
@@ -110,8 +113,10 @@ def regress(
 def _models(
     x: NDArray[np.float64], labels: NDArray[np.int64], weights: NDArray[np.float64]
 ) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Of every strength the rows and biases of a logistic regression: one a class, or of two
-    classes, there or not, the row of the second."""
+    """Returns the rows and biases of a logistic regression of every strength.
+
+    There is one a class, or of two classes, there or not, the row of the second.
+    """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
@@ -133,7 +138,7 @@ def _rows(
     mean: NDArray[np.float64],
     deviation: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Weights [n_classes, size] and bias [n_classes] for embeddings as they are."""
+    """Returns weights [n_classes, size] and bias [n_classes] for embeddings as they are."""
     weight, bias = (np.concatenate(parts) for parts in zip(*models, strict=True))
     if len(models) == len(bias) == 1:  # of two classes scikit-learn keeps the difference
         weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2

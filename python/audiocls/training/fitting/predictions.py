@@ -1,4 +1,4 @@
-"""What a model said of each clip or recording of the test part."""
+"""Tables of predictions: a row for each clip or recording of the test part."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from audiocls.errors import DataError
 from audiocls.files import read_csv, write_csv
 
 
-class Prediction(NamedTuple):
+class PredictionRow(NamedTuple):
     """A row of predictions.csv (a clip) or predictions_recording.csv (a whole recording)."""
 
     path: str
@@ -30,8 +30,8 @@ class Prediction(NamedTuple):
         return self.predicted == self.label
 
 
-class Scored(NamedTuple):
-    """A row of the same tables where a clip has several labels."""
+class MultilabelRow(NamedTuple):
+    """A row of the same tables if a clip has several labels."""
 
     path: str
     group: str
@@ -41,34 +41,40 @@ class Scored(NamedTuple):
 
 
 # Then a column for each class.
-_SCORED = Scored._fields[:-1]
+_SCORED = MultilabelRow._fields[:-1]
 
 
-def write_predictions(path: Path, predictions: Iterable[Prediction] | Iterable[Scored]) -> None:
+def write_predictions(
+    path: Path, predictions: Iterable[PredictionRow] | Iterable[MultilabelRow]
+) -> None:
     """Writes a table of predictions."""
-    rows: Iterator[Prediction | Scored] = iter(predictions)
+    rows: Iterator[PredictionRow | MultilabelRow] = iter(predictions)
     first = next(rows, None)
-    header: Sequence[str] = Prediction._fields
-    if isinstance(first, Scored):
+    header: Sequence[str] = PredictionRow._fields
+    if isinstance(first, MultilabelRow):
         header = [*_SCORED, *first.probabilities]
-    known: list[Prediction | Scored] = [] if first is None else [first]
+    known: list[PredictionRow | MultilabelRow] = [] if first is None else [first]
     cells = (_cells(row) for row in itertools.chain(known, rows))
     write_csv(path, header, cells)
 
 
-def _cells(row: Prediction | Scored) -> list[object]:
+def _cells(row: PredictionRow | MultilabelRow) -> list[object]:
     values: Iterable[object] = row
-    if isinstance(row, Scored):
+    if isinstance(row, MultilabelRow):
         labels = json.dumps(row.labels, ensure_ascii=False)
         values = (row.path, row.group, labels, row.start_s, *row.probabilities.values())
     return [f"{v:.6g}" if isinstance(v, float) else v for v in values]
 
 
-def read_predictions(path: Path) -> list[Prediction] | list[Scored] | None:
-    """The predictions in a file; None where there is none, DataError where it is damaged."""
+def read_predictions(path: Path) -> list[PredictionRow] | list[MultilabelRow] | None:
+    """Reads a table of predictions; None if there is no such file.
+
+    Raises:
+        DataError: the file is damaged.
+    """
     try:
         header, *rows = read_csv(path)
-        if tuple(header) == Prediction._fields:
+        if tuple(header) == PredictionRow._fields:
             return list(_parsed(rows))
         if tuple(header[: len(_SCORED)]) == _SCORED:
             return list(_scored(header[len(_SCORED) :], rows))
@@ -81,15 +87,15 @@ def read_predictions(path: Path) -> list[Prediction] | list[Scored] | None:
         raise DataError(f"{path}: is damaged ({error})") from None
 
 
-def _scored(classes: list[str], rows: Sequence[Sequence[str]]) -> Iterator[Scored]:
+def _scored(classes: list[str], rows: Sequence[Sequence[str]]) -> Iterator[MultilabelRow]:
     for path, group, labels, start_s, *cells in rows:
         start = float(start_s) if start_s else None
         probabilities = dict(zip(classes, map(float, cells), strict=True))
-        yield Scored(path, group, tuple(json.loads(labels)), start, probabilities)
+        yield MultilabelRow(path, group, tuple(json.loads(labels)), start, probabilities)
 
 
-def _parsed(rows: Sequence[Sequence[str]]) -> Iterator[Prediction]:
+def _parsed(rows: Sequence[Sequence[str]]) -> Iterator[PredictionRow]:
     for path, group, label, start_s, predicted, *probabilities in rows:
         own, of_label, uncalibrated = map(float, probabilities)
         start = float(start_s) if start_s else None
-        yield Prediction(path, group, label, start, predicted, own, of_label, uncalibrated)
+        yield PredictionRow(path, group, label, start, predicted, own, of_label, uncalibrated)

@@ -8,11 +8,10 @@ from audiocls.training.recipe import Recipe
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
-    """The learning rate of step `step` of `steps`: a linear warm-up, then as it is, or half a
-    cosine to 0.
+    """Returns the learning rate of step `step` of `steps`.
 
-    Loshchilov & Hutter 2017, "SGDR", arXiv:1608.03983, eq. 5, one cycle; warm-up as Goyal et al.
-    2017, arXiv:1706.02677.
+    A linear warm-up, then constant, or half a cosine to 0: Loshchilov & Hutter 2017, "SGDR",
+    arXiv:1608.03983, eq. 5, one cycle; warm-up as Goyal et al. 2017, arXiv:1706.02677.
     """
     warm_up = round(recipe.warm_up * steps)
     if step < warm_up:

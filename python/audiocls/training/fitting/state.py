@@ -15,7 +15,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from audiocls.classifier.model import Classifier
+from audiocls.classifier.model import Model
 from audiocls.schema import Rule, at_least, validate
 from audiocls.training.fitting.objective import OBJECTIVES, Objective, Row
 from audiocls.training.recipe import Recipe
@@ -26,10 +26,10 @@ from audiocls.training.runtime.device import Device
 class TrainState:
     """Model, optimiser, averaged weights, and how far they are."""
 
-    classifier: Classifier
-    trained: nn.Module  # the classifier, shared with the other processes where there are some
+    model: Model
+    training_module: nn.Module  # the model, shared with the other processes where there are some
     optimizer: torch.optim.Optimizer  # of the parameters as they lie in memory
-    average: Classifier | None  # the moving average of the weights, if the recipe asks for one
+    average: Model | None  # the moving average of the weights, if the recipe asks for one
     history: list[Row] = field(default_factory=list)  # a row an epoch
     best_epoch: int = 0
     best_score: tuple[float, float] = (-1.0, -math.inf)
@@ -39,33 +39,33 @@ class TrainState:
     head_only: bool = False  # whether steps leave the body as it is
 
     @classmethod
-    def start(cls, classifier: Classifier, recipe: Recipe, device: Device) -> TrainState:
-        """The state before the first epoch."""
-        trained = device.shared(classifier)
+    def start(cls, model: Model, recipe: Recipe, device: Device) -> TrainState:
+        """Makes the state before the first epoch."""
+        trained = device.share_module(model)
         kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[recipe.optimizer]
         # torch's fused optimisers copy what is not contiguous seven times a step.
-        flat = [nn.Parameter(_flat(p.data)) for p in classifier.parameters()]
+        flat = [nn.Parameter(_flat(p.data)) for p in model.parameters()]
         optimizer = kind(flat, recipe.lr, weight_decay=recipe.weight_decay, fused=True)
-        average = copy.deepcopy(classifier).eval() if recipe.ema > 0 else None
-        return cls(classifier, trained, optimizer, average)
+        average = copy.deepcopy(model).eval() if recipe.ema > 0 else None
+        return cls(model, trained, optimizer, average)
 
     @property
     def objective(self) -> Objective:
         """What the task asks of training."""
-        return OBJECTIVES[self.classifier.task.name]
+        return OBJECTIVES[self.model.task.name]
 
     @property
     def epoch(self) -> int:
-        """Epochs that are finished."""
+        """How many epochs are finished."""
         return len(self.history)
 
     @property
-    def chosen(self) -> Classifier:
-        """What is evaluated and kept: the averaged weights where there are some."""
-        return self.average or self.classifier
+    def eval_model(self) -> Model:
+        """The model that is evaluated and kept: the averaged weights if there are some."""
+        return self.average or self.model
 
     def notices(self) -> list[str]:
-        """What one should know of how it came to be."""
+        """Returns what one should know of how it came to be."""
         if not self.went_on:
             return []
         return [
@@ -73,55 +73,61 @@ class TrainState:
             "optimiser: one that was never finished before gives other weights"
         ]
 
-    def over(self, recipe: Recipe) -> bool:
-        """Whether nothing is left to do."""
+    def is_over(self, recipe: Recipe) -> bool:
+        """Returns whether nothing is left to do."""
         waited = self.epoch - self.best_epoch
         return self.epoch >= recipe.epochs or (0 < recipe.patience <= waited)
 
     def begin_epoch(self, head_only: bool, freeze_norm: bool) -> None:
-        """Ready for steps of the head alone, or of all. Batch statistics stay as they are where the
-        body does, or with `freeze_norm`."""
+        """Prepares for steps of the head alone, or of all.
+
+        Batch statistics stay as they are if the body does, or with `freeze_norm`.
+        """
         self.head_only = head_only
-        self.classifier.train()
-        for module in self.classifier.modules():
+        self.model.train()
+        for module in self.model.modules():
             if head_only or (freeze_norm and isinstance(module, _BatchNorm)):
                 module.eval()
-        if self.trained is self.classifier:  # other processes expect every gradient
-            for parameter in self.classifier.parameters():
+        if self.training_module is self.model:  # other processes expect every gradient
+            for parameter in self.model.parameters():
                 parameter.requires_grad_(not head_only)
-            self.classifier.network.head.requires_grad_(True)
+            self.model.network.head.requires_grad_(True)
 
     def descend(self, loss: Tensor, lr: float) -> None:
-        """One step of the optimiser, down the gradient of `loss`."""
-        self.classifier.zero_grad()
+        """Makes one step of the optimiser, down the gradient of `loss`."""
+        self.model.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         (group,) = self.optimizer.param_groups
         group["lr"] = lr
-        head = {id(p) for p in self.classifier.network.head.parameters()}
-        for flat, parameter in zip(group["params"], self.classifier.parameters(), strict=True):
+        head = {id(p) for p in self.model.network.head.parameters()}
+        for flat, parameter in zip(group["params"], self.model.parameters(), strict=True):
             kept = self.head_only and id(parameter) not in head
             # torch lays a gradient out in memory as its parameter.
             flat.grad = None if kept or parameter.grad is None else _flat(parameter.grad)
         self.optimizer.step()
 
     @torch.no_grad()
-    def follow(self, decay: float, step: int) -> None:
-        """Moves the average towards the weights; early in training, faster (as TensorFlow's
-        ExponentialMovingAverage: min(decay, (1 + step) / (10 + step)))."""
+    def update_average(self, decay: float, step: int) -> None:
+        """Moves the average towards the weights, faster early in training.
+
+        As TensorFlow's ExponentialMovingAverage: min(decay, (1 + step) / (10 + step)).
+        """
         if self.average is None:
             return
         towards = 1 - min(decay, (1 + step) / (10 + step))
-        ours, theirs = self.average.network.state_dict(), self.classifier.network.state_dict()
+        ours, theirs = self.average.network.state_dict(), self.model.network.state_dict()
         moved = [name for name, value in ours.items() if value.is_floating_point()]
         torch._foreach_lerp_([ours[n] for n in moved], [theirs[n] for n in moved], towards)
         for name in ours.keys() - moved:
             ours[name].copy_(theirs[name])
 
     def finish_epoch(self, row: Row) -> bool:
-        """Adds an epoch to the history; true if it is the best so far: by the score of its task on
-        validation, then by loss."""
+        """Adds an epoch to the history; returns true if it is the best so far.
+
+        Epochs are compared by the score of their task on validation, then by loss.
+        """
         self.history.append(row)
-        score = (row[f"val_{self.objective.score}"], -row["val_loss"])
+        score = (row[f"val_{self.objective.main}"], -row["val_loss"])
         better = score > self.best_score
         if better:
             self.best_epoch, self.best_score = self.epoch, score
@@ -130,12 +136,12 @@ class TrainState:
     # --- as bytes: tensors as safetensors, the rest as JSON in their header ---
 
     def to_bytes(self, settings: dict[str, Any]) -> bytes:
-        """All of it, with the `settings` of the run."""
-        tensors = _prefixed("classifier", self.classifier.state_dict())
+        """Returns all of it as safetensors, with the `settings` of the run."""
+        tensors = _prefixed("classifier", self.model.state_dict())
         if self.average is not None:
             tensors |= _prefixed("average", self.average.state_dict())
         optimizer = self.optimizer.state_dict()
-        parameters = list(self.classifier.parameters())
+        parameters = list(self.model.parameters())
         for i, values in optimizer["state"].items():
             like = parameters[i]
             shaped = {k: v.as_strided(like.shape, like.stride()) if v.dim() else v
@@ -158,17 +164,20 @@ class TrainState:
     def restore(self, data: bytes, progress: dict[str, Any]) -> None:
         """Makes this state, fresh from `start`, the one that `to_bytes` wrote.
 
-        Raises KeyError, RuntimeError or SafetensorError for one of another model.
+        Raises:
+            KeyError: the state is of another model, as for the other errors.
+            RuntimeError: a tensor has another shape.
+            SafetensorError: the bytes are damaged.
         """
         parts: dict[str, dict[str, Tensor]] = {}
         for name, value in load_tensors(data).items():
             part, _, rest = name.partition(".")
             parts.setdefault(part, {})[rest] = value
-        self.classifier.load_state_dict(parts["classifier"])
+        self.model.load_state_dict(parts["classifier"])
         if self.average is not None:
             self.average.load_state_dict(parts["average"])
         document = self.optimizer.state_dict()
-        parameters = list(self.classifier.parameters())
+        parameters = list(self.model.parameters())
         for name, value in parts.get("optimizer", {}).items():
             i, _, key = name.partition(".")
             if value.dim():
@@ -182,10 +191,12 @@ class TrainState:
         self.clips, self.training_s = progress["clips"], progress["training_s"]
         self.went_on = progress.get("went_on", 0)  # earlier versions never did
 
-    def go_on(self, model: Classifier, history: list[Row], epoch: int) -> None:
-        """Makes this state, fresh from `start`, that of a finished run after its chosen `epoch`,
-        whose weights are kept; its optimiser is gone, and begins anew."""
-        for own in (self.classifier, self.average):
+    def continue_from(self, model: Model, history: list[Row], epoch: int) -> None:
+        """Makes this state, fresh from `start`, that of a finished run after its chosen `epoch`.
+
+        The weights are those of `model`. Its optimiser is gone, and begins anew.
+        """
+        for own in (self.model, self.average):
             if own is not None:
                 own.load_state_dict(model.state_dict())
                 own.temperature.fill_(1.0)
@@ -219,9 +230,12 @@ _PROGRESS = {
 
 
 def read_progress(path: str) -> dict[str, Any]:
-    """What a saved state says of itself, without its tensors: history, best, settings.
+    """Reads what a saved state says of itself, without its tensors: history, best, settings.
 
-    Raises SafetensorError, KeyError or ValueError where it is damaged.
+    Raises:
+        SafetensorError: the file is damaged, as for the other errors.
+        KeyError: a key is missing.
+        ValueError: a value is invalid.
     """
     with safe_open(path, "pt") as file:
         progress: dict[str, Any] = json.loads(file.metadata()["progress"])
@@ -234,5 +248,5 @@ def _prefixed(prefix: str, values: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _flat(values: Tensor) -> Tensor:
-    """The numbers as they lie in memory, [n]; not a copy."""
+    """Returns the numbers as they lie in memory, [n]; not a copy."""
     return values.as_strided((values.numel(),), (1,))

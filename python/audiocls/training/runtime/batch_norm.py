@@ -15,6 +15,7 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        """Returns normalised maps, as `nn.BatchNorm2d`."""
         if not self.training:
             return super().forward(x)
         rows = x.float()

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from audiocls.errors import ChoiceError, SettingError
 from audiocls.training.runtime.batch_norm import share_batch_norm
+from audiocls.training.runtime.subnormals import flush_subnormals
 
 DEVICES = ("auto", "cpu", "cuda")
 # Multiply-adds of a step forward that keep a thread of the CPU busy: about ten milliseconds. With
@@ -36,10 +37,16 @@ class Device:
 
     @classmethod
     def pick(cls, name: str = "auto", precision: str = "float32") -> Device:
-        """auto: CUDA where there is a device, else the CPU; precision as in `Recipe`.
+        """Chooses a device; in a process that torchrun started, rank and world are torchrun's.
 
-        In a process that torchrun started, rank and number of processes are its. Raises
-        SettingError for a device that is not there; warns where bfloat16 is slower than float32.
+        It warns if bfloat16 is asked for and slower than float32.
+
+        Args:
+            name: cpu, cuda, or auto: CUDA if there is a device, else the CPU.
+            precision: as in `Recipe`.
+
+        Raises:
+            SettingError: the device is not there.
         """
         if name not in DEVICES:
             raise ChoiceError("device", name, DEVICES)
@@ -73,13 +80,12 @@ class Device:
         return f"cpu ({torch.get_num_threads()} threads{arithmetic}{several})"
 
     def autocast(self) -> AbstractContextManager[None]:
-        """Inside it, convolutions and matrix products compute in the chosen precision."""
+        """Returns a context in which convolutions and matrix products have the chosen precision."""
         return torch.autocast(self.torch.type, torch.bfloat16, enabled=self.bfloat16)
 
     @contextmanager
-    def threads(self, work: float) -> Iterator[None]:
-        """Inside it, torch has no more threads on the CPU than a step of `work` multiply-adds keeps
-        busy."""
+    def limit_threads(self, work: float) -> Iterator[None]:
+        """Gives torch no more CPU threads than a step of `work` multiply-adds keeps busy."""
         before = torch.get_num_threads()
         wanted = min(before, max(1, int(work / THREAD_WORK)))
         _log.debug("a step has %.3g multiply-adds: %d of %d threads", work, wanted, before)
@@ -90,8 +96,8 @@ class Device:
             torch.set_num_threads(before)
 
     @contextmanager
-    def joined(self) -> Iterator[None]:
-        """Inside it, the processes of the run know each other."""
+    def join(self) -> Iterator[None]:
+        """Connects the processes of the run."""
         if self.world == 1 or dist.is_initialized():
             yield
             return
@@ -103,32 +109,36 @@ class Device:
         finally:
             dist.destroy_process_group()
 
-    def own(self, batch: Tensor) -> Tensor:
-        """This process's part of a batch that all of them know: every `world`-th pair of rows, so
-        that neighbours, which mixup mixes, stay together."""
+    def take_share(self, batch: Tensor) -> Tensor:
+        """Returns this process's part of a batch: every `world`-th pair of rows.
+
+        Neighbours stay together, because mixup mixes them.
+        """
         if self.world == 1:
             return batch
         pairs = torch.arange(len(batch)) // 2
         return batch[pairs % self.world == self.rank]
 
-    def total(self, value: Tensor) -> Tensor:
-        """The sum over all processes."""
+    def add_up(self, value: Tensor) -> Tensor:
+        """Returns the sum over all processes."""
         if self.world > 1:
             value = value.clone()
             dist.all_reduce(value)
         return value
 
-    def shared(self, module: nn.Module) -> nn.Module:
-        """The module as all processes train it: with the mean of their gradients, and batch
-        normalisation over all of their rows."""
+    def share_module(self, module: nn.Module) -> nn.Module:
+        """Returns the module as all processes train it.
+
+        It has the mean of their gradients, and batch normalisation over all of their rows.
+        """
         if self.world == 1:
             return module
         share_batch_norm(module)
         ids = None if self.torch.type == "cpu" else [self.torch.index]
         return nn.parallel.DistributedDataParallel(module, device_ids=ids)
 
-    def gathered(self, rows: Tensor) -> Tensor:
-        """The rows of all processes on the CPU, [n, …], process after process; n may differ."""
+    def gather(self, rows: Tensor) -> Tensor:
+        """Returns the rows of all processes on the CPU, [n, …], process after process."""
         if self.world == 1:
             return rows.cpu()
         parts: list[Tensor] = [rows] * self.world
@@ -136,12 +146,12 @@ class Device:
         return torch.cat(parts)
 
     def wait(self) -> None:
-        """Until all processes are here."""
+        """Waits until all processes are here."""
         if self.world > 1:
             dist.barrier()
 
     def free_bytes(self) -> int:
-        """Memory of the device that nobody uses."""
+        """Returns the memory of the device that nobody uses."""
         if self.torch.type == "cuda":
             return int(torch.cuda.mem_get_info(self.torch)[0])
         import psutil
@@ -150,7 +160,7 @@ class Device:
 
 
 def _why_not_bfloat16(device: torch.device) -> str | None:
-    """What makes it slower there than float32, for people."""
+    """Returns what makes it slower there than float32, for people; None if it is not."""
     if device.type == "cuda":
         native = fast = torch.cuda.get_device_capability(device) >= (8, 0)
     else:
@@ -163,9 +173,13 @@ def _why_not_bfloat16(device: torch.device) -> str | None:
 
 
 @cache
+@flush_subnormals()  # the threads that torch starts here stay
 def _faster_in_bfloat16() -> bool:
-    """Whether a matrix product is, on this processor: AVX512_BF16 alone does not say so. With it
-    AMD's EPYC takes about half of float32's time, Intel's Xeon twice as long, unless it has AMX."""
+    """Returns whether a matrix product is faster in bfloat16 on this processor.
+
+    AVX512_BF16 alone does not say so. With it AMD's EPYC takes about half of float32's time,
+    Intel's Xeon twice as long, unless it has AMX.
+    """
     factors = [torch.ones(512, 512, dtype=dtype) for dtype in (torch.float32, torch.bfloat16)]
     fastest = [float("inf")] * 2
     for _ in range(6):

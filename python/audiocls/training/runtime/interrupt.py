@@ -10,6 +10,7 @@ class CtrlC:
     """Takes Ctrl-C while it is open; `check` raises the KeyboardInterrupt."""
 
     def __enter__(self) -> CtrlC:
+        """Takes over from Python's own handler."""
         self.asked = False
         # Only the main thread may set handlers, and a caller's own handler stays.
         self.ours = (
@@ -24,10 +25,11 @@ class CtrlC:
         self.asked = True
 
     def check(self) -> None:
-        """Raise KeyboardInterrupt if it was asked for."""
+        """Raises KeyboardInterrupt if it was asked for."""
         if self.asked:
             raise KeyboardInterrupt
 
     def __exit__(self, *_: object) -> None:
+        """Gives back to Python's own handler."""
         if self.ours:
             signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,4 +1,4 @@
-"""Memory that one step of training frees is the next step's."""
+"""Memory that one step of training frees is used by the next."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _MIB = 1 << 20
 
 
 @contextlib.contextmanager
-def reused_memory() -> Iterator[None]:
-    """While it lasts, the C library keeps what is freed, however large, for what is asked for next.
+def reuse_memory() -> Iterator[None]:
+    """Lets the C library keep what is freed, however large, for what is asked for next.
 
-    As it comes, glibc maps every block above 32 MiB anew, and the system clears it page by page:
-    two fifths of a step of `cnn` on `mel`. With other C libraries nothing is changed.
+    By default glibc maps every block above 32 MiB anew, and the system clears it page by page: two
+    fifths of a step of `cnn` on `mel`. With other C libraries nothing changes.
     """
     libc = _glibc()
     if libc is None:

@@ -20,12 +20,12 @@ class Purpose(IntEnum):
     PHRASE = 3  # which recordings follow in a clip
 
 
-def seed_of(seed: int, epoch: int, purpose: Purpose, step: int = 0) -> int:
-    """A seed for torch, of 63 bits, mixed by numpy's SeedSequence."""
-    words = np.random.SeedSequence((seed, epoch, purpose, step)).generate_state(1, np.uint64)
+def derive_seed(seed: int, epoch: int, purpose: Purpose) -> int:
+    """Returns a seed of 63 bits for torch, mixed by numpy's SeedSequence."""
+    words = np.random.SeedSequence((seed, epoch, purpose)).generate_state(1, np.uint64)
     return int(words[0] >> np.uint64(1))
 
 
-def generator(seed: int, epoch: int, purpose: Purpose, step: int = 0) -> torch.Generator:
-    """A generator on the CPU, so that draws do not depend on the device that trains."""
-    return torch.Generator().manual_seed(seed_of(seed, epoch, purpose, step))
+def make_generator(seed: int, epoch: int, purpose: Purpose) -> torch.Generator:
+    """Returns a generator on the CPU, so that draws do not depend on the device that trains."""
+    return torch.Generator().manual_seed(derive_seed(seed, epoch, purpose))

@@ -9,15 +9,15 @@ import torch
 
 
 @contextlib.contextmanager
-def subnormals_are_zero() -> Iterator[None]:
-    """While it lasts, torch takes zero for numbers below 1.2e-38, where the processor can.
+def flush_subnormals() -> Iterator[None]:
+    """Makes torch take zero for numbers below 1.2e-38, if the processor can.
 
-    Adam's mean of a gradient that has become zero loses a tenth in every step, so from the 800th on
+    Adam's mean of a gradient that has become zero loses a tenth in every step. From the 800th step
     or so it is subnormal, and each product with it takes tens of times as long: an epoch of `cnn`
     on `mel` with the recipe `study` 430 s instead of 110.
 
-    It holds for this thread and those that torch starts meanwhile. Torch keeps its threads: it is
-    to be entered before anything large is computed.
+    It holds for this thread and those that torch starts meanwhile. Torch keeps its threads, so
+    enter it before anything large is computed.
     """
     before = _are_zero()
     torch.set_flush_denormal(True)
