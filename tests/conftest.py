@@ -35,7 +35,8 @@ def philharmonia() -> Path:
 @pytest.fixture
 def no_graph(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs end without network.onnx, which takes longer than a small training: for tests of what
-    stands before. Each architecture's graph has tests of its own, as has the end of a whole run."""
+    stands before. Each architecture's graph has tests of its own, as has the end of a whole run.
+    """
     monkeypatch.setattr("audiocls.classifier.graph.write_graph", lambda folder: None)
 
 

@@ -200,7 +200,8 @@ def scaled_log(spec: Any, values: Array) -> Array:
 
 def cepstra(spec: Any, log_mel: Array, power: Array, raw: Array) -> Array:
     """[n_frames, n_mfcc]: orthonormal DCT-II, lifter 1 + L/2 sin(π(k + first)/L), energy
-    for c0."""
+    for c0.
+    """
     n, k = np.arange(spec.n_mels), np.arange(spec.n_mfcc)[:, None]
     basis = np.sqrt(2 / spec.n_mels) * np.cos(np.pi * k * (2 * n + 1) / (2 * spec.n_mels))
     basis[0] = np.sqrt(1 / spec.n_mels)

@@ -120,7 +120,8 @@ POWER_TOLERANCE = 1e-4
 
 def steady(spec: Any, y: Any, range_db: float) -> NDArray[np.bool_]:
     """The frames of a cepstrum [n_frames] none of whose mel bins lies further below the clip's
-    maximum than `range_db`: what `errors` does bin by bin, for values that mix the bins."""
+    maximum than `range_db`: what `errors` does bin by bin, for values that mix the bins.
+    """
     log_mel = spec.replace(
         kind="mel", n_mfcc=0, lifter=0.0, lifter_first=0, energy="none", log="db", log_floor=1e-30,
         log_floor_rule="max", scale=1.0, offset=0.0,

@@ -30,7 +30,8 @@ def scene(events: Sequence[Event], duration_s: float, seed: int) -> NDArray[np.f
 
 def write_scenes(folder: Path, n: int = 36, seed: int = 0) -> Path:
     """One second each with some of the tones, or `NOTHING`, and metadata.csv with labels such as
-    bell;hum."""
+    bell;hum.
+    """
     folder.mkdir(parents=True)
     rng = np.random.default_rng(seed)
     rows = ["file_name,label"]

@@ -96,7 +96,8 @@ def test_printable() -> None:
 
 def test_all_that_is_printed_goes_through_one_writer() -> None:
     """JSON in ASCII has no control characters; all else is written by `say`, or shown by rich. The
-    formats of `predict` escape each value, for their line ends and tabs are their own."""
+    formats of `predict` escape each value, for their line ends and tabs are their own.
+    """
     own = ("__init__.py", "completion.py", "formats.py", "predict.py")
     for file in Path(cli.__file__).parent.glob("*.py"):
         tree = ast.parse(file.read_text())

@@ -24,7 +24,8 @@ def run(*arguments: object) -> Result:
 @pytest.fixture(scope="module")
 def soundscapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four minutes in four files, with events of two classes that overlap, also those of one; a
-    Raven table and an Audacity track of each."""
+    Raven table and an Audacity track of each.
+    """
     folder = tmp_path_factory.mktemp("soundscapes")
     for site in range(4):
         rng = np.random.default_rng(site)

@@ -66,7 +66,7 @@ def test_models_are_compared_by_average_precision(done: Comparison) -> None:
 
 def test_the_page_has_a_row_for_every_label(done: Comparison) -> None:
     text = done.report.read_text(encoding="utf-8")
-    for part in ("average precision", "AUROC", "threshold", "said where there is", "Platt"):
+    for part in ("average precision", "AUROC", "threshold", "given, but there is", "Platt"):
         assert part in text
     assert 'id="confusion"' not in text
     for name in ("a", "b", "c", "d"):

@@ -158,7 +158,7 @@ def test_runs_of_earlier_versions(made: tuple[Path, list[Cell]], tmp_path: Path)
     for missing in (
         "There is no interval",
         "cannot be tested",
-        "Which recordings these are is not known",
+        "The recordings are not known",
         "There is no diagram",
         "Not known: these runs are of an earlier version",
         "which stored no cost",

@@ -70,7 +70,8 @@ def test_it_fits_and_can_be_read(page: Page) -> None:
 
 def test_text_stands_out_in_light_and_dark(page: Page) -> None:
     """Contrast of text, soft text and links with the ground, as WCAG 2.2 defines it: 4.5 at
-    least."""
+    least.
+    """
     contrasts = page.evaluate(
         """() => {
             const light = (name) => {

@@ -1,5 +1,6 @@
 """Labelled stretches: Raven's tables and Audacity's tracks against crowsetta, and rows that are
-none."""
+none.
+"""
 
 from __future__ import annotations
 

@@ -299,7 +299,8 @@ CORE = 22_050
 
 def he_aac() -> bytes:
     """An M4A whose header says HE-AAC, of which the core has half the rate. The part that holds its
-    high frequencies is left out."""
+    high frequencies is left out.
+    """
     file = io.BytesIO()
     with av.open(file, "w", format="ipod") as container:
         stream = container.add_stream("aac", rate=CORE, layout="mono")

@@ -1,5 +1,6 @@
 """The Python interface of the engine: what it takes, what it refuses, and that results never depend
-on threads, batches, chunks or processes."""
+on threads, batches, chunks or processes.
+"""
 
 from __future__ import annotations
 
@@ -366,7 +367,8 @@ def test_works_after_fork() -> None:
 @pytest.mark.parametrize("shape", [(2000, 22_050), (1, 44_100_000)])
 def test_ctrl_c_stops_a_long_call(threads: int, shape: tuple[int, int]) -> None:
     """The call ends early and the interpreter goes on: no assertion on time, only that not all work
-    is done, which takes many times longer than the signal takes to arrive."""
+    is done, which takes many times longer than the signal takes to arrive.
+    """
     program = f"""
         import sys, time
         import numpy as np

@@ -287,7 +287,8 @@ def test_what_is_missing_is_named_and_nothing_is_rendered(
 
 def rcc(contents: dict[str, bytes], version: int, packed: int = 1) -> bytes:
     """A binary resource of Qt: the files in one folder, "sounds", every second one compressed.
-    packed: the flag that says so: 1 zlib, 4 zstd (for which zlib stands here)."""
+    packed: the flag that says so: 1 zlib, 4 zstd (for which zlib stands here).
+    """
     names, data, nodes = b"", b"", []
 
     def named(name: str) -> int:

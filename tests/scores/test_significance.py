@@ -108,7 +108,8 @@ def test_random_exchanges_come_near_the_normal_limit() -> None:
 
 def test_errors_on_equal_and_power_on_unequal_models() -> None:
     """5 % of the pairs of equal models are called different, nearly all unequal ones; a test that
-    takes recordings as independent calls far too many."""
+    takes recordings as independent calls far too many.
+    """
     rng = np.random.default_rng(4)
     wrong = naive = found = 0
     for _ in range(400):

@@ -1,5 +1,6 @@
 """`extract --engine ray` on a real Ray cluster of two nodes: the store of one machine, though a
-worker is killed with SIGKILL, or a node goes away with all that runs on it."""
+worker is killed with SIGKILL, or a node goes away with all that runs on it.
+"""
 
 from __future__ import annotations
 

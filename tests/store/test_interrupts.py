@@ -1,5 +1,6 @@
 """Stopped at any moment, out of space, refused: what is there stays usable, and resuming gives the
-bytes of an undisturbed run. Also: memory is bounded, whatever the data."""
+bytes of an undisturbed run. Also: memory is bounded, whatever the data.
+"""
 
 from __future__ import annotations
 
@@ -198,7 +199,8 @@ def test_ctrl_c_during_start_up(arguments: list[str]) -> None:
 
 def test_a_full_disk(data: Path, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
     """A write call that the system refuses half-way, as on a full disk: here by a limit on the size
-    of files, which needs no disk of its own and no rights."""
+    of files, which needs no disk of its own and no rights.
+    """
     store = tmp_path / "store"
     largest = max(len(value) for value in undisturbed.values())
 

@@ -69,7 +69,8 @@ def test_merged_parts_are_the_store_of_one_run(
     data: Path, tmp_path: Path, of: int, clip_s: float
 ) -> None:
     """Made in any order, one of them interrupted at first, one of them twice; 9 parts of 6 shards
-    leave some parts empty."""
+    leave some parts empty.
+    """
     whole = audiocls.extract(data, "mel-16k", tmp_path / "whole", clip_s=clip_s)
     out = tmp_path / "store"
     order = np.random.default_rng(of).permutation(of) + 1

@@ -126,7 +126,7 @@ class Command(click.Command):
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Ctrl-C ends the program with 130, where click would say "Aborted!" and end it with 1."""
+    """Ctrl-C ends the program with 130; click alone would say "Aborted!" and end it with 1."""
     try:
         yield
     except KeyboardInterrupt:

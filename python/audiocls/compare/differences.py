@@ -19,7 +19,7 @@ class Difference:
 
     better: Ranking
     other: Ranking
-    p: float | None  # corrected by Holm over all pairs; None where predictions are missing
+    p: float | None  # corrected by Holm over all pairs; None if predictions are missing
 
     @property
     def shown(self) -> bool:

@@ -53,7 +53,7 @@ class Comparison:
     rows: list[dict[str, Any]]
     rankings: list[Ranking]  # of each feature and model, the best on validation first
     differences: list[Difference]  # of every pair of them
-    learning: list[LearningCurve]  # of each feature and model, where several sizes were asked for
+    learning: list[LearningCurve]  # of each feature and model, if several sizes were asked for
     results: Path
     report: Path
 

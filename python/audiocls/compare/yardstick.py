@@ -48,7 +48,7 @@ class Yardstick(ABC):
         return self.main.removeprefix("recording_")
 
     def of(self, cell: Cell, name: str) -> float:
-        """A score of a cell; 0 where nothing defines it."""
+        """A score of a cell; 0 if nothing defines it."""
         key = name.removeprefix("recording_")
         part = cell.result.test if key == name else cell.result.test_recording
         return float(part[key] or 0.0)

@@ -29,7 +29,7 @@ from audiocls.inference.predict import Classifier
 from audiocls.inference.prediction import Limits, Prediction, Segment, Setting
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # pydub warns where there is no ffmpeg; the page needs none
+    warnings.simplefilter("ignore")  # pydub warns without ffmpeg; the page needs none
     import gradio as gr
     from gradio.utils import get_upload_folder
 

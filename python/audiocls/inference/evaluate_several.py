@@ -105,7 +105,7 @@ def _numbered(names: Sequence[str]) -> tuple[int, NDArray[np.int64]]:
 def _events(
     kept: Kept, classes: list[str], limits: Limits, n_groups: int, group: NDArray[np.int64]
 ) -> dict[str, Any] | None:
-    """Scores of the segments of recordings that have annotated events; None where none has."""
+    """Scores of the segments of recordings that have annotated events; None if none has."""
     by_event, by_segment = ([Counts.none(len(classes))] * n_groups for _ in range(2))
     n = 0
     for (recording, clips), g in zip(kept, group, strict=True):

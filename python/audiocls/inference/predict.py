@@ -50,8 +50,8 @@ class Embedding:
 class Classifier:
     """A saved model; any number of threads may use one at once.
 
-    It runs on onnxruntime, and on torch only where the model folder has no network.onnx. What is
-    trained is `audiocls.classifier.model.Model`, a torch module.
+    It runs on onnxruntime, and on torch only if the model folder has no network.onnx. Training works
+    on `audiocls.classifier.model.Model`, a torch module.
     """
 
     def __init__(
@@ -66,7 +66,8 @@ class Classifier:
 
         threads: most cores that the network may use; None: all that this process may use.
 
-        Raises DataError where there is no model, or where it is damaged or of a newer format.
+        Raises:
+            DataError: there is no model, or it is damaged or of a newer format.
         """
         folder = model_folder(os.fspath(path))
         description = read_description(folder)

@@ -21,7 +21,7 @@ SAMPLE_TYPES = {
     "int32": ("<i4", 1 << 31),
     "float32": ("<f4", 1),
 }
-# Bytes asked for at once; fewer come where fewer are there.
+# Bytes asked for at once; fewer may come.
 _READ_BYTES = 1 << 16
 
 
