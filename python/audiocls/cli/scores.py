@@ -50,13 +50,13 @@ def print_one(result: dict[str, Any]) -> None:
 
 
 def _answered(answered: dict[str, float | None]) -> str:
-    line = f"at the threshold {answered['threshold']:.2f} "
+    line = f"threshold {answered['threshold']:.2f}: "
     if answered["share"] is None:
-        return line + "there is no recording of a known class"
-    line += f"{answered['share']:.1%} of the recordings of known classes are answered"
+        return line + "no recording is of a known class"
+    line += f"{answered['share']:.1%} of the recordings of known classes get an answer"
     if answered["accuracy"] is None:
         return line
-    return line + f", {answered['accuracy']:.1%} of these right"
+    return line + f", {answered['accuracy']:.1%} of these are right"
 
 
 def print_several(result: dict[str, Any]) -> None:

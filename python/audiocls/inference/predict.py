@@ -50,8 +50,8 @@ class Embedding:
 class Classifier:
     """A saved model; any number of threads may use one at once.
 
-    It runs on onnxruntime, and on torch only if the model folder has no network.onnx. Training works
-    on `audiocls.classifier.model.Model`, a torch module.
+    It runs on onnxruntime, and on torch only if the model folder has no network.onnx. Training
+    works on `audiocls.classifier.model.Model`, a torch module.
     """
 
     def __init__(
