@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import io
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -92,8 +93,11 @@ def write_graph(path: str | Path) -> None:
 def _graph(shape: _Shape) -> bytes:
     """Returns the graph of a network with any weights.
 
-    Tracing takes seconds, so it is done once a shape.
+    It is traced as TorchScript, in a twentieth of the time that `to_onnx` takes. What Python
+    computes from a size becomes a constant there; the tests of graphs with other lengths find that.
     """
+    import onnx
+
     architecture, input_shape, n_classes, levelled, task = shape
     classes = [str(i) for i in range(n_classes)]
     spec = FeatureSpec.preset("mfcc") if levelled == "mfcc" else FeatureSpec()
@@ -109,13 +113,31 @@ def _graph(shape: _Shape) -> bytes:
     )
     with torch.random.fork_rng(devices=[]):
         model = Model(description)
+        free = takes_any_length(model)
+        for values in model.state_dict().values():
+            if values.is_floating_point():
+                values.normal_()  # Weights that are equal would become one.
     frames, features = input_shape
-    document = to_onnx(
-        _Answers(model),
-        torch.zeros(2, 32 if frames is None else frames, features),
-        names=("features", "probabilities", EMBEDDING),
-        axes=("batch", "frames") if takes_any_length(model) else ("batch",),
-    )
+    names, axes = ("features", "probabilities", EMBEDDING), ("batch", "frames")[: 1 + free]
+    traced = io.BytesIO()
+    with _quiet(), torch.no_grad():
+        torch.onnx.export(
+            _Answers(model).eval(),
+            (torch.zeros(2, 32 if frames is None else frames, features),),
+            traced,  # type: ignore[arg-type]  # It takes a file as well.
+            dynamo=False,
+            # As they are: nothing is computed from weights beforehand, or put into one.
+            do_constant_folding=False,
+            training=torch.onnx.TrainingMode.PRESERVE,
+            opset_version=OPSET,
+            input_names=names[:1],
+            output_names=names[1:],
+            dynamic_axes={
+                name: dict(enumerate(axes if name == names[0] else axes[:1])) for name in names
+            },
+        )
+    document = _bare(onnx.ModelProto.FromString(traced.getvalue()), axes)
+    _expand(document.graph)
     for tensor in document.graph.initializer:
         if tensor.name.startswith(_OURS):
             tensor.ClearField("raw_data")
@@ -144,7 +166,7 @@ class _Answers(nn.Module):
     def __init__(self, model: Model) -> None:
         """Takes the model apart as far as the export needs it."""
         super().__init__()
-        self.classifier = replace_lstms(model)
+        self.classifier = model
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Returns both for features [batch, frames, features]."""
@@ -203,6 +225,18 @@ def _bare(model: Any, axes: Sequence[str]) -> Any:
             if dim.dim_param:
                 dim.dim_param = name
     return model
+
+
+def _expand(graph: Any) -> None:
+    """Makes of each ConstantOfShape an Expand, which `operators` allows a graph."""
+    for node in graph.node:
+        if node.op_type == "ConstantOfShape":
+            value = graph.initializer.add()
+            value.CopyFrom(node.attribute[0].t)
+            value.name = f"{node.output[0]}.value"
+            node.op_type = "Expand"
+            node.input.insert(0, value.name)
+            del node.attribute[:]
 
 
 @contextlib.contextmanager

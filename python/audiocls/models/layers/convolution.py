@@ -27,7 +27,8 @@ class Convolution(nn.Conv2d):
             stride, padding, order = stride[::-1], padding[::-1], (0, 3, 2, 1)
         # As `use_channels_last` lays the weights out, so that their gradient is laid out alike.
         weight = self.weight.permute(order)
-        if not torch.compiler.is_exporting():  # there a size may be unknown
+        tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        if not (tracing or torch.compiler.is_exporting()):  # there a size may be unknown
             for axis in (0, 1):
                 size, kernel = x.shape[axis + 2], weight.shape[axis + 1]
                 first, n, padding[axis] = _needed(size, kernel, stride[axis], padding[axis])
