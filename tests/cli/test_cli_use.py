@@ -272,7 +272,7 @@ def test_a_class_named_unknown_answers_no_question_about_the_others(
     }
     assert closed["answered"] == pytest.approx(expected)
     text = call("evaluate", tmp_path / "model", place / "data").stdout
-    assert f"at the threshold 0.68 {expected['share']:.1%} of the recordings" in text
+    assert f"threshold 0.68: {expected['share']:.1%} of the recordings" in text
 
     opened = json.loads(
         call("evaluate", tmp_path / "model", place / "data", "--unknown", "--json").stdout

@@ -12,7 +12,7 @@ from saved_model import saved
 import audiocls
 from audiocls.data.listing import list_recordings
 from audiocls.engine.level import compute_decibel_step, measure_levels
-from audiocls.inference.evaluate import judge_recordings, judge_store, score_one
+from audiocls.inference.evaluate import judge_listing, judge_store, score_one
 from audiocls.inference.predict import Classifier
 from audiocls.scores.metrics import counting_clips, mean_by_recording
 from audiocls.training.recipe import Recipe
@@ -98,7 +98,7 @@ def test_a_quiet_end_does_not_count_wherever_a_model_is_used(tmp_path: Path) -> 
     assert np.abs(heard.answer - heard.probabilities.mean(axis=0)).max() > 1e-6
 
     listing = list_recordings(data)
-    by_files = score_one(classifier, list(judge_recordings(classifier, listing)), ["a", "b"])
+    by_files = score_one(classifier, list(judge_listing(classifier, listing)), ["a", "b"])
     by_store = score_one(classifier, list(judge_store(classifier, store)), ["a", "b"])
     right = (
         heard.answer[classifier.classes_.index("a")],

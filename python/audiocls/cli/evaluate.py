@@ -145,11 +145,11 @@ def _judge(
 ) -> tuple[list[Verdict], list[str], list[str]]:
     """What the model says of each recording, the groups of these, and the paths that trained it."""
     from audiocls.data.grouping import find_groups
-    from audiocls.inference.evaluate import judge_recordings, judge_store
+    from audiocls.inference.evaluate import judge_listing, judge_store
     from audiocls.store.store import Store
 
     groups = find_groups(source.recordings, group_by)
-    verdicts = judge_store(classifier, source) if isinstance(source, Store) else judge_recordings(
+    verdicts = judge_store(classifier, source) if isinstance(source, Store) else judge_listing(
         classifier, source, labelling
     )  # fmt: skip
     heard = _warn_of_heard(classifier, source)

@@ -80,7 +80,7 @@ def judge_store(classifier: Classifier, store: Store) -> Iterator[Verdict]:
             yield recording, found
 
 
-def judge_recordings(
+def judge_listing(
     classifier: Classifier, listing: Listing, labelling: Labelling | None = None
 ) -> Iterator[Verdict]:
     """Yields what a model says of each recording of a data set.
