@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from audiocls.classifier.answers import UNKNOWN, choose_labels, renormalise_known
 from audiocls.data.labelling import Labelling
-from audiocls.errors import AudioclsError, DataError, SettingError
+from audiocls.errors import AudioclsError, DataError, SettingError, explain_failure
 from audiocls.inference.predict import BATCH, Classifier
 from audiocls.inference.prediction import Prediction
 from audiocls.scores import metrics
@@ -119,7 +119,7 @@ def judge_listing(
         else:
             _, answer = next(answers)
         if isinstance(answer, Exception):
-            yield recording, str(answer)
+            yield recording, explain_failure(str(listing.files[recording.id]), answer)
         else:
             assert answer.counts is not None
             if task == SEVERAL:
