@@ -79,7 +79,7 @@ DOCUMENTS = (
     ("model.json", "audiocls.classifier.description", "Description"),
     ("metrics.json", "audiocls.training.run", "Result"),
     ("predictions.csv, predictions_recording.csv", "audiocls.training.fitting.predictions",
-     "Prediction"),
+     "PredictionRow"),
     ("recordings.csv of a store", "audiocls.data.recordings", "Recording"),
 )  # fmt: skip
 # Fields that stand elsewhere: in events.csv and failures.csv, and as columns of their own.

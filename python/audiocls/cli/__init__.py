@@ -77,7 +77,8 @@ class Command(click.Command):
         """Writes the options under their headings."""
         sections: dict[str, list[tuple[str, str]]] = {"": []}
         for param in self.get_params(ctx):
-            if record := param.get_help_record(ctx):
+            # The text says what the arguments are.
+            if isinstance(param, click.Option) and (record := param.get_help_record(ctx)):
                 sections.setdefault(getattr(param, "heading", ""), []).append(record)
         for heading, records in sections.items():
             with formatter.section(heading or "Options"):

@@ -25,9 +25,9 @@ def command(
     """Join the parts that `extract --shard I/N` made into a store.
 
     The command joins all parts under OUT/parts, or the folders given. The store is byte for byte
-    that of one run. It checks everything first, and names a part that is missing, unfinished,
-    damaged or of other settings; then it merges nothing. After the merge you can remove OUT/parts.
-    OUT and parts may be URLs, such as s3://bucket/features/mel.
+    that of one run. First every part is checked. If one is missing, unfinished, damaged or of other
+    settings, the command names it and merges nothing. After the merge you can remove OUT/parts. OUT
+    and parts may be URLs, such as s3://bucket/features/mel.
 
     \b
     Example:
