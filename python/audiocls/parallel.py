@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -40,3 +41,29 @@ def for_each(
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
     return results
+
+
+def ahead(function: Callable[[T], R], items: Iterable[T], n: int, threads: int = 1) -> Iterator[R]:
+    """Call a function for each item on other threads, ahead of what the caller takes.
+
+    Args:
+        function: called once for each item.
+        items: read as the calls are handed out, so there may be any number of them.
+        n: most results and calls that wait for the caller, so that memory is bounded.
+        threads: calls that run at a time.
+
+    Yields:
+        The results, in the order of the items. A call that fails raises when its turn comes.
+    """
+    waiting: deque[Future[R]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > n:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from audiocls.data.annotations import Annotations, Event
 from audiocls.errors import DataError
@@ -102,23 +103,31 @@ SPLIT_NAMES = {
     "eval": "test",
     "evaluation": "test",
 }
-# What a store says of a recording; a metadata column of that name is kept as `metadata_NAME`.
-RESULT_COLUMNS = (
-    "id",
-    "duration_s",
-    "sample_rate",
-    "channels",
-    "n_clips",
-    "n_silent",
-    "status",
-    "error",
-    "audio_hash",
-    "n_bytes",
-    "mtime_ns",
-    "level_db",
-)
+# The fields of a recording as recordings.csv has them, in this order, and how a cell is read. One
+# object stands for equal texts that many recordings share.
+_READ: dict[str, Callable[[str], Any]] = {
+    "id": int,
+    "path": str,
+    "label": sys.intern,
+    "group": sys.intern,
+    "split": sys.intern,
+    "duration_s": lambda cell: float(cell) if cell else None,
+    "sample_rate": lambda cell: int(cell) if cell else None,
+    "channels": lambda cell: int(cell) if cell else None,
+    "n_clips": int,
+    "n_silent": int,
+    "status": sys.intern,
+    "error": str,
+    "audio_hash": str,
+    "n_bytes": int,
+    "mtime_ns": int,
+    "level_db": lambda cell: float(cell) if cell else None,
+}
+_COLUMNS = tuple(_READ)
 # A store of an earlier version lacks the last column.
-_EARLIER = -1
+_EARLIER_COLUMNS = _COLUMNS[:-1]
+# What a store says of a recording; a metadata column of that name is kept as `metadata_NAME`.
+RESULT_COLUMNS = tuple(name for name in _COLUMNS if name not in ("path", "label", "group", "split"))
 
 
 def parse_row(path: str, row: dict[str, str]) -> Recording:
@@ -180,9 +189,6 @@ def notice_similar_labels(labels: Iterable[str]) -> list[str]:
     ]
 
 
-_COLUMNS = ("id", "path", "label", "group", "split", *RESULT_COLUMNS[1:])
-
-
 EVENTS = "events.csv"
 _EVENT_COLUMNS = ("id", "start_s", "end_s", "label")
 
@@ -211,14 +217,22 @@ def iterate_recordings(file: Path) -> Iterator[Recording]:
     """The same one by one, for where a million at once would take too much memory."""
     rows = read_csv(file)
     header = next(rows, [])
-    known = next((c for c in (_COLUMNS, _COLUMNS[:_EARLIER]) if tuple(header[: len(c)]) == c), ())
-    if not known:
+    for known in (_COLUMNS, _EARLIER_COLUMNS):
+        if tuple(header[: len(known)]) == known:
+            break
+    else:
         raise DataError(f"{file}: is not a recordings.csv of this version (unknown columns)")
-    n_known, extra = len(known), header[len(known) :]
+    extra = header[len(known) :]
     events = _read_events(file.with_name(EVENTS))
     for cells in rows:
         try:
-            recording = _recording(cells[:n_known], dict(zip(extra, cells[n_known:], strict=True)))
+            row = dict(zip(header, cells, strict=True))
+            recording = Recording(
+                **{name: _READ[name](row[name]) for name in known},
+                extra={name: row[name] for name in extra} or NO_COLUMNS,
+            )
+            if recording.group == recording.path:
+                recording.group = recording.path
             if events is not None:
                 recording.events = tuple(events.get(recording.id, ()))
             yield recording
@@ -244,27 +258,3 @@ def _read_events(file: Path) -> dict[int, list[Event]] | None:
         except ValueError as error:
             raise DataError(f"{file}: line {number} is damaged ({error})") from None
     return events
-
-
-def _recording(cells: list[str], extra: dict[str, str]) -> Recording:
-    (i, path, label, group, split, duration, rate, channels, clips, silent, *rest) = cells
-    status, error, audio_hash, n_bytes, mtime, *level = rest
-    return Recording(
-        id=int(i),
-        path=path,
-        label=sys.intern(label),  # one object for all: there may be many
-        group=path if group == path else sys.intern(group),
-        split=sys.intern(split),
-        duration_s=float(duration) if duration else None,
-        sample_rate=int(rate) if rate else None,
-        channels=int(channels) if channels else None,
-        n_clips=int(clips),
-        n_silent=int(silent),
-        status=sys.intern(status),
-        error=error,
-        audio_hash=audio_hash,
-        n_bytes=int(n_bytes),
-        mtime_ns=int(mtime),
-        level_db=float(level[0]) if level and level[0] else None,
-        extra=extra or NO_COLUMNS,
-    )

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import collections
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -17,7 +15,7 @@ from audiocls.engine.audio import load
 from audiocls.engine.cut import Cut
 from audiocls.engine.spec import FeatureSpec
 from audiocls.errors import ChoiceError, SettingError
-from audiocls.parallel import count_usable_cores
+from audiocls.parallel import ahead, count_usable_cores
 
 Float32 = npt.NDArray[np.float32]
 
@@ -166,19 +164,7 @@ class Extractor:
                     f"{os.fspath(path)}: {error.name}", error.value, error.rule
                 ) from None
 
-        waiting: collections.deque[Future[npt.NDArray[Any]]] = collections.deque()
-        with ThreadPoolExecutor(self.threads) as pool:
-            try:
-                for path in paths:
-                    waiting.append(pool.submit(features, path))
-                    # A few ahead, so that nobody waits; not all, so that memory stays bounded.
-                    if len(waiting) > 2 * self.threads:
-                        yield waiting.popleft().result()
-                while waiting:
-                    yield waiting.popleft().result()
-            finally:
-                for future in waiting:
-                    future.cancel()
+        yield from ahead(features, paths, 2 * self.threads, self.threads)
 
     def cutter(self, cut: Cut, at_once: int) -> _native.Cutter:
         """What takes the samples of one recording, piece by piece, and gives the features of its

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,6 +14,7 @@ from torch import Tensor
 from audiocls.classifier.task import TASKS
 from audiocls.data.grouping import find_groups
 from audiocls.errors import DataError, SettingError
+from audiocls.parallel import ahead
 from audiocls.store.augmenter import Augmenter
 from audiocls.store.computed import ComputedStore
 from audiocls.training.data.splits import TEST, TRAIN, VAL, Split
@@ -112,16 +111,8 @@ class Examples:
         self, many: Iterable[tuple[Tensor, Callable[[], NDArray[np.generic]]]]
     ) -> Iterator[Batch]:
         """Yields batches whose features a thread makes while the device computes."""
-        with ThreadPoolExecutor(1) as thread:
-            waiting: deque[tuple[Tensor, Future[NDArray[np.generic]]]] = deque()
-            for ids, rows in many:
-                waiting.append((ids, thread.submit(rows)))
-                if len(waiting) > AHEAD:
-                    ids, made = waiting.popleft()
-                    yield self._on_device(ids, made.result())
-            while waiting:
-                ids, made = waiting.popleft()
-                yield self._on_device(ids, made.result())
+        made = ahead(lambda batch: (batch[0], batch[1]()), many, AHEAD)
+        yield from (self._on_device(ids, rows) for ids, rows in made)
 
     def _augmented(
         self, ids: Tensor, numbers: Tensor, epoch: int, following: Tensor | None
