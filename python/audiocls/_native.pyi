@@ -1,6 +1,6 @@
 """Types of the Rust engine; stubtest holds this file to the compiled module."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
 from typing import final
 
@@ -98,7 +98,7 @@ class Extraction:
         *,
         sources: list[tuple[str | None, int, int, str | None, list[tuple[int, int]] | None]],
         folder: str | PathLike[str],
-        shards: list[tuple[int, int, int]],
+        shards: Sequence[tuple[int, int, int]],
         threads: int,
         read: Callable[[int], tuple[bytes, str]] | None = None,
         decode: Callable[[int], _Decoding | None] | None = None,

@@ -9,41 +9,36 @@ from typing import Any
 import numpy as np
 
 from audiocls.data.recordings import EVENTS, Recording, write_recordings
-from audiocls.engine.dataset import checksum
 from audiocls.errors import DataError
 from audiocls.files import escape, write_csv, write_json
-from audiocls.store.format import count_rows, load_array, read_about, shard_file
+from audiocls.store.format import describe_file, load_array, locate_shard_file, read_about
 from audiocls.store.labels import parse_coverage
-from audiocls.store.resume import made
+from audiocls.store.shard import Shard
 
 AGAIN = "run the same `audiocls extract` again"
 
 
-def gather(
-    out: Path, recordings: Sequence[Recording], shards: list[tuple[int, int, int]]
-) -> list[dict[str, Any]]:
-    """Tells the recordings what became of them; gives what store.json says of each shard.
+def gather(out: Path, recordings: list[Recording], shards: Sequence[Shard]) -> list[dict[str, Any]]:
+    """Read what became of the recordings from their finished shards.
 
-    A shard is its number, its first recording and one past its last, by their ids; `recordings` are
-    those of all `shards`, one after another.
+    Args:
+        out: the folder of the store or part.
+        recordings: those of all `shards`, one after another; their results are put in.
+        shards: in order.
+
+    Returns:
+        What store.json says of each shard.
+
+    Raises:
+        DataError: a shard is damaged.
     """
-    described, before = [], shards[0][1] if shards else 0
-    for number, start, end in shards:
-        found = made(out, number, range(start, end))
+    described = []
+    for shard in shards:
+        found = shard.read(out)
         if found is None:
-            raise DataError(f"{shard_file(out, number, 'recordings.jsonl')}: is damaged; {AGAIN}")
-        for outcome in found.outcomes:
-            recording = recordings[outcome.pop("id") - before]
-            for name, value in outcome.items():
-                setattr(recording, name, value)
-        own = _file(shard_file(out, number, "recordings.jsonl"))
-        described.append(
-            {
-                "clips": sum(outcome["n_clips"] for outcome in found.outcomes),
-                "rows": count_rows(shard_file(out, number, "npy")),
-                "files": {**found.files, "recordings.jsonl": own},
-            }
-        )
+            raise DataError(f"{shard.locate(out, 'recordings.jsonl')}: is damaged; {AGAIN}")
+        found.update(recordings, shards[0].first)
+        described.append(shard.describe(out, found))
     return described
 
 
@@ -68,7 +63,7 @@ def complete(
             "silent_clips": sum(r.n_silent for r in recordings),
         },
         "shape": [sum(s["rows"] for s in shards), *row_shape],
-        "files": {name: _file(out / name) for name in tables},
+        "files": {name: describe_file(out / name) for name in tables},
         "shards": shards,
     }
     write_json(out / done, about)
@@ -84,7 +79,7 @@ def _classes(
         separator = about.get("label_separator")
         return sorted({label for r in recordings if r.n_clips for label in r.labels(separator)})
     first = about["part"]["first_shard"] if "part" in about else 0
-    files = [shard_file(out, first + i, "clips.npy") for i in range(n_shards)]
+    files = [locate_shard_file(out, first + i, "clips.npy") for i in range(n_shards)]
     clips = np.concatenate([np.empty((0, 2), np.int64), *map(load_array, files)])
     before = recordings[0].id if recordings else 0
     clips[:, 0] -= before
@@ -148,9 +143,3 @@ def notice_lost_classes(
     lost = sorted(labels.difference(there))
     said = f"no clip has the label {', '.join(lost)}: see recordings.csv, `short` and `hop_s`"
     return [said] if lost else []
-
-
-def _file(file: Path) -> dict[str, Any]:
-    """Length and checksum of a file, as store.json has them."""
-    n_bytes, xxh128 = checksum(file)
-    return {"bytes": n_bytes, "xxh128": xxh128}

@@ -41,11 +41,12 @@ from audiocls.store.completion import (
     notice_lost_classes,
     write_failures,
 )
-from audiocls.store.format import FORMAT, PLAIN_VERSION, shard_file
+from audiocls.store.format import FORMAT, PLAIN_VERSION
 from audiocls.store.labels import describe_labels, parse_coverage
 from audiocls.store.parts import Part, locate_part, read_part
 from audiocls.store.place import writing_to
-from audiocls.store.resume import find_missing, listed_facts, open_locked
+from audiocls.store.resume import listed_facts, open_locked
+from audiocls.store.shard import Shard, find_missing
 from audiocls.store.store import Store, open_store
 from audiocls.url import is_url
 
@@ -76,65 +77,43 @@ def extract(
     feature: str | FeatureSpec = "mel",
     out: str | Path | None = None,
     *,
-    name: str | None = None,
-    cut: Cut | None = None,
-    clip_s: float | None = None,
-    hop_s: float | None = None,
-    short: str | None = None,
-    min_rms: float | None = None,
-    dtype: str | None = None,
-    threads: int | None = None,
     restart: bool = False,
     accept_failures: bool = False,
-    inside_only: bool = False,
-    labelling: Labelling | None = None,
     progress: Callable[[Progress], None] | None = None,
     notice: Callable[[str], None] | None = None,
-    **labels: Any,
+    **settings: Any,
 ) -> Store:
-    """Extracts the features of all recordings of `data` into the store `out`, and opens it; where
-    `out` is a URL, in a copy in `place.locate_cache`, which is sent at the end.
+    """Extract the features of all recordings of a data set into a store, and open it.
 
-    `data` is anything that `data.listing.list_recordings` takes; `feature` a preset or a spec
-    (called `name`, by default "custom"); `out` defaults to features/NAME. `cut` says how recordings
-    become clips, by default `Cut()`, or `Cut(clip_s=0)`, whole recordings, for kind samples;
-    `clip_s`, `hop_s`, `short` and `min_rms` replace its fields. `dtype` is float32 (default) or
-    float16, of samples int16 (default) or float32.
+    A recording that cannot be used is named in failures.csv, and nothing else is lost. But the
+    store stays unfinished if a class loses all of its recordings, or if more than half of all
+    recordings fail: the data may be on a disk that went away.
 
-    labelling: where the labels stand; `labels` are fields of it, such as label_by="species" or
-    label_separator=";". Of recordings with labelled stretches only the clips that have a label are
-    stored, or all if there is a `background`. The store has the task `several` if a clip may have
-    several labels.
+    A store that is there is continued. Its files are compared with their checksums and sound shards
+    are kept. The result is byte for byte that of an undisturbed run.
 
-    A recording that cannot be used is named in failures.csv, and nothing else is lost; but where a
-    class loses all of its recordings, or more than half of all fail, the store stays unfinished
-    (the data may be on a disk that went away), unless `accept_failures`. If `inside_only`, a link
-    or a path in a table that leaves the data set is such a failure. A store that is there is
-    picked up: its files are read and compared with their checksums, sound shards are kept, and the
-    result is byte for byte that of an undisturbed run. `progress` is called about ten times a
-    second, `notice` with what the user should know about the data and the store.
+    Args:
+        data: anything that `data.listing.list_recordings` takes.
+        feature: a preset or a spec.
+        out: where the store goes, by default features/NAME. For a URL it is made in a copy in
+            `place.locate_cache`, which is sent at the end.
+        restart: make the store anew, whatever is there.
+        accept_failures: finish the store whatever has failed.
+        progress: called about ten times a second.
+        notice: called with what the user should know about the data and the store.
+        **settings: see `plan`: name, cut, clip_s, hop_s, short, min_rms, dtype, threads,
+            inside_only, labelling, and the fields of `Labelling`.
+
+    Returns:
+        The finished store.
 
     Raises:
         SettingError: an impossible setting, or a store made with other settings.
-        DataError: too many recordings, or all, cannot be used; or the data has changed.
+        DataError: too many recordings, or all, cannot be used, or the data has changed.
         OSError: the store cannot be written.
-        KeyboardInterrupt: interrupted; finished shards are kept.
+        KeyboardInterrupt: the run was interrupted; finished shards are kept.
     """
-    work = plan(
-        data,
-        feature,
-        name=name,
-        cut=cut,
-        clip_s=clip_s,
-        hop_s=hop_s,
-        short=short,
-        min_rms=min_rms,
-        dtype=dtype,
-        threads=threads,
-        inside_only=inside_only,
-        labelling=labelling,
-        **labels,
-    )
+    work = plan(data, feature, **settings)
     out = out if out is not None else Path("features") / work.about["feature"]
     target = Target(out, "store.json", restart, accept_failures, progress, notice)
     folder = target.make(work, work.about, work.listing.recordings, work.shards)
@@ -205,7 +184,7 @@ class Target:
         work: Work,
         about: dict[str, Any],
         recordings: list[Recording],
-        shards: list[tuple[int, int, int]],
+        shards: list[Shard],
     ) -> Path:
         """Makes what is missing of these shards; the folder that holds them then.
 
@@ -239,15 +218,15 @@ class Target:
 def _leave_unfinished(
     out: Path,
     recordings: list[Recording],
-    shards: list[tuple[int, int, int]],
+    shards: list[Shard],
     at_listing: set[int],
     lost: str,
 ) -> None:
     """Too much failed: what did is to be tried again, for the data may come back."""
     again = {r.id for r in recordings if r.status == "failed"} - at_listing
-    for number, start, end in shards:
-        if not again.isdisjoint(range(start, end)):
-            shard_file(out, number, "recordings.jsonl").unlink()
+    for shard in shards:
+        if not again.isdisjoint(range(shard.first, shard.end)):
+            shard.forget(out)
     raise DataError(
         f"{lost}; see {out / 'failures.csv'}. The store is left unfinished: {AGAIN}, or with "
         "`accept_failures` to finish it without them"
@@ -274,9 +253,9 @@ class Work:
         return self.listing.label_separator
 
     @functools.cached_property
-    def shards(self) -> list[tuple[int, int, int]]:
-        """Of each shard its number, its first recording and one past its last."""
-        return [(number, *shard) for number, shard in enumerate(_shards(self.listing))]
+    def shards(self) -> list[Shard]:
+        """The shards that the store has, or will have."""
+        return _cut_into_shards(self.listing)
 
     @functools.cached_property
     def digest(self) -> str:
@@ -286,18 +265,16 @@ class Work:
             digest.update(json.dumps([recording.path, *listed_facts(recording)]).encode() + b"\n")
         return digest.hexdigest()
 
-    def part(
-        self, shard: tuple[int, int]
-    ) -> tuple[dict[str, Any], list[Recording], list[tuple[int, int, int]]]:
-        """Of part I of N: how its part.json begins, its recordings (copies) and its shards."""
+    def part(self, shard: tuple[int, int]) -> tuple[dict[str, Any], list[Recording], list[Shard]]:
+        """Of part I of N: how its part.json begins, its recordings and its shards."""
         number, of = shard
         if not 1 <= number <= of:
             raise SettingError("shard", f"{number}/{of}", "must be I/N with 1 <= I <= N")
         first = len(self.shards) * (number - 1) // of
         shards = self.shards[first : len(self.shards) * number // of]
-        own = self.listing.recordings[shards[0][1] : shards[-1][2]] if shards else []
+        own = self.listing.recordings[shards[0].first : shards[-1].end] if shards else []
         part = {"number": number, "of": of, "first_shard": first, "listing": self.digest}
-        return {**self.about, "part": part}, [replace(r) for r in own], shards
+        return {**self.about, "part": part}, own, shards
 
 
 def plan(
@@ -316,7 +293,32 @@ def plan(
     labelling: Labelling | None = None,
     **labels: Any,
 ) -> Work:
-    """Checks the settings, then lists the data. Parameters and errors are those of `extract`."""
+    """Check the settings, then list the data.
+
+    Args:
+        data: anything that `data.listing.list_recordings` takes.
+        feature: a preset or a spec.
+        name: what the features are called, by default the preset, or "custom".
+        cut: how recordings become clips, by default `Cut()`, or `Cut(clip_s=0)`, whole recordings,
+            for kind samples.
+        clip_s: replaces the field of `cut`, as do `hop_s`, `short` and `min_rms`.
+        hop_s: seconds from clip to clip.
+        short: what becomes of a recording shorter than a clip.
+        min_rms: clips below this level are left out.
+        dtype: float32 (default) or float16; of samples int16 (default) or float32.
+        threads: how many to use, by default one for every core.
+        inside_only: a recording outside of the data set, by a link or by a path in a table, fails.
+        labelling: where the labels stand. Of recordings with labelled stretches only the clips that
+            have a label are stored, or all if there is a `background`.
+        **labels: fields of `labelling`, such as label_by="species" or label_separator=";".
+
+    Returns:
+        What is to be made. The store has the task `several` if a clip may have several labels.
+
+    Raises:
+        SettingError: an impossible setting.
+        DataError: the data holds no recording or no label.
+    """
     spec = FeatureSpec.preset(feature) if isinstance(feature, str) else feature
     samples = spec.kind == "samples"
     cut = cut or (Cut(clip_s=0) if samples else Cut())
@@ -347,19 +349,20 @@ def plan(
     return Work(about, spec, cut, row_shape, listing, threads or count_usable_cores())
 
 
-def _shards(listing: Listing) -> list[tuple[int, int]]:
-    """First and one past the last recording of each shard."""
+def _cut_into_shards(listing: Listing) -> list[Shard]:
+    """Cut the recordings into shards; see `SHARD_RECORDINGS`."""
     sizes = [
         recording.n_bytes if file else 0
         for recording, file in zip(listing.recordings, listing.files, strict=True)
     ]
     most_recordings = max(SHARD_RECORDINGS, -(-len(sizes) // MOST_SHARDS))
     most_bytes = max(SHARD_BYTES, -(-sum(sizes) // MOST_SHARDS))
-    shards, start, size = [], 0, 0
+    shards: list[Shard] = []
+    start = size = 0
     for i, n_bytes in enumerate(sizes, start=1):
         size += n_bytes
         if i - start == most_recordings or size >= most_bytes or i == len(sizes):
-            shards.append((start, i))
+            shards.append(Shard(len(shards), start, i))
             start, size = i, 0
     return shards
 
@@ -373,51 +376,27 @@ Source = tuple[str | None, int, int, str | None, list[tuple[int, int]] | None]
 def _extract_missing(
     out: Path,
     work: Work,
-    shards: list[tuple[int, int, int]],
+    shards: list[Shard],
     progress: Callable[[Progress], None] | None,
     notice: Callable[[str], None],
 ) -> None:
-    listing = work.listing
-    for text in listing.notices:
+    """Make the shards that are missing in a folder; an interruption keeps those that are whole."""
+    for text in work.listing.notices:
         notice(text)
     missing = find_missing(out, shards)
-    total = sum(end - start for _, start, end in shards)
-    before = total - sum(end - start for _, start, end in missing)
-
+    total = sum(shard.n_recordings for shard in shards)
+    before = total - sum(shard.n_recordings for shard in missing)
     stop = threading.Event()
-
-    def bytes_of(i: int) -> tuple[bytes, str]:
-        assert listing.read is not None
-        return listing.read(i)
-
-    def decode(i: int) -> tuple[int, int, Decoding] | None:
-        file = listing.files[i]
-        try:
-            decoding = Decoding(file if file is not None else bytes_of(i)[0], stop)
-        except LimitError:
-            raise
-        except OSError:
-            return None  # It says no more than the engine has said already.
-        return decoding.sample_rate, decoding.channels, decoding
-
-    coverage = parse_coverage(work.about)
-
-    def source(r: Recording, file: str | None) -> Source:
-        if r.status == "failed":
-            return None, 0, 0, r.error, None
-        wanted = None if coverage is None else coverage.wanted(r.events or ())
-        return file, r.n_bytes, r.mtime_ns, None, wanted
-
     run = Extraction(
         work.spec.to_json(),
         work.cut.to_json(),
         work.about["dtype"],
-        sources=list(map(source, listing.recordings, listing.files)),
+        sources=_list_sources(work),
         folder=out / "shards",
         shards=missing,
         threads=work.threads,
-        read=bytes_of,
-        decode=decode,
+        read=work.listing.read,
+        decode=functools.partial(_decode, work.listing, stop),
     )
     try:
         ended = False
@@ -434,3 +413,34 @@ def _extract_missing(
         with contextlib.suppress(KeyboardInterrupt, OSError):
             run.join()
         raise
+
+
+def _list_sources(work: Work) -> list[Source]:
+    """List the recordings as the engine takes them."""
+    coverage = parse_coverage(work.about)
+    sources: list[Source] = []
+    for r, file in zip(work.listing.recordings, work.listing.files, strict=True):
+        if r.status == "failed":
+            sources.append((None, 0, 0, r.error, None))
+        else:
+            wanted = None if coverage is None else coverage.wanted(r.events or ())
+            sources.append((file, r.n_bytes, r.mtime_ns, None, wanted))
+    return sources
+
+
+def _decode(listing: Listing, stop: threading.Event, i: int) -> tuple[int, int, Decoding] | None:
+    """Decode recording `i` in another process: its rate, channels and blocks of samples.
+
+    None if nothing knows its format: the engine has said so already.
+    """
+    source: str | bytes | None = listing.files[i]
+    try:
+        if source is None:
+            assert listing.read is not None
+            source = listing.read(i)[0]
+        decoding = Decoding(source, stop)
+    except LimitError:
+        raise
+    except OSError:
+        return None
+    return decoding.sample_rate, decoding.channels, decoding

@@ -72,7 +72,7 @@ _SHAPES = {"store.json": _STORE, "part.json": _PART, "unfinished.json": _ABOUT}
 REMEDY = "the same `audiocls extract` makes it again"
 
 
-def shard_file(store: Path, number: int, kind: str) -> Path:
+def locate_shard_file(store: Path, number: int, kind: str) -> Path:
     """A file of shard `number`; `kind` is npy, clips.npy, offsets.npy or recordings.jsonl."""
     return store / "shards" / f"{number:05}.{kind}"
 
@@ -142,6 +142,12 @@ def find_damage(file: Path, expected: dict[str, Any] | None, whole: bool) -> str
     except OSError as error:
         return f"cannot be read: {error.strerror or error}"
     return ""
+
+
+def describe_file(file: Path) -> dict[str, Any]:
+    """Length and checksum of a file, as store.json has them."""
+    n_bytes, xxh128 = checksum(file)
+    return {"bytes": n_bytes, "xxh128": xxh128}
 
 
 def count_rows(file: Path) -> int:

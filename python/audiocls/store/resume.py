@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -17,14 +15,10 @@ from audiocls.data.recordings import EVENTS, Recording, iterate_recordings, writ
 from audiocls.engine.dataset import FileLock
 from audiocls.errors import DataError, SettingError
 from audiocls.files import escape, write_json
-from audiocls.parallel import for_each
-from audiocls.schema import validate
 from audiocls.store.format import (
-    SHARD_FILES,
     UNFINISHED,
-    find_damage,
+    locate_shard_file,
     read_about,
-    shard_file,
     verify,
 )
 
@@ -139,7 +133,7 @@ def _forget_damaged(out: Path, done: str, notice: Callable[[str], None]) -> None
     write_json(out / "unfinished.json", kept)
     (out / done).unlink()
     for number in {int(Path(name).name.split(".")[0]) for name in damaged}:
-        shard_file(out, number, "recordings.jsonl").unlink(missing_ok=True)
+        locate_shard_file(out, number, "recordings.jsonl").unlink(missing_ok=True)
 
 
 def _check_data(
@@ -191,42 +185,3 @@ def listed_facts(r: Recording) -> tuple[object, ...]:
     if r.events is None:
         return about
     return *about, tuple((e.start_s, e.end_s, e.label) for e in r.events)
-
-
-# --- which shards are complete ---
-
-
-@dataclass
-class Made:
-    """What a finished shard says of itself."""
-
-    outcomes: list[dict[str, Any]]  # of its recordings
-    files: dict[str, Any]  # kind: length and checksum
-
-
-def made(out: Path, number: int, recordings: range) -> Made | None:
-    """A shard that is complete, or None; its files are not looked at."""
-    try:
-        text = shard_file(out, number, "recordings.jsonl").read_text(encoding="utf-8")
-        *outcomes, last = map(json.loads, text.splitlines())
-        whole = text.endswith("\n") and [o["id"] for o in outcomes] == list(recordings)
-        if whole:
-            return Made(outcomes, validate(last["files"], SHARD_FILES, "files"))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        pass  # Absent, damaged, or of a version without checksums.
-    return None
-
-
-def find_missing(out: Path, shards: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
-    """Those that are not there, or damaged; every byte is read."""
-
-    def is_sound(shard: tuple[int, int, int]) -> bool:
-        number, start, end = shard
-        found = made(out, number, range(start, end))
-        return found is not None and all(
-            not find_damage(shard_file(out, number, kind), expected, whole=True)
-            for kind, expected in found.files.items()
-        )
-
-    sound = for_each(is_sound, shards)
-    return [shard for shard, is_sound in zip(shards, sound, strict=True) if not is_sound]

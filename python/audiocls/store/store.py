@@ -21,8 +21,8 @@ from audiocls.store.format import (
     find_damage,
     list_files,
     load_array,
+    locate_shard_file,
     read_about,
-    shard_file,
 )
 from audiocls.store.labels import ONE, Coverage, Labels, parse_coverage
 from audiocls.store.place import local_copy
@@ -230,7 +230,7 @@ class Store:
         return self.features[i], label
 
     def _file(self, shard: int, kind: str) -> Path:
-        return shard_file(self.path, shard, kind)
+        return locate_shard_file(self.path, shard, kind)
 
     def _index(self, shard: int, kind: str, shape: tuple[int, ...]) -> NDArray[np.int64]:
         """clips.npy or offsets.npy of a shard, once it is clear that it points at what is there."""
