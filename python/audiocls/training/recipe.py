@@ -57,14 +57,14 @@ class Recipe:
     weight_decay: Annotated[float, Range(0)] = 0.05
     """How strongly weights are drawn to 0."""
     schedule: Literal["cosine", "constant"] = "cosine"
-    """Course of the learning rate: half a cosine down to 0, or as it is."""
+    """Course of the learning rate: half a cosine down to 0, or constant."""
     warm_up: Share = 0.1
     """Share of the steps in which the learning rate rises from 0."""
     label_smoothing: Share = 0.1
     """Share of a label that is spread over all classes (Szegedy et al. 2016)."""
     mixup: Annotated[float, Range(0)] = 0.2
-    """Clips are mixed in pairs, in a proportion drawn from Beta(a, a) with this a; 0: not (Zhang et
-    al. 2018)."""
+    """Clips are mixed in pairs, in a proportion drawn from Beta(a, a) with this a; 0: no
+    mixing (Zhang et al. 2018)."""
     time_mask: Share = 0.15
     """Largest share of the frames that is masked in a clip (SpecAugment, Park et al. 2019)."""
     freq_mask: Share = 0.15
@@ -79,8 +79,8 @@ class Recipe:
     """Probability that mean and deviation of every band are mixed with those of another clip
     (Freq-MixStyle, Schmid et al. 2022)."""
     remove_level: bool = True
-    """Whether the level of a clip is taken out of its features, in training and in use; of spectra
-    only where they are logarithmic."""
+    """Whether the level of a clip is taken out of its features, in training and in use; for spectra
+    only if they are logarithmic."""
     quiet_db: Annotated[float, Range(0)] = 15.0
     """In the answer for a recording, clips that are more decibels below its loudest one do not
     count; 0: all do."""
@@ -92,8 +92,8 @@ class Recipe:
     sampler: Literal["balanced", "natural", "sqrt"] = "balanced"
     """How often a class is drawn: equally, as it came, or in between."""
     source: str | None = None
-    """Where recordings come from, as `group_by` says it: of a class, every source is drawn as
-    often as any other."""
+    """Where recordings come from, a column or expression as for `group_by`. All sources of a class
+    are drawn equally often."""
     source_temperature: Share = 0.0
     """With `source`: a source is drawn as often as its number of clips to this power says; 0: all
     sources of a class equally, 1: in proportion to their clips."""
@@ -101,15 +101,15 @@ class Recipe:
     """At most so many clips of a recording train, evenly spread over it, the first among them; 0:
     all. Validation and test keep all."""
     fit_head: bool = False
-    """With `init`: the head begins as a logistic regression on what the body makes of the training
-    part (Kumar et al. 2022, arXiv:2202.10054)."""
+    """With `init`: the head begins as a logistic regression on what the body gives for the
+    training part (Kumar et al. 2022, arXiv:2202.10054)."""
     freeze_norm: bool = False
-    """With `init`: batch normalisation keeps the statistics that it came with, for few recordings
-    tell them badly."""
+    """With `init`: batch normalisation keeps its statistics, because few recordings estimate
+    them badly."""
     freeze_epochs: Annotated[int, Range(0)] = 0
     """With `init`: epochs in which the head alone is trained, and the body stays as it is."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Arithmetic of the network; auto: bfloat16 where the device is faster in it."""
+    """Arithmetic of the network; auto: bfloat16 if the device is faster in it."""
     waveform: Augmentation | None = field(default_factory=Augmentation)
     """What is varied in waveforms: for a store of samples; None: nothing."""
 
