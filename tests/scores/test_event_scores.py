@@ -82,7 +82,7 @@ def test_scores_are_those_of_sed_eval() -> None:
 
 
 def test_as_many_events_as_possible_are_paired() -> None:
-    """Against every pairing, where several predictions fit one event."""
+    """Compared with every pairing; several predictions fit one event."""
     rng = np.random.default_rng(1)
     for _ in range(50):
         true, said = (

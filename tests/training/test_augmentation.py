@@ -163,7 +163,7 @@ def test_noise_is_added_as_power(name: str, lengths: Tensor | None) -> None:
 
 
 def test_a_part_of_a_batch_is_changed_as_in_the_whole() -> None:
-    """As it is where several processes share a batch."""
+    """As several processes share a batch."""
     spec, x = FeatureSpec.preset("mel"), torch.randn(15, 30, 20)
     draws = draws_of(15, mel_band=0.5, mel_noise=0.5, mel_shift=0.2)
     noise = draw_noise(20, make_generator(0, 1, Purpose.ORDER))

@@ -62,7 +62,7 @@ def test_a_run_is_written_by_one_training(tmp_path: Path) -> None:
 
 
 def fit_again(folder: Path) -> None:
-    """As where another process finished a run there since `train` looked."""
+    """Another process finished a run there since `train` looked."""
     store = tiny_store()
     split = make_split(store.recordings, group_by="player", seed=0)
     trial = Trial("lstm", Recipe(epochs=1), 0, "player", feature="tiny")

@@ -164,7 +164,6 @@ class _Answers(nn.Module):
     """
 
     def __init__(self, model: Model) -> None:
-        """Takes the model apart as far as the export needs it."""
         super().__init__()
         self.classifier = model
 
@@ -276,7 +275,6 @@ class _LSTM(nn.Module):
     """
 
     def __init__(self, lstm: nn.LSTM) -> None:
-        """Takes the weights of a layer; DataError for one that ONNX cannot have."""
         super().__init__()
         if lstm.proj_size or not (lstm.bias and lstm.batch_first):
             raise DataError("only an LSTM with biases, batch first, unprojected can be exported")

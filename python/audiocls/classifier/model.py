@@ -54,7 +54,6 @@ class Model(nn.Module):
     def __init__(
         self, description: Description, mean: ArrayLike = 0.0, deviation: ArrayLike = 1.0
     ) -> None:
-        """Builds a model with fresh weights from torch's generator."""
         super().__init__()
         self.description = description
         self.network = build_model(

@@ -20,7 +20,6 @@ class CNN(Network):
     """
 
     def __init__(self, n_classes: int, input_shape: tuple[int | None, int]) -> None:
-        """Builds it with fresh weights; SettingError for clips that do not fit."""
         super().__init__()
         frames, features = input_shape
         if frames is None:

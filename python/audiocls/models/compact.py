@@ -20,7 +20,6 @@ class Compact(Residual):
     """
 
     def __init__(self, n_classes: int, input_shape: tuple[int | None, int]) -> None:
-        """Builds it with fresh weights."""
         strides = [(1, 1), (2, 2), (2, 2)]
         super().__init__(input_shape, 32, (7, 7), (4, 4), (32, 64, 128), (1, 1, 2), strides)
         self.classifier = nn.Linear(2 * 128, n_classes)

@@ -26,7 +26,6 @@ class CRNN(Residual):
     """
 
     def __init__(self, n_classes: int, input_shape: tuple[int | None, int]) -> None:
-        """Builds it with fresh weights."""
         widths, strides = (32, 64, 128), [(2, 1)] * 3
         super().__init__(input_shape, 32, (7, 5), (4, 2), widths, (1, 1, 1), strides)
         _, features = input_shape

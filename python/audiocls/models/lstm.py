@@ -20,7 +20,6 @@ class LSTM(Network):
     def __init__(
         self, n_classes: int, input_shape: tuple[int | None, int], hidden: int = 16, layers: int = 3
     ) -> None:
-        """Builds it with fresh weights."""
         super().__init__()
         _, features = input_shape
         self.lstm = nn.LSTM(features, hidden, layers, batch_first=True)

@@ -24,7 +24,6 @@ class NewCNN(Network):
     """
 
     def __init__(self, n_classes: int, _input_shape: tuple[int | None, int]) -> None:
-        """Builds it with fresh weights."""
         super().__init__()
         channels = [1] + [HIDDEN] * 5
         self.convolutions = nn.Sequential()

@@ -24,7 +24,6 @@ class BasicBlock(nn.Module):
     turned = False
 
     def __init__(self, n_in: int, n_out: int, stride: Stride) -> None:
-        """Builds a block of `n_in` channels in and `n_out` out."""
         super().__init__()
         self.stride = stride
         self.residual = nn.Sequential(
@@ -75,7 +74,6 @@ class Residual(Network):
         strides: Sequence[Stride],
         pooled: bool = False,
     ) -> None:
-        """Builds all but the head, with fresh weights."""
         super().__init__()
         padding = (size[0] // 2, size[1] // 2)
         self.stem = nn.Sequential(
@@ -130,7 +128,6 @@ class ResNet18(Residual):
     """
 
     def __init__(self, n_classes: int, input_shape: tuple[int | None, int]) -> None:
-        """Builds it with fresh weights."""
         widths, strides = (64, 128, 256, 512), [(1, 1), (2, 2), (2, 2), (2, 2)]
         super().__init__(input_shape, 64, (7, 7), (2, 2), widths, (2, 2, 2, 2), strides, True)
         self.classifier = nn.Linear(512, n_classes)

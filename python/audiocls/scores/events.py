@@ -51,7 +51,6 @@ class Counts:
         return cls(*np.zeros((3, n_classes), np.int64))
 
     def __add__(self, other: Counts) -> Counts:
-        """Returns the counts of both together."""
         return Counts(self.hits + other.hits, self.true + other.true, self.said + other.said)
 
 

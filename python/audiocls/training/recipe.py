@@ -23,13 +23,11 @@ class Range:
     above_low: bool = False  # `low` itself is not allowed
 
     def __contains__(self, value: float) -> bool:
-        """Returns whether a value is allowed."""
         return (self.low < value if self.above_low else self.low <= value) and (
             value <= self.high and math.isfinite(value)
         )
 
     def __str__(self) -> str:
-        """Returns the rule, as messages end with it."""
         least = f"must be {'>' if self.above_low else '>='} {self.low:g}"
         return least if self.high == math.inf else f"{least} and <= {self.high:g}"
 
@@ -114,7 +112,6 @@ class Recipe:
     """What is varied in waveforms: for a store of samples; None: nothing."""
 
     def __post_init__(self) -> None:
-        """Checks every field."""
         for name, kind in own_field_types(type(self)).items():
             object.__setattr__(self, name, _checked(name, getattr(self, name), kind))
 

@@ -41,7 +41,6 @@ class Trial:
     init: str = ""  # that of the model it begins with (`Start`); none: with random weights
 
     def __post_init__(self) -> None:
-        """Checks the fields that depend on each other."""
         if self.model != LINEAR:
             object.__setattr__(self, "model", resolve_architecture(self.model))
         elif not self.init:

@@ -58,7 +58,6 @@ class Examples:
         sources: NDArray[np.int64] | None = None,
         augmenter: Augmenter | None = None,
     ) -> None:
-        """Takes the labels to the device, and the features if they are resident."""
         self.store, self.clips, self.device = store, clips, device
         self.labels = TASKS[store.task].read_labels(store)[clips]
         self.recording = np.asarray(store.clip_recording)[clips]
@@ -72,7 +71,6 @@ class Examples:
         self._x = self._resident() if resident else None
 
     def __len__(self) -> int:
-        """Returns the number of clips."""
         return len(self.clips)
 
     def batch(self, ids: Tensor) -> Batch:

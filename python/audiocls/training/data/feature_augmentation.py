@@ -72,7 +72,6 @@ class FeatureAugmentation:
         *,
         stored: bool,
     ) -> None:
-        """Draws the noise of the epoch, if the recipe adds any."""
         self._recipe, self._spec, self._numbers, self._device = recipe, spec, numbers, device
         self._mel = stored and holds_mel(spec)
         self._noise: Tensor | None = None

@@ -46,7 +46,6 @@ class Sampler:
         sources: Tensor | None = None,
         source_temperature: float = 0.0,
     ) -> None:
-        """Computes the probability of each class and source."""
         if kind not in SAMPLERS:
             raise ChoiceError("sampler", kind, SAMPLERS)
         if len(labels) == 0 or not (labels.ndim == 1 or labels.any()):
@@ -119,7 +118,6 @@ class _Cells:
     """
 
     def __init__(self, keys: Tensor, examples: Tensor | None) -> None:
-        """Sorts the rows by key."""
         _, self.cell_of, self.counts = torch.unique(keys, return_inverse=True, return_counts=True)
         self.order = torch.argsort(self.cell_of, stable=True)
         self.starts = torch.cumsum(self.counts, 0) - self.counts

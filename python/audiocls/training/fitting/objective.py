@@ -120,7 +120,6 @@ class Sums:
     """Loss of an epoch, added up on the device."""
 
     def __init__(self, device: Device) -> None:
-        """Begins with no clip."""
         self.device = device
         self.loss = torch.zeros((), dtype=torch.float64, device=device.torch)
         self.clips = 0
@@ -140,7 +139,6 @@ class _Hits(Sums):
     """Loss and hits of an epoch, of one label a clip."""
 
     def __init__(self, n_classes: int, device: Device) -> None:
-        """Begins with no clip."""
         super().__init__(device)
         self.n_classes = n_classes
         self.hits, self.n = torch.zeros(2, n_classes, dtype=torch.int64, device=device.torch)

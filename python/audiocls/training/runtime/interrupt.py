@@ -10,7 +10,6 @@ class CtrlC:
     """Takes Ctrl-C while it is open; `check` raises the KeyboardInterrupt."""
 
     def __enter__(self) -> CtrlC:
-        """Takes over from Python's own handler."""
         self.asked = False
         # Only the main thread may set handlers, and a caller's own handler stays.
         self.ours = (
@@ -30,6 +29,5 @@ class CtrlC:
             raise KeyboardInterrupt
 
     def __exit__(self, *_: object) -> None:
-        """Gives back to Python's own handler."""
         if self.ours:
             signal.signal(signal.SIGINT, signal.default_int_handler)
