@@ -37,14 +37,19 @@ def replace_file(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, document: Any) -> None:
-    """Write plain data as JSON, whole as `replace_file` does; in ASCII, so that any string fits
-    (two surrogates that make a pair come back as the character that they are)."""
+    """Writes plain data as JSON, whole as `replace_file` does.
+
+    The file is ASCII, so that any string fits. Two surrogates that make a pair come back as the
+    character that they are.
+    """
     replace_file(path, (json.dumps(document, indent=1) + "\n").encode())
 
 
 def link_file(source: Path, path: Path) -> None:
-    """Gives a file a second name, or copies it to where it can have none, whole as `replace_file`
-    does; the name itself is on the disk after `sync_folder`."""
+    """Gives a file a second name, or copies it if the file system has no links.
+
+    The file is whole, as with `replace_file`. Its name is on the disk after `sync_folder`.
+    """
     path.unlink(missing_ok=True)
     try:
         os.link(source.resolve(), path)
@@ -69,9 +74,12 @@ def read_regular(path: Path, most: int) -> bytes:
 
 @contextlib.contextmanager
 def open_regular(path: Path, most: int) -> Iterator[tuple[BinaryIO, int]]:
-    """A regular file of at most `most` bytes, to read, and its size. Raises OSError for anything
-    else: a pipe, a device or what only looks like a file (/proc/kmsg) would block, or go on for
-    ever."""
+    """Opens a regular file of at most `most` bytes for reading; gives the file and its size.
+
+    Raises:
+        OSError: for anything else. A pipe, a device or what only looks like a file (/proc/kmsg)
+            would block, or go on for ever.
+    """
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
         descriptor = os.open(path, flags)
@@ -101,8 +109,12 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
 
 
 def read_csv(path: Path) -> Iterator[list[str]]:
-    """The rows of a table that `write_csv` wrote, its header first. Raises DataError where it is
-    damaged, OSError if it cannot be read."""
+    """The rows of a table that `write_csv` wrote, its header first.
+
+    Raises:
+        DataError: the table is damaged.
+        OSError: the file cannot be read.
+    """
     csv.field_size_limit(_LONGEST_CELL)
     with path.open(newline="", encoding="utf-8") as text:
         reader = csv.reader(text, strict=True)
@@ -114,9 +126,11 @@ def read_csv(path: Path) -> Iterator[list[str]]:
 
 
 def escape(text: str) -> str:
-    r"""`text` as one line of valid UTF-8: a backslash becomes `\\`, a byte that is not UTF-8
-    `\xHH`, a control character, line separator, byte order mark or lone surrogate `\n`, `\r`, `\t`
-    or `\uHHHH`."""
+    r"""Writes a text as one line of valid UTF-8.
+
+    A backslash becomes `\\`, a byte that is not UTF-8 `\xHH`. A control character, line separator,
+    byte order mark or lone surrogate becomes `\n`, `\r`, `\t` or `\uHHHH`.
+    """
 
     def escaped(match: re.Match[str]) -> str:
         c = match[0]
@@ -128,9 +142,11 @@ def escape(text: str) -> str:
 
 
 def make_printable(text: str) -> str:
-    r"""`text` as one line that a terminal shows and does not obey: what is no letter, sign or space
-    is written as `escape` writes it, and what turns the direction of text, too. A backslash stays,
-    so that this is for people only."""
+    """Writes a text as one line that a terminal shows and does not obey.
+
+    What is no letter, sign or space is written as `escape` writes it, and so is what turns the
+    direction of text. A backslash stays, so this is for people only.
+    """
     return text if text.isprintable() else "".join(map(_printable, text))
 
 

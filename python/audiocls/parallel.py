@@ -16,8 +16,10 @@ _AT_ONCE = 256
 
 
 def count_usable_cores() -> int:
-    """Cores that this process may use: fewer than the machine has, in a container or under taskset,
-    where the system can tell."""
+    """Counts the cores that this process may use.
+
+    They are fewer than the machine has in a container or under taskset, if the system can tell.
+    """
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -29,14 +29,17 @@ class Rule:
 
 
 def at_least(low: float, shape: type = int) -> Rule:
+    """Makes the rule for a number that is `low` or more."""
     return Rule(shape, f"must be >= {low}", lambda value: value >= low)
 
 
 def one_of(*choices: object) -> Rule:
+    """Makes the rule for a value among fixed ones."""
     return Rule(object, f"must be one of {', '.join(map(str, choices))}", choices.__contains__)
 
 
 def optional(shape: Any) -> Rule:
+    """Makes the rule for a member that may be null or absent."""
     return Rule(shape, "", optional=True)
 
 

@@ -8,6 +8,7 @@ from audiocls.errors import AudioclsError, DataError, SettingError, condense_mes
 
 
 def is_url(path: object) -> bool:
+    """Tells whether a path is a URL."""
     return isinstance(path, str) and "://" in path
 
 

@@ -52,12 +52,15 @@ class Labelled(Stretch, Protocol):
     """An event that a model found, as tables have it."""
 
     @property
-    def probability(self) -> float: ...
+    def probability(self) -> float:
+        """How sure the model is, 0 to 1."""
 
 
 def merge_events(events: Iterable[Event]) -> list[Event]:
-    """The stretches in which each label is there: events of a label that overlap or touch are one,
-    for nothing that hears them together could tell them apart. In order of time."""
+    """Merges events of one label that overlap or touch, in order of time.
+
+    Nothing that hears them together could tell them apart.
+    """
     found: list[Event] = []
     for event in sorted(events, key=lambda e: (e.label, e.start_s)):
         last = found[-1] if found else None
@@ -184,8 +187,16 @@ class Views:
         self._first: dict[tuple[str, str], tuple[str, list[str]]] = {}
 
     def check_view(self, row: Mapping[str, str], cells: list[str]) -> str:
-        """Empty for a selection's first view; for another `REPEATED`, or what is wrong if its
-        `cells`, start, end and label, are others."""
+        """Checks whether a row repeats a selection.
+
+        Args:
+            row: cells by column.
+            cells: start, end and label of the row.
+
+        Returns:
+            "" for a selection's first view. For another view `REPEATED`, or what is wrong if its
+            cells are not those of the first.
+        """
         by_name = {normalize_name(name): cell for name, cell in row.items()}
         view, selection = by_name.get("view", ""), by_name.get("selection", "")
         key = selection, by_name.get("begin file", "")
@@ -239,8 +250,12 @@ def _by_crowsetta(file: Path, form: str) -> Annotations:
 
 
 def format_raven(events: Iterable[Labelled], high_hz: float) -> str:
-    """Events as a selection table of Raven, with their probability as its score; `high_hz` is the
-    top of its boxes."""
+    """Formats events as a selection table of Raven, with their probability as the score.
+
+    Args:
+        events: in order.
+        high_hz: the top of the boxes.
+    """
     rows = ["\t".join((*RAVEN_COLUMNS, "Annotation", "Score"))]
     for number, e in enumerate(events, 1):
         span = f"{e.start_s:.6f}\t{e.end_s:.6f}\t0\t{high_hz:g}"
@@ -249,6 +264,8 @@ def format_raven(events: Iterable[Labelled], high_hz: float) -> str:
 
 
 def format_audacity(events: Iterable[Labelled]) -> str:
-    """Events as a label track of Audacity: start, end, label, with tabs between
-    (https://manual.audacityteam.org/man/importing_and_exporting_labels.html)."""
+    """Formats events as a label track of Audacity: start, end, label, with tabs between.
+
+    See https://manual.audacityteam.org/man/importing_and_exporting_labels.html.
+    """
     return "".join(f"{e.start_s:.6f}\t{e.end_s:.6f}\t{escape(e.label)}\n" for e in events)

@@ -44,8 +44,11 @@ def find_values(
 
 
 def _searched(by: str, name: str, paths: Sequence[str]) -> list[regex.Match[str] | None]:
-    """What the expression `by` finds in each path. Some expressions take for ever on a long path
-    (catastrophic backtracking): the package `regex` takes those of `re`, and a time."""
+    """What the expression `by` finds in each path.
+
+    Some expressions take for ever on a long path (catastrophic backtracking). The package `regex`
+    takes the expressions of `re`, and a time limit.
+    """
     try:
         pattern = regex.compile(by)
     except regex.error as error:

@@ -48,8 +48,11 @@ class Recording:
     left_out: tuple[str, ...] = field(default=(), compare=False)
 
     def labels(self, separator: str | None = None) -> tuple[str, ...]:
-        """All its labels, each once, as they come: of its events, or what its label holds;
-        separator: what stands between several."""
+        """All its labels, each once, in order: of its events, or of its label.
+
+        Args:
+            separator: what stands between several labels; None: there is one.
+        """
         if self.events is not None:
             return tuple(dict.fromkeys(event.label for event in self.events))
         return split_label(self.label, separator)
@@ -159,8 +162,10 @@ def format_cell(value: object) -> str:
 
 
 def notice_scope(recordings: Sequence[Recording]) -> list[str]:
-    """A notice where a score on these recordings cannot speak for others: by the column `source`,
-    if there is one."""
+    """A notice if a score on these recordings does not speak for other sources.
+
+    The column `source` tells, if there is one.
+    """
     nothing = "a score on this data says nothing about other microphones, rooms and players"
     sources: dict[str, set[str]] = {}
     for r in recordings:
@@ -194,8 +199,10 @@ _EVENT_COLUMNS = ("id", "start_s", "end_s", "label")
 
 
 def write_recordings(file: Path, recordings: Sequence[Recording]) -> None:
-    """Writes recordings.csv: UTF-8, a row a recording, further metadata columns last. If they are
-    known by events, also events.csv beside it, first."""
+    """Writes recordings.csv: UTF-8, a row a recording, further metadata columns last.
+
+    If recordings have events, it writes events.csv beside it first.
+    """
     if any(r.events is not None for r in recordings):
         events = ((r.id, e.start_s, e.end_s, e.label) for r in recordings for e in r.events or ())
         write_csv(file.with_name(EVENTS), _EVENT_COLUMNS, events)
@@ -208,8 +215,11 @@ def write_recordings(file: Path, recordings: Sequence[Recording]) -> None:
 
 
 def read_recordings(file: Path) -> list[Recording]:
-    """The recordings that `write_recordings` wrote, with their events. Raises DataError if they
-    cannot be read."""
+    """The recordings that `write_recordings` wrote, with their events.
+
+    Raises:
+        DataError: a file is damaged.
+    """
     return list(iterate_recordings(file))
 
 

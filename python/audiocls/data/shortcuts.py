@@ -35,11 +35,15 @@ _MEASURES: tuple[tuple[str, Callable[[Recording], float | None], str], ...] = (
 def notice_shortcuts(
     recordings: Sequence[Recording], labels: Sequence[tuple[str, ...]]
 ) -> list[str]:
-    """A notice for each property that tells classes apart without the sound: sampling rate, number
-    of channels, length, level. labels: of each recording.
+    """A notice for each property that tells classes apart without the sound.
 
-    A rate or number of channels does if 95 % of the recordings have that of their class and classes
-    differ in it; a length or level, if 95 % of all others are outside of the range of a class.
+    The properties are sampling rate, number of channels, length and level. A rate or number of
+    channels does it if 95 % of the recordings have that of their class, and classes differ in it. A
+    length or level does it if 95 % of all others are outside of the range of a class.
+
+    Args:
+        recordings: what the headers or the engine told of each.
+        labels: of each recording.
     """
     good = [(r, own) for r, own in zip(recordings, labels, strict=True)
             if r.status != "failed" and len(own) == 1]  # fmt: skip

@@ -51,8 +51,13 @@ _MARKS = (
 
 
 def detect_encoding(start: bytes, encoding: str | None) -> str:
-    """The encoding of a text that begins with `start`: that of its byte order mark, else the given
-    one, else UTF-8. Raises SettingError for an encoding that does not exist."""
+    """The encoding of a text that begins with `start`.
+
+    It is that of its byte order mark, else the given one, else UTF-8.
+
+    Raises:
+        SettingError: there is no such encoding.
+    """
     if encoding is not None:
         try:
             codecs.lookup(encoding)
@@ -64,8 +69,11 @@ def detect_encoding(start: bytes, encoding: str | None) -> str:
 
 
 def open_text(file: Path, encoding: str | None = None) -> TextIO:
-    """A text file to read. Bytes that its encoding does not know become lone surrogates, which
-    `check_legible` refuses; a name of a file may have them."""
+    """Opens a text file for reading.
+
+    Bytes that its encoding does not know become lone surrogates. `check_legible` refuses them, but
+    the name of a file may have them.
+    """
     with file.open("rb") as binary:
         found = detect_encoding(binary.read(4), encoding)
     return file.open(newline="", encoding=found, errors="surrogateescape")
@@ -90,8 +98,10 @@ def normalize_name(name: str) -> str:
 
 
 def detect_separator(header: str) -> str:
-    """What separates the cells of a table with this first line: what makes the most known columns
-    of it, then what makes the most columns."""
+    """What separates the cells of a table with this first line.
+
+    It is what makes the most known columns of it, then what makes the most columns.
+    """
     known = {name for names in KNOWN.values() for name in names}
 
     def worth(separator: str) -> tuple[int, int]:
@@ -102,8 +112,13 @@ def detect_separator(header: str) -> str:
 
 
 def read_rows(source: str, text: IO[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Line and cells by column of each row of a table whose first line names the columns; the names
-    are without spaces around. Raises DataError if a row has too many cells or too few."""
+    """Line number and cells by column of each row of a table.
+
+    The first line names the columns; spaces around a name do not count.
+
+    Raises:
+        DataError: a row has too many cells or too few.
+    """
     first = text.readline()
     text.seek(0)
     reader = csv.reader(text, strict=True, delimiter=detect_separator(first))

@@ -1,5 +1,7 @@
-"""The child of _fallback.py: decodes by soundfile, or else by PyAV, what it is asked to. It runs as
-a script, imports nothing of the package, and ends when its parent does."""
+"""The child of _fallback.py: decodes by soundfile, or else by PyAV, what it is asked to.
+
+It runs as a script, imports nothing of the package, and ends when its parent does.
+"""
 
 from __future__ import annotations
 
@@ -180,8 +182,10 @@ def limit_memory(n_bytes: int) -> None:
 
 
 def limit_time(end: float) -> None:
-    """Ends this process when it has used so many seconds of processor time in all: its parent may
-    be gone by then."""
+    """Ends this process once it has used so many seconds of processor time.
+
+    Its parent may be gone by then.
+    """
     with contextlib.suppress(OSError, ValueError, AttributeError):
         resource.setrlimit(resource.RLIMIT_CPU, (int(end) + 1, resource.RLIM_INFINITY))
 

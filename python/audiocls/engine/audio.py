@@ -93,8 +93,10 @@ def read_blocks(
 def read_excerpt(
     source: str | bytes | os.PathLike[str], sample_rate: int, first: int, last: int
 ) -> NDArray[np.float32]:
-    """Samples first … last - 1 of what :func:`load` gives, fewer where the recording ends; what
-    comes after them is not decoded. Raises as :func:`load`."""
+    """Samples first … last - 1 of what :func:`load` gives, fewer if the recording ends before.
+
+    The engine decodes nothing after them. Raises as :func:`load`.
+    """
     at, found = 0, [np.zeros(0, np.float32)]
     for block in read_blocks(source, sample_rate, _EXCERPT_BLOCK):
         found.append(block[max(first - at, 0) : max(last - at, 0)])
@@ -121,7 +123,8 @@ def probe(source: str | bytes, name: str = "recording") -> tuple[float, int, int
     """Duration in seconds, rate in Hz and channels of a recording; from its header if that tells.
 
     Args:
-        source: a path, or the bytes of a file, for which ``name`` stands in errors.
+        source: a path, or the bytes of a file.
+        name: stands for the path in errors, if `source` is bytes.
 
     Raises:
         OSError: as :func:`load`, as far as it shows without decoding.
@@ -176,7 +179,9 @@ def _by_soundfile(
     stop: threading.Event | None = None,
 ) -> tuple[Iterator[NDArray[np.float32]], int]:
     """Blocks of what only soundfile decodes, as they come from its process, and their rate in Hz.
-    None is kept: two bytes of Opus become 5,760 samples."""
+
+    No block is kept: two bytes of Opus become 5,760 samples.
+    """
     try:
         decoding = Decoding(source, stop)
     except OSError as error:

@@ -1,5 +1,8 @@
-"""What is varied in the waveforms of training clips: needs a store of samples, and is the engine's
-work. Probabilities and ranges, in the order in which they act; a range is [least, greatest]."""
+"""What varies in the waveforms of training clips. It needs a store of samples.
+
+The engine does the work. Probabilities and ranges stand in the order in which they act. A range is
+[least, greatest].
+"""
 
 from __future__ import annotations
 

@@ -167,8 +167,9 @@ class Extractor:
         yield from ahead(features, paths, 2 * self.threads, self.threads)
 
     def cutter(self, cut: Cut, at_once: int) -> _native.Cutter:
-        """What takes the samples of one recording, piece by piece, and gives the features of its
-        clips as they are complete; equal to those of `extract`.
+        """Makes an object that turns the pieces of one recording into the features of its clips.
+
+        The features are equal to those of `extract`, and come as soon as a clip is complete.
 
         Args:
             cut: how the recording becomes clips.

@@ -14,8 +14,12 @@ _DECIBEL = {"db": 1.0, "natural": math.log(10) / 10, "log10": 0.1}
 
 
 def compute_decibel_step(spec: FeatureSpec) -> float | None:
-    """By how much all features of a sound that is a decibel louder are higher; None where that is
-    not so: without a logarithm, of cepstra, slopes and normalised features."""
+    """Computes how much higher all features are if the sound is a decibel louder.
+
+    Returns:
+        None if the features do not shift by a constant: without a logarithm, of cepstra, of slopes
+        and of normalized features.
+    """
     spectrum = spec.kind in ("spectrogram", "mel") and spec.log != "none"
     if not spectrum or spec.deltas or spec.normalize != "none":
         return None

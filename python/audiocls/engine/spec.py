@@ -124,8 +124,9 @@ class FeatureSpec:
 
     @classmethod
     def preset(cls, name: str, **overrides: Any) -> FeatureSpec:
-        """The preset of that name, with some fields replaced. A lifter or slopes are then those of
-        the library that owns the preset.
+        """The preset of that name, with some fields replaced.
+
+        A lifter or slopes are then those of the library that owns the preset.
 
         Raises:
             SettingError: no such preset or field, or an invalid value.

@@ -100,14 +100,22 @@ class Augmenter:
         mix: tuple[NDArray[np.int64], NDArray[np.float32]] | None = None,
         following: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float32]:
-        """Features float32 [n, frames, features] of the clips `indices` of a store of samples: of
-        each a window drawn anew in every epoch, augmented.
+        """Computes the features of clips, of each a window drawn anew in every epoch and augmented.
 
-        out: where they go, C-contiguous. draws: int64 [n], the number of each draw in the epoch,
-        where a clip is drawn more than once; default `indices`. mix: for each clip the index of
-        another that is mixed into it, and the weight of the first, in 0..1. following: int64
-        [n, k], for each clip the indices of what may follow it in a phrase, of which there are at
-        most `engine.augmentation.MOST_FOLLOWING`; without them there is none.
+        Args:
+            store: a store of samples.
+            indices: int64 [n], the clips.
+            epoch: its number.
+            out: where the features go, C-contiguous.
+            draws: int64 [n], the number of each draw in the epoch, if a clip is drawn more than
+                once; default `indices`.
+            mix: for each clip the index of another that is mixed into it, and the weight of the
+                first, in 0..1.
+            following: int64 [n, k], for each clip the indices of what may follow it in a phrase, at
+                most `engine.augmentation.MOST_FOLLOWING`; without them there is no phrase.
+
+        Returns:
+            float32 [n, frames, features].
 
         Raises:
             SettingError: a store of features, or of another sample rate.
@@ -133,8 +141,19 @@ class Augmenter:
         starts: NDArray[np.int64],
         out: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
-        """The same without augmentation, from clips that start at sample `starts`, int64 [n], of
-        their recording: with `Cut.grid`, what a store of features holds."""
+        """Computes the features of clips without augmentation.
+
+        With the starts of `Cut.grid`, they are what a store of features holds.
+
+        Args:
+            store: a store of samples.
+            indices: int64 [n], the rows of the store.
+            starts: int64 [n], first sample of each clip in its recording.
+            out: where they go, as in `batch`.
+
+        Returns:
+            float32 [n, frames, features].
+        """
         arrays, spans = self._samples(store, indices)
         out = self._out(len(indices), out)
         self._native.plain(arrays, spans, np.ascontiguousarray(starts, np.int64), out)
@@ -167,8 +186,10 @@ class Augmenter:
 
 
 def identify_sounds(augmentation: Augmentation | None) -> str:
-    """SHA-256 over paths and sizes of the recordings in the folders that it names; "" where
-    it names none."""
+    """SHA-256 over paths and sizes of the recordings in the folders of an augmentation.
+
+    It is "" if the augmentation names no folder.
+    """
     folders = {name: getattr(augmentation, name, None) for name in FOLDERS}
     content = {
         name: sorted((r.path, r.n_bytes) for r in list_folder(Path(folder)).recordings)

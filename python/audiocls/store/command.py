@@ -14,8 +14,14 @@ DEFAULTS = {"clip_s": 0.5, "hop_s": 0.5, "short": "pad", "min_rms": 0.0, "dtype"
 
 
 def format_command(data: str, spec: FeatureSpec, clips: Mapping[str, Any], out: str | Path) -> str:
-    """What extracts the features `spec` of a data set into `out`. clips: how recordings are cut,
-    the options of DEFAULTS; those that are absent are as there."""
+    """Formats the command that extracts the features of a data set.
+
+    Args:
+        data: path or URL of the data set.
+        spec: the features.
+        clips: how recordings are cut: options of DEFAULTS; those that are absent are as there.
+        out: where the store goes.
+    """
     settings = spec.to_dict()
     preset = find_nearest_preset(spec)
     words = ["audiocls", "extract", data, "--feature", preset]

@@ -91,8 +91,10 @@ def _classes(
 
 
 def write_failures(out: Path, recordings: Sequence[Recording]) -> None:
-    """Names in failures.csv what failed, and rows of annotations that were left out; without any
-    there is no such file."""
+    """Names in failures.csv what failed, and rows of annotations that were left out.
+
+    Without any there is no such file.
+    """
     (out / "failures.csv").unlink(missing_ok=True)  # of an earlier run
     rows = [
         (r.path, reason)
@@ -117,8 +119,16 @@ def check_some_clip(recordings: Sequence[Recording], see: str) -> None:
 def describe_losses(
     recordings: Sequence[Recording], separator: str | None = None, classes: bool = True
 ) -> str:
-    """What failed that is more than single recordings: most of them or, if `classes` count, all of
-    one class; "" if nothing did. separator: between the labels of a recording."""
+    """Describes a loss of more than single recordings: most of them, or all of one class.
+
+    Args:
+        recordings: of a store or part.
+        separator: between the labels of a recording.
+        classes: whether the loss of a class counts.
+
+    Returns:
+        A sentence; "" if no more than single recordings failed.
+    """
     failed = [r for r in recordings if r.status == "failed"]
     there = {label for r in recordings if r.status != "failed" for label in r.labels(separator)}
     gone = {label for r in failed for label in r.labels(separator) if label}

@@ -85,9 +85,11 @@ class ComputedStore(Store):
         return Augmenter(self.spec, augmentation, cut=self.cut, seed=seed)
 
     def samples(self, clips: NDArray[np.int64]) -> tuple[list[NDArray[Any]], NDArray[np.int64]]:
-        """What windows are drawn from in place of some clips, as `Store.samples` has it: their
-        recordings, or of those with events the stretch around each clip in which every window has
-        its labels."""
+        """The samples from which windows are drawn in place of some clips, as in `Store.samples`.
+
+        They are the recordings of the clips. For recordings with events they are the stretch around
+        each clip in which every window has its labels.
+        """
         rows = self._within[clips]
         arrays, spans = self.whole.samples(rows)
         if self.coverage is None:

@@ -78,8 +78,11 @@ def locate_shard_file(store: Path, number: int, kind: str) -> Path:
 
 
 def read_about(file: Path) -> dict[str, Any]:
-    """The contents of store.json, part.json or unfinished.json. Raises DataError if it is not what
-    its name says."""
+    """Reads store.json, part.json or unfinished.json.
+
+    Raises:
+        DataError: the file does not hold what its name says.
+    """
     about = read_json(file)
     validate(about, _SHAPES[file.name], str(file))
     if file.name != "unfinished.json":
@@ -98,9 +101,21 @@ def verify(
     progress: Callable[[int, int], None] | None = None,
     done: str = "store.json",
 ) -> dict[str, str]:
-    """What is damaged in a finished store, or in a part of one that `done` describes: files, and
-    what is wrong with each. Every byte is read, unless the store is of version 1, which has no
-    checksums. Raises DataError as `open_store`."""
+    """Finds what is damaged in a finished store or part; reads every byte.
+
+    A store of version 1 has no checksums: only its sizes count.
+
+    Args:
+        path: the folder.
+        progress: called with files read, of how many.
+        done: the description in it: store.json, or part.json.
+
+    Returns:
+        Damaged files, and what is wrong with each.
+
+    Raises:
+        DataError: as `open_store`.
+    """
     files = list_files(read_about(path / done))
 
     def wrong_with(item: tuple[str, dict[str, Any] | None]) -> str:

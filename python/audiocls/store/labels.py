@@ -37,11 +37,11 @@ _ROUNDING = 1e-6
 
 @dataclass(frozen=True)
 class Coverage:
-    """Which clips have the label of an event: those that share with it at least `min_overlap` of
-    the clip or of the event, whichever is shorter.
+    """Which clips have the label of an event.
 
-    So has opensoundscape (`min_label_fraction`): a call that lies within a clip labels it, and so
-    does half a clip of a long one.
+    A clip has it if the two share at least `min_overlap` of the clip or of the event, whichever is
+    shorter. opensoundscape (`min_label_fraction`) has the same rule: a call within a clip labels
+    it, and so does half a clip of a long call.
     """
 
     clip_len: int  # samples; 0: a clip is all of a recording
@@ -51,8 +51,10 @@ class Coverage:
     background: str | None = None  # the label of clips without any
 
     def starts(self, event: Event) -> tuple[int, int]:
-        """First sample at which a clip starts that has the label, and one past the last; none if
-        they are equal."""
+        """First sample at which a clip starts that has the label, and one past the last.
+
+        They are equal if there is none.
+        """
         if self.clip_len == 0:
             return 0, 1
         clip_s = self.clip_len / self.sample_rate
@@ -66,7 +68,9 @@ class Coverage:
 
     def wanted(self, events: Iterable[Event]) -> list[tuple[int, int]] | None:
         """Where clips start that have a label: ranges of samples in order, apart from each other.
-        None: everywhere."""
+
+        None stands for everywhere.
+        """
         if self.background is not None:
             return None
         merged: list[tuple[int, int]] = []
@@ -95,8 +99,13 @@ class Coverage:
         clips: NDArray[np.int64],
         classes: Sequence[str],
     ) -> NDArray[np.bool_]:
-        """bool [n_clips, n_classes]: the labels of clips, int64 [n_clips, 2]: recording and first
-        sample, in the order of the recordings."""
+        """The labels of clips, bool [n_clips, n_classes].
+
+        Args:
+            recordings: by id.
+            clips: int64 [n_clips, 2], recording and first sample, in the order of the recordings.
+            classes: the columns.
+        """
         number = {name: i for i, name in enumerate(classes)}
         matrix = np.zeros((len(clips), len(classes)), np.bool_)
         ends = np.searchsorted(clips[:, 0], np.arange(len(recordings) + 1))
@@ -112,15 +121,24 @@ class Coverage:
         return matrix
 
     def runs(self, labels: NDArray[np.int64], clips: NDArray[np.int64]) -> NDArray[np.int64]:
-        """int64 [n_clips]: the number of the run of clips that each is in: of one recording, one
-        after another, with the same label. labels: int64 [n_clips]. clips: as in `matrix`."""
+        """The number of the run of clips that each is in, int64 [n_clips].
+
+        A run holds clips of one recording, one after another, with the same label.
+
+        Args:
+            labels: int64 [n_clips].
+            clips: as in `matrix`.
+        """
         changes = (np.diff(labels) != 0) | (np.diff(clips[:, 0]) != 0)
         changes |= np.diff(clips[:, 1]) != self.hop_len
         return np.concatenate([np.zeros(min(len(labels), 1), np.int64), np.cumsum(changes)])
 
     def span(self, events: Iterable[Event], start: int) -> tuple[int, int]:
-        """First sample, and one past the last, of the stretch around a clip in which every clip has
-        its labels."""
+        """The stretch around a clip in which every clip has its labels.
+
+        Returns:
+            First sample, and one past the last.
+        """
         edges = {0, _NO_END}.union(*map(self.starts, events))
         first = max(edge for edge in edges if edge <= start)
         return first, min(edge for edge in edges if edge > start) - 1 + self.clip_len
@@ -139,8 +157,11 @@ def parse_coverage(about: Mapping[str, Any]) -> Coverage | None:
 def describe_labels(
     about: Mapping[str, Any], labelling: Labelling, recordings: Sequence[Recording]
 ) -> dict[str, Any]:
-    """What store.json says of labels, if recordings have more than one each. Raises SettingError
-    for a background of recordings that have no stretches."""
+    """What store.json says of labels, if recordings have more than one each.
+
+    Raises:
+        SettingError: a background for recordings that have no stretches.
+    """
     if not any(r.events is not None for r in recordings):
         if labelling.background is not None:
             rule = "is for labelled stretches; these recordings have none"
@@ -201,7 +222,7 @@ class Labels:
 
     @cached_property
     def matrix(self) -> NDArray[np.bool_]:
-        """bool [n_clips, n_classes]: which labels each clip has."""
+        """Which labels each clip has, bool [n_clips, n_classes]."""
         if self.of_events is not None:
             return self.of_events
         number = self._number

@@ -28,8 +28,10 @@ from audiocls.url import connect, is_url, translate_error
 
 
 def locate_cache() -> Path:
-    """Where copies lie: AUDIOCLS_CACHE, else audiocls under XDG_CACHE_HOME, else ~/.cache/audiocls.
-    They can be removed at any time when nothing runs."""
+    """The folder of copies: AUDIOCLS_CACHE, else XDG_CACHE_HOME/audiocls, else ~/.cache/audiocls.
+
+    The copies can be removed at any time when nothing runs.
+    """
     if own := os.environ.get("AUDIOCLS_CACHE"):
         return Path(own)
     shared = os.environ.get("XDG_CACHE_HOME")
@@ -59,10 +61,13 @@ def local_copy(path: str | Path, done: str = "store.json") -> Path:
 
 @contextlib.contextmanager
 def writing_to(out: str | Path, restart: bool, done: str = "store.json") -> Iterator[Path]:
-    """The folder where `out` is to be made: itself, or of a URL its copy, which holds what is there
-    already (unless `restart`) and is sent at the end, if there is no error.
+    """The folder in which to make `out`; for a URL its copy, which is sent at the end.
 
-    Raises DataError where the URL cannot be read or written.
+    The copy holds what is at the URL already, unless `restart`. It is not sent if there is an
+    error.
+
+    Raises:
+        DataError: the URL cannot be read or written.
     """
     if not is_url(out):
         yield Path(out)
@@ -230,8 +235,11 @@ class Copy:
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """While this process brings the copy up to date, others that need it wait; a run that
-        makes it is not disturbed."""
+        """Makes other processes that need the copy wait while this one brings it up to date.
+
+        Raises:
+            DataError: a run is making the copy.
+        """
         while True:
             try:
                 turn = FileLock(self.folder.with_name(f"{self.folder.name}.lock"))

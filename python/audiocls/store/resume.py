@@ -32,8 +32,10 @@ def open_locked(
     restart: bool,
     notice: Callable[[str], None],
 ) -> Iterator[None]:
-    """The folder, locked, holding nothing damaged or made with other settings or from other
-    data."""
+    """Locks the folder of a store or part, and checks that what is there can be continued.
+
+    It then holds nothing damaged, and nothing made with other settings or from other data.
+    """
     if out.exists() and not out.is_dir():
         raise SettingError("out", str(out), "is a file; a feature store is a folder")
     if out.is_dir() and not _description(out, done) and _others(out):

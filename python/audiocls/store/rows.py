@@ -18,10 +18,10 @@ _OPEN_SHARDS = 64
 
 
 class Rows:
-    """The rows of all shards as one read-only array [n, …]; a shard is mapped into memory when a
-    row of it is first asked for.
+    """The rows of all shards as one read-only array [n, …].
 
-    Takes an int, a slice, an int array or a bool mask, and further indices after it, as numpy does.
+    A shard is mapped into memory when a row of it is first asked for. An index is an int, a slice,
+    an int array or a bool mask, and further indices after it, as in numpy.
     """
 
     def __init__(
@@ -35,6 +35,7 @@ class Rows:
 
     @property
     def ndim(self) -> int:
+        """Number of dimensions."""
         return len(self.shape)
 
     def __len__(self) -> int:
@@ -132,9 +133,12 @@ class Rows:
 
 
 class Clips:
-    """Clips of different lengths: `clips[i]` is [frames of clip i, features]; slices and arrays of
-    indices give lists. `frames` holds all frames [total, features], `offsets` int64 [n + 1] where
-    each clip starts in them."""
+    """Clips of different lengths.
+
+    `clips[i]` is [frames of clip i, features]; slices and arrays of indices give lists. `frames`
+    holds all frames [total, features]; `offsets`, int64 [n + 1], says where each clip starts in
+    them.
+    """
 
     def __init__(self, frames: Rows, offsets: NDArray[np.int64]) -> None:
         self.frames, self.offsets = frames, offsets

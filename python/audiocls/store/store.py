@@ -59,8 +59,10 @@ class Store:
 
     @cached_property
     def features(self) -> Any:
-        """Array-like [n_clips, frames, features] over memory-mapped shards (`Rows`), or `Clips` if
-        the clips differ in length."""
+        """Array-like [n_clips, frames, features] over memory-mapped shards (`Rows`).
+
+        If the clips differ in length, `Clips`.
+        """
         shards, shape = self.about["shards"], tuple(self.about["shape"])
         files = [self._file(number, "npy") for number in range(len(shards))]
         rows = Rows(files, [s["rows"] for s in shards], shape[1:], self.about["dtype"])
@@ -74,10 +76,14 @@ class Store:
         return Clips(rows, np.concatenate([*offsets, np.array([len(rows)], np.int64)]))
 
     def samples(self, clips: NDArray[np.int64]) -> tuple[list[NDArray[Any]], NDArray[np.int64]]:
-        """Where the samples of some clips lie, for a store of kind samples: memory-mapped arrays
-        [samples], and for each clip int64 [3]: which of them, first sample, one past the last.
+        """Where the samples of some clips lie, for a store of kind samples.
 
-        Raises SettingError if the store holds features.
+        Returns:
+            Memory-mapped arrays [samples], and for each clip int64 [3]: which array, first sample,
+            one past the last.
+
+        Raises:
+            SettingError: the store holds features.
         """
         if self.spec.kind != "samples":
             rule = f"holds {self.feature}; extract with `feature` samples"
@@ -134,8 +140,10 @@ class Store:
 
     @property
     def events(self) -> list[tuple[Event, ...]] | None:
-        """The labelled stretches of each recording, in order of time; None if its recordings are
-        labelled as a whole."""
+        """The labelled stretches of each recording, in order of time.
+
+        None if recordings are labelled as a whole.
+        """
         if self.about.get("min_overlap") is None:
             return None
         return [r.events or () for r in self.recordings]
@@ -162,13 +170,15 @@ class Store:
 
     @property
     def label_matrix(self) -> NDArray[np.bool_]:
-        """bool [n_clips, n_classes]: which labels each clip has."""
+        """Which labels each clip has, bool [n_clips, n_classes]."""
         return self._labels.matrix
 
     @cached_property
     def clip_whole(self) -> NDArray[np.int64]:
-        """int64 [n_clips]: the number of what each clip is a piece of and judged with: its
-        recording; if clips have one label each, those of events: the run of clips with that label.
+        """The number of the whole that each clip is a piece of and judged with, int64 [n_clips].
+
+        It is the recording. If clips have one label each, those of events, it is the run of clips
+        with that label.
         """
         if self.coverage is None or self.task != ONE:
             return self.clip_recording
@@ -185,7 +195,7 @@ class Store:
 
     @cached_property
     def groups(self) -> NDArray[np.str_]:
-        """str [n_clips]: the group of each clip's recording."""
+        """The group of each clip's recording, str [n_clips]."""
         return np.array([r.group for r in self.recordings], np.str_)[self.clip_recording]
 
     @property
@@ -196,8 +206,7 @@ class Store:
 
     @cached_property
     def identity(self) -> str:
-        """SHA-256 over what the store holds: spec, clip and hop, recordings with label and
-        clips."""
+        """SHA-256 over what the store holds: spec, cut, recordings with label and clips."""
         content: list[Any] = [
             self.spec.to_dict(),
             [self.cut.clip_s, self.cut.hop_s],
@@ -211,8 +220,10 @@ class Store:
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def numpy(self) -> NDArray[Any]:
-        """All features in memory: [n_clips, frames, features]; of clips that differ in length all
-        frames [total frames, features]."""
+        """All features in memory: [n_clips, frames, features].
+
+        If clips differ in length, all frames [total frames, features].
+        """
         rows: NDArray[Any] = self.features.numpy()
         return rows
 

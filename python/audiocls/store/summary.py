@@ -45,8 +45,11 @@ class Duplicate:
 
 @dataclass
 class Summary:
-    """What `audiocls info` shows of recordings; `decoded` is false for a data set: only its headers
-    were read, so that clips, silence and duplicates are unknown."""
+    """What `audiocls info` shows of recordings.
+
+    `decoded` is false for a data set: only its headers were read, so clips, silence and duplicates
+    are unknown.
+    """
 
     path: str
     decoded: bool
@@ -86,11 +89,15 @@ def summarise(
     progress: Callable[[int, int], None] | None = None,
     labelling: Labelling | None = None,
 ) -> Summary:
-    """The summary of a feature store or, if there is none at `path`, of a data set, whose headers
-    are read on all cores; `progress` is then called with how many, of how many. labelling: where
-    the labels of the data set stand.
+    """Summarises a feature store or, if there is none at `path`, a data set.
 
-    Raises what `open_store` and `list_recordings` raise.
+    Args:
+        path: of the store or data set.
+        progress: called with headers read, of how many; all cores read the headers of a data set.
+        labelling: where the labels of the data set stand.
+
+    Raises:
+        AudioclsError: as `open_store` and `list_recordings`.
     """
     path = Path(path)
     if any((path / name).is_file() for name in ("store.json", "unfinished.json")):
@@ -217,9 +224,16 @@ def _duplicates(recordings: list[Recording]) -> list[Duplicate]:
 
 
 def draw_summary(summary: Summary, file: Path) -> None:
-    """Draws class balance, and durations where they are known, as a PNG or any other format that
-    matplotlib knows by the file's suffix. Raises SettingError for a format that it does not know,
-    OSError if the file cannot be written."""
+    """Draws the class balance, and the durations if they are known.
+
+    Args:
+        summary: of a store or data set.
+        file: a PNG, or another format that matplotlib knows by the suffix.
+
+    Raises:
+        SettingError: a format that matplotlib does not know.
+        OSError: the file cannot be written.
+    """
     from matplotlib.figure import Figure
 
     classes = summary.classes[::-1]

@@ -30,8 +30,11 @@ def read_beside(listing: Listing, labelling: Labelling) -> None:
 
 
 def read_folder(listing: Listing, labelling: Labelling) -> None:
-    """Takes the annotations in the folder `labelling.annotations`. Raises SettingError if it is no
-    folder or holds none."""
+    """Takes the annotations in the folder `labelling.annotations`.
+
+    Raises:
+        SettingError: it is no folder, or holds no annotations.
+    """
     folder = Path(str(labelling.annotations))
     if not folder.is_dir():
         rule = "is no folder of Raven selection tables or Audacity label tracks"
@@ -61,8 +64,11 @@ def read_folder(listing: Listing, labelling: Labelling) -> None:
 
 
 def _matched(listing: Listing, files: list[str], anywhere: bool) -> dict[str, Recording]:
-    """Path of a file of annotations → the recording that it is called as: a.txt, a.wav.txt or
-    a.Table.1.selections.txt, in the same folder or, if `anywhere`, unique in another."""
+    """Path of a file of annotations → the recording with its name.
+
+    The file is called a.txt, a.wav.txt or a.Table.1.selections.txt. It lies in the folder of the
+    recording or, if `anywhere`, in another folder if the name is unique.
+    """
     by_name: dict[tuple[str, str], list[Recording]] = {}
     for r in listing.recordings:
         folder, _, name = r.path.rpartition("/")
@@ -111,8 +117,10 @@ def _give(
 
 
 def take_events(listing: Listing, labelling: Labelling) -> None:
-    """Makes the annotations of recordings their events: inside of them, in order of time. A
-    recording without annotations is left out, with a notice."""
+    """Makes the annotations of recordings their events: inside of them, in order of time.
+
+    A recording without annotations is left out, with a notice.
+    """
     without = [
         r for r in listing.recordings if r.path not in listing.annotations and r.status != "failed"
     ]
@@ -150,8 +158,13 @@ def _outside(event: Event, end: float) -> str:
 def _leave_times_out(
     listing: Listing, labelling: Labelling, durations: dict[str, float | None]
 ) -> bool:
-    """Whether the starts and ends in a table speak of other recordings, those that these were cut
-    from, and have been left out. Raises DataError if they fit no better, but may be meant."""
+    """Leaves out the starts and ends of a table that speak of other recordings.
+
+    They are times in the recordings that these were cut from. Returns whether it left them out.
+
+    Raises:
+        DataError: the times do not fit, but may be meant.
+    """
     known = [path for path, end in durations.items() if end is not None]
     unfit = [
         path

@@ -1,4 +1,4 @@
-"""A folder with one folder per class, perhaps below folders `train`, `test`, …"""
+"""A folder with one folder per class, perhaps below folders such as `train` and `test`."""
 
 from __future__ import annotations
 
@@ -21,8 +21,14 @@ _Folder = tuple[str, str, frozenset[tuple[int, int]]]
 
 
 def list_folder(root: Path, inside_only: bool = False) -> Listing:
-    """The recordings below `root`; what cannot be one for a reason seen from outside is failed. If
-    `inside_only`, no link to a folder elsewhere is followed."""
+    """List the recordings below `root`.
+
+    What cannot be one, for a reason seen from outside, is failed.
+
+    Args:
+        root: the folder.
+        inside_only: follow no link to a folder elsewhere.
+    """
     listing = Listing(str(root), no_label=NO_FOLDER)
 
     def add(relative: str, file: str, status: Status | None, error: str) -> None:

@@ -16,10 +16,15 @@ from audiocls.errors import SettingError
 
 
 def list_dataset(dataset: Any, inside_only: bool) -> Listing:
-    """The recordings of a `datasets.Dataset` with an audio column; if `inside_only`, those whose
-    bytes are in it.
+    """The recordings of a `datasets.Dataset` with an audio column.
 
-    Raises SettingError for any other object, DataError if no column holds audio or labels.
+    Args:
+        dataset: the data set.
+        inside_only: whether only recordings count whose bytes are in it.
+
+    Raises:
+        SettingError: any other object.
+        DataError: no column holds audio or labels.
     """
     try:
         import datasets

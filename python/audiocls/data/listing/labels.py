@@ -110,8 +110,11 @@ def format_count(n: int, what: str) -> str:
 
 
 def keep_classes(listing: Listing, classes: tuple[str, ...]) -> None:
-    """Keeps the labels `classes`, if any are named, and the recordings that have one. Raises
-    SettingError for a class that none has."""
+    """Keeps the labels `classes`, if any are named, and the recordings that have one.
+
+    Raises:
+        SettingError: no recording has such a class.
+    """
     if not classes:
         return
     wanted = {name.strip() for name in classes}

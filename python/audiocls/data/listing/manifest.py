@@ -46,8 +46,11 @@ def list_manifest(file: Path, labelling: Labelling) -> Listing:
 
 
 def list_table(base: Listing, file: Path, labelling: Labelling) -> Listing:
-    """The recordings of `base` that a table names, with what it says of them. Its names are paths
-    in the data set or, if there is none, the end of one that is unique in it; else on the disk."""
+    """The recordings of `base` that a table names, with what it says of them.
+
+    A name in the table is a path in the data set. If there is none, it is the end of a path that is
+    unique in it, else a path on the disk.
+    """
     lookup = Lookup(base)
     with open_text(file, labelling.encoding) as text:
         listing = list_rows(str(file), text, base.root, lookup.locate, labelling)
@@ -86,8 +89,13 @@ class Lookup:
         return Located(recording.path, self.base.files[found], status, recording.error)
 
     def finish(self, listing: Listing, name: str, all_of_it: bool = True) -> Listing:
-        """The listing of the table `name`, with what else is in the data set, if that is
-        `all_of_it` and not just where the table lies."""
+        """Completes the listing of a table with what else is in the data set.
+
+        Args:
+            listing: of the rows.
+            name: of the table.
+            all_of_it: whether `base` is the data set, and not only the place of the table.
+        """
         base = self.base
         listing.notices = base.notices + listing.notices
         if all_of_it:
@@ -105,7 +113,7 @@ class Lookup:
 
 
 def locate_on_disk(root: Path, given: str) -> Located:
-    """The file that a row names, relative to `root`; "\\" is "/" if there is no such file."""
+    r"""The file that a row names, relative to `root`; "\\" is "/" if there is no such file."""
     file = str(root / given)
     status, error = read_status(file)
     if status is None and "\\" in given:
@@ -122,8 +130,17 @@ def list_rows(
     locate: Callable[[str], Located],
     labelling: Labelling,
 ) -> Listing:
-    """The recordings of the manifest `source`; `locate` says what the name of a file stands for.
-    Rows with a start and an end are stretches of one recording, which they are collected for."""
+    """The recordings of the manifest `source`, with the events of their rows.
+
+    Rows with a start and an end are stretches of one recording.
+
+    Args:
+        source: the name of the manifest, for errors.
+        text: its contents.
+        root: what the names of files are relative to.
+        locate: says what the name of a file stands for.
+        labelling: which columns hold what.
+    """
     listing = Listing(root)
     stretches = _Stretches(source)
     columns: dict[str, str] = {}

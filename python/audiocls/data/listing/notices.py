@@ -1,5 +1,4 @@
-"""What is said of a data set besides its recordings: what was left out, which folders give nothing,
-and where the labels may really stand."""
+"""Notices on a data set: what was left out, which folders give nothing, where labels may stand."""
 
 from __future__ import annotations
 

@@ -41,6 +41,7 @@ def is_inside(file: str, root: str) -> bool:
 
 
 def set_file(recording: Recording, status: Status | None, error: str) -> None:
+    """Puts size, time and failure of its file into a recording."""
     if status is not None:
         recording.n_bytes, recording.mtime_ns = status
     if error:

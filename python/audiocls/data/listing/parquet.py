@@ -89,7 +89,7 @@ def list_parquet(path: Path, inside_only: bool) -> Listing:
 
 @contextlib.contextmanager
 def _arrow_errors(file: Path) -> Iterator[None]:
-    """pyarrow's errors are many: ArrowInvalid is a ValueError, ArrowKeyError a KeyError, …"""
+    """Turns the many errors of pyarrow into DataError; an ArrowInvalid is a ValueError."""
     try:
         yield
     except (OSError, ValueError, KeyError, TypeError, IndexError, NotImplementedError) as error:

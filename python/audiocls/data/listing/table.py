@@ -59,8 +59,10 @@ def read_cell(value: Any, root: str, inside_only: bool) -> tuple[bytes, str]:
 
 
 def serialize_reads(read: Callable[[int], tuple[bytes, str]]) -> Callable[[int], tuple[bytes, str]]:
-    """`read` for many threads, of which it serves one only: two reads of one ParquetFile at a time
-    corrupt memory."""
+    """Wraps a function so that it serves one of many threads at a time.
+
+    Two reads of one ParquetFile at a time corrupt memory.
+    """
     turn = threading.Lock()
 
     def read_in_turn(i: int) -> tuple[bytes, str]:
