@@ -114,7 +114,7 @@ class Cut:
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as plain data."""
-        return dataclasses.asdict(self)
+        return dict(vars(self))  # `asdict` copies each in depth: much, for every recording.
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Cut:

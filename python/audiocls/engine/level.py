@@ -50,6 +50,7 @@ def measure_levels(features: NDArray[np.generic], spec: FeatureSpec) -> NDArray[
         x = x[..., : x.shape[-1] // (1 + spec.deltas)]
     x = (x - spec.offset) / spec.scale
     exponent = 2 if spec.power == 1 and spec.log != "db" and not energy else 1
-    power = np.abs(x) if spec.log == "none" else 10 ** (x / _DECIBEL[spec.log] / 10)
+    nats = np.log(10) / 10 / _DECIBEL[spec.log] if spec.log != "none" else 0.0
+    power = np.exp(x * nats) if nats else np.abs(x)
     mean: NDArray[np.float64] = (power**exponent).mean(axis=(1, 2))
     return 10 * np.log10(np.maximum(mean, 1e-30))

@@ -182,6 +182,8 @@ class Classifier:
             SettingError: an impossible `hop_s`.
         """
         cut = self._cut if hop_s is None else self.cut(hop_s)
+        clip_s = cut.clip_len(self.sample_rate) / self.sample_rate
+        cut_hop_s = cut.hop_len(self.sample_rate) / self.sample_rate
 
         def predict(heard: Heard) -> Prediction:
             return PREDICTIONS[self.description.task](
@@ -189,8 +191,8 @@ class Classifier:
                 probabilities=heard.rows,
                 starts_s=heard.starts / self.sample_rate,
                 duration_s=heard.n_samples / self.sample_rate,
-                clip_s=cut.clip_len(self.sample_rate) / self.sample_rate,
-                hop_s=cut.hop_len(self.sample_rate) / self.sample_rate,
+                clip_s=clip_s,
+                hop_s=cut_hop_s,
                 counts=self._counting(heard.levels),
             )
 
