@@ -300,6 +300,8 @@ def test_presets_of_one_store_of_samples_are_compared(store: Store, tmp_path: Pa
         [store.path],
         ["lstm"],
         feature=presets,
+        clip_s=0.25,
+        hop_s=0.125,
         recipe=Recipe(epochs=1, batch_size=4),
         device="cpu",
         out=tmp_path / "runs",
@@ -310,7 +312,10 @@ def test_presets_of_one_store_of_samples_are_compared(store: Store, tmp_path: Pa
     for row, bands in zip(done.rows, (80, 13), strict=True):
         model = Classifier.load(tmp_path / "runs" / row["run"])
         assert model.description.input_shape[1] == bands
-    assert f"--features {store.path} --feature mel-16k,mfcc-kaldi" in done.report.read_text()
+        assert (model.description.cut.clip_s, model.description.cut.hop_s) == (0.25, 0.125)
+    report = done.report.read_text()
+    assert f"--features {store.path} --feature mel-16k,mfcc-kaldi" in report
+    assert "--clip-s 0.25 --hop-s 0.125" in report
 
 
 def test_presets_are_of_samples_only(data: Path, tmp_path: Path) -> None:

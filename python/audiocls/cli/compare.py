@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     help="Train on fewer recordings too, to see how many you need. Each seed draws whole groups "
     "anew.  [default: all]",
 )
+@click.option("--clip-s", type=float, help="Seconds of a clip, as for train.")
+@click.option("--hop-s", type=float, help="Seconds from clip to clip, as for train.")
 @click.option(
     "--init",
     metavar="MODEL",
@@ -75,6 +77,8 @@ def command(
     folds: str | None,
     group_by: str | None,
     recordings_per_class: str | None,
+    clip_s: float | None,
+    hop_s: float | None,
     init: str | None,
     device: str,
     out: Path,
@@ -116,6 +120,8 @@ def command(
             recipe=recipe,
             group_by=group_by,
             recordings_per_class=_sizes(recordings_per_class),
+            clip_s=clip_s,
+            hop_s=hop_s,
             init=start,
             device=device,
             out=out,

@@ -31,6 +31,8 @@ def write_compare_command(
     folds: int | str | None,
     group_by: str | None,
     recordings_per_class: Sequence[int | None] = (None,),
+    clip_s: float | None = None,
+    hop_s: float | None = None,
     init: str | None = None,
     device: str,
     out: str | Path,
@@ -39,8 +41,9 @@ def write_compare_command(
     words = ["audiocls", "compare", "--features", ",".join(map(str, features))]
     words += ["--feature", ",".join(feature)] if feature else []
     words += ["--models", ",".join(models)]
-    given = {"seeds": seeds, "folds": folds, "group_by": group_by, "device": device}
-    words += _options(given, {"seeds": 1, "folds": None, "group_by": None, "device": "auto"})
+    given: dict[str, Any] = {"seeds": seeds, "folds": folds, "group_by": group_by}
+    given |= {"device": device, "clip_s": clip_s, "hop_s": hop_s}
+    words += _options(given, {"seeds": 1, "device": "auto"})
     if list(recordings_per_class) != [None]:
         sizes = ["all" if n is None else str(n) for n in recordings_per_class]
         words += ["--recordings-per-class", ",".join(sizes)]

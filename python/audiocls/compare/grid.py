@@ -14,10 +14,9 @@ from audiocls.compare.differences import Difference, compare_pairs
 from audiocls.compare.learning import LearningCurve, build_learning_curves
 from audiocls.compare.page import write_report
 from audiocls.compare.ranking import Cell, Ranking, rank_cells
-from audiocls.compare.yardstick import YARDSTICKS
+from audiocls.compare.tables import make_row, write_differences, write_results
 from audiocls.data.grouping import find_groups
 from audiocls.errors import DataError, SettingError
-from audiocls.files import write_csv
 from audiocls.models import resolve_architecture
 from audiocls.training.data.features import open_features
 from audiocls.training.data.leakage import describe_leaks
@@ -43,7 +42,6 @@ Announce = Callable[[str, int, int], EpochProgress]
 # Called after it: the same, its result, and how long the rest will take, in seconds.
 Tell = Callable[[str, int, int, Result, float], None]
 RESULTS = "results.csv"
-_CALIBRATION = ("ece", "ece_uncalibrated", "nll", "nll_uncalibrated")
 
 
 @dataclass(frozen=True)
@@ -69,6 +67,8 @@ def compare(
     folds: int | str | None = None,
     group_by: str | None = None,
     recordings_per_class: Sequence[int | None] = (None,),
+    clip_s: float | None = None,
+    hop_s: float | None = None,
     init: str | Path | Start | None = None,
     device: str = "auto",
     out: str | Path = "runs/compare",
@@ -95,6 +95,8 @@ def compare(
         group_by: as for `train`.
         recordings_per_class: also train on smaller parts, as `draw_subset` draws them; None stands
             for all recordings. The ranking takes the largest; `learning` says what they add.
+        clip_s: as for `train`.
+        hop_s: as for `train`.
         init: a model that all begin with, as for `train`.
         device: as for `train`.
         out: the folder to write.
@@ -118,7 +120,8 @@ def compare(
     folder = Path(out)
     _refuse([name for name, _, _ in given], models, seeds, folds, sizes, folder)
     stores = {
-        name: open_features(path, recipe, preset, None, None, start) for name, path, preset in given
+        name: open_features(path, recipe, preset, clip_s, hop_s, start)
+        for name, path, preset in given
     }
     _check_models(stores, models, start)
     recordings, left_out = match_recordings(stores)
@@ -137,6 +140,8 @@ def compare(
         folds=folds,
         group_by=group_by,
         recordings_per_class=sizes,
+        clip_s=clip_s,
+        hop_s=hop_s,
         init=None if start is None else start.name,
         device=device,
         out=out,
@@ -353,53 +358,3 @@ def match_recordings(stores: dict[str, Store]) -> tuple[list[Recording], list[st
     if extra:
         warnings = [f"{len(extra)} recording(s) are not in every store, left out: {extra[0]!r} …"]
     return [r for path, r in own.items() if path in everywhere], warnings
-
-
-def make_row(cell: Cell) -> dict[str, Any]:
-    """The row of a cell in results.csv.
-
-    Scores are of the test part unless they say val; None if a run of an earlier version has none.
-    """
-    trial, result = cell.trial, cell.result
-    test, whole, by = result.test, result.test_recording, YARDSTICKS[result.task]
-    low, high = whole.get("interval_95", {}).get(by.key, (None, None))
-    return {
-        "feature": trial.feature,
-        "model": trial.model,
-        "seed": trial.seed,
-        "fold": trial.fold or "",
-        "recordings_per_class": trial.recordings_per_class or "all",
-        **{key: test[key] for key in by.columns},
-        **{key: test.get(key) for key in _CALIBRATION},
-        **{f"recording_{key}": whole[key] for key in by.columns},
-        f"{by.main}_low": low,
-        f"{by.main}_high": high,
-        f"val_{by.key}": result.val[by.key],
-        "parameters": result.parameters,
-        "multiply_adds": result.cost.get("multiply_adds"),
-        "cpu_ms": result.cost.get("cpu_ms"),
-        "training_s": result.training_s,
-        "samples_per_s": result.clips_per_s,
-        "best_epoch": result.chosen["epoch"],
-        "device": result.device,
-        "run": f"cells/{cell.run.folder.name}",
-    }
-
-
-def write_results(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Writes results.csv as a whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cells = ([f"{v:.6g}" if isinstance(v, float) else v for v in row.values()] for row in rows)
-    write_csv(path, list(rows[0]), cells)
-
-
-def write_differences(path: Path, tested: Sequence[Difference]) -> None:
-    """Writes differences.csv, a row a pair: the better one, the other, their scores, and p."""
-    main = tested[0].better.yardstick.main if tested else YARDSTICKS["one"].main
-    header = ("feature", "model", "other_feature", "other_model", main, f"other_{main}", "p")
-    rows = []
-    for d in tested:
-        a, b, p = d.better, d.other, "" if d.p is None else f"{d.p:.6g}"
-        scores = (f"{a.main.mean:.6g}", f"{b.main.mean:.6g}")
-        rows.append((a.feature, a.model, b.feature, b.model, *scores, p))
-    write_csv(path, header, rows)
