@@ -43,7 +43,7 @@ browser: .venv/installed ## a Chromium, in which the report is tested
 
 test: build browser ## build, then all tests
 	cargo test --profile quick --locked --quiet
-	$(BIN)/python -m pytest -n logical --dist loadfile
+	$(BIN)/python -m pytest -n logical --dist loadfile --no-loadscope-reorder
 
 lint: build ## rustfmt, clippy, ruff, mypy, stubtest, import-linter, style of the prose
 	cargo fmt --check
@@ -66,9 +66,11 @@ audit: $(BIN)/uv ## licences and known faults of the dependencies
 	cargo deny check
 	$(BIN)/uv tool run pip-audit==2.10.1 --strict --disable-pip --require-hashes $(patsubst %,-r %,$(wildcard requirements*.lock))
 
-bench: build ## speed against the peers -> docs/evidence/speed.md
+BENCH ?=
+
+bench: build ## speed against the peers -> benches/results.json; BENCH="--only files,training"
 	$(INSTALL) $(BIN)/python -r requirements-bench.lock -c requirements.lock
-	$(BIN)/python benches/report.py
+	$(BIN)/python benches/report.py $(BENCH)
 
 bench-rust: ## micro-benchmarks of the Rust stages, and their instruction counts
 	cargo bench --locked

@@ -21,10 +21,13 @@ import librosa
 import numpy as np
 import sonara
 import soundfile
+import soxr
 import specux
 from numpy.typing import NDArray
 
 import audiocls
+from audiocls import Extractor
+from audiocls.engine.audio import resample
 
 RATE = 44_100
 CLIP = RATE // 2
@@ -190,6 +193,30 @@ def resamplers(paths: list[str]) -> dict[str, Callable[[], int]]:
             "librosa.load (soundfile, soxr HQ)": lambda path: librosa.load(path, sr=16_000)[0],
         },
     )
+
+
+def to_features(paths: list[str]) -> dict[str, Callable[[], int]]:
+    """Resampling to 16 kHz and `mel-16k`, of samples in memory; the engine's features in both.
+
+    soxr's HQ has the same pass band and attenuation. Below what it begins to take away the features
+    are the same, within 0.05 dB on all but 1 bin in 1,000 within 50 dB of the maximum.
+    """
+    sounds = [by_audiocls(path) for path in paths]
+    extractor = Extractor("mel-16k", threads=1)
+    resamplers: dict[str, Callable[[Samples], Samples]] = {
+        "audiocls.resample": lambda y: resample(y, RATE, 16_000),
+        "soxr HQ": lambda y: soxr.resample(y, RATE, 16_000, "HQ"),
+    }
+    for y in sounds[:30]:
+        n = extractor.n_frames(16_000 * len(y) // RATE) - 1
+        ours, theirs = (extractor(f(y))[:n, :74] for f in resamplers.values())
+        difference = np.abs(ours - theirs)[theirs.max() - theirs <= 50]
+        assert np.quantile(difference, 0.999) <= 0.05, difference.max()
+
+    def over(f: Callable[[Samples], Samples]) -> Callable[[], int]:
+        return lambda: sum(len(extractor(f(y))) for y in sounds)
+
+    return {name: over(f) for name, f in resamplers.items()}
 
 
 def _each(paths: list[str], named: dict[str, Decoder]) -> dict[str, Callable[[], int]]:

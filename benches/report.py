@@ -195,6 +195,7 @@ def files(every: int) -> Table:
             (end_to_end.ways(Path(data), paths, CORES), "files → features on disk"),
             (end_to_end.decoders(paths), "decoding alone, 1 thread"),
             (end_to_end.resamplers(paths), "decoding and resampling to 16 kHz, 1 thread"),
+            (end_to_end.to_features(paths), "samples → 16 kHz → `mel-16k`, 1 thread"),
         ):
             taken = seconds(runs, rounds=3, at_least=0.0)
             own = next(iter(runs))
@@ -227,7 +228,7 @@ def machine() -> Table:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", help="names of tables, with commas")
-    parser.add_argument("--every", type=int, default=20, help="use each so manieth recording")
+    parser.add_argument("--every", type=int, default=40, help="use each so manieth recording")
     options = parser.parse_args()
     warnings.simplefilter("ignore")  # What the peers warn of is no concern of ours.
     set_threads(1)
@@ -240,7 +241,7 @@ def main() -> None:
         "precision": precision,
         "stages": stages,
         "files": lambda: files(options.every),
-        "training": lambda: table(training.HEAD, training.every_model()),
+        "training": lambda: table(training.HEAD, training.every_model(rounds=3)),
     }
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for name, make in tables.items():

@@ -21,6 +21,16 @@ hypothesis.settings.load_profile("repeatable")
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# The files that take longest come first, or a worker of xdist would be left alone with one.
+LONG = (
+    "test_clean_install.py", "test_cluster.py", "test_decode.py", "test_interrupts.py",
+    "test_parity_presets.py", "test_docs.py", "test_training.py", "test_resume.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
 
 @pytest.fixture(scope="session")
 def philharmonia() -> Path:

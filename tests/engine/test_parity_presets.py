@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -121,9 +122,14 @@ def _sample(folder: Path, n: int, rate: int) -> list[np.ndarray]:
 
     What rate the samples were taken at makes no difference to their equality.
     """
+    return [y[: 2 * rate] for y in _decoded(folder, n)]
+
+
+@functools.cache
+def _decoded(folder: Path, n: int) -> list[np.ndarray]:
     paths = [path for path in sorted(folder.rglob("*.mp3")) if path.stat().st_size]
     return [
-        soundfile.read(path, dtype="float32", always_2d=True)[0].mean(axis=1)[: 2 * rate]
+        soundfile.read(path, dtype="float32", always_2d=True)[0].mean(axis=1)
         for path in paths[:: len(paths) // n][:n]
     ]
 
