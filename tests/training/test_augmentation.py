@@ -12,7 +12,7 @@ from torch import Tensor
 
 from audiocls.engine.spec import FeatureSpec
 from audiocls.training import Device, Recipe, Trial
-from audiocls.training.data.examples import Batch, split_examples
+from audiocls.training.data.examples import TrainingBatch, split_examples
 from audiocls.training.data.feature_augmentation import (
     Draws,
     FeatureAugmentation,
@@ -234,7 +234,7 @@ def test_the_loss_is_that_of_mixed_and_smoothed_labels() -> None:
     numbers = make_generator(0, 1, Purpose.AUGMENTATION)
     augmentation = FeatureAugmentation(recipe, FeatureSpec(), numbers, CPU, stored=False)
     augmented = augmentation.batch(x, None, draws, state.model)
-    loss, logits = _step(state, recipe, Batch(augmented, y, None), draws, 1e-3, 9, CPU)
+    loss, logits = _step(state, recipe, TrainingBatch(augmented, y, None), draws, 1e-3, 9, CPU)
     label = torch.nn.functional.one_hot(y, 3).double()
     pair = label[torch.tensor([1, 0, 3, 2, 5, 4, 7, 6, 8])]
     target = (1 - draws.mix[:, None]) * label + draws.mix[:, None] * pair

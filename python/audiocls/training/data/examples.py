@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 AHEAD = 3
 
 
-class Batch(NamedTuple):
+class TrainingBatch(NamedTuple):
     """Some clips, on the device."""
 
     x: Tensor  # features [batch, frames, features], in the store's precision
@@ -73,11 +73,11 @@ class Examples:
     def __len__(self) -> int:
         return len(self.clips)
 
-    def batch(self, ids: Tensor) -> Batch:
+    def batch(self, ids: Tensor) -> TrainingBatch:
         """Returns the clips `ids`, int64 [batch] on the CPU, counted within this part."""
         return self._on_device(ids, None if self._x is not None else self._read(ids))
 
-    def batches(self, many: Iterable[Tensor]) -> Iterator[Batch]:
+    def batches(self, many: Iterable[Tensor]) -> Iterator[TrainingBatch]:
         """Yields `batch` of each, read ahead if the clips are not on the device."""
         if self._x is not None:
             yield from map(self.batch, many)
@@ -86,7 +86,7 @@ class Examples:
 
     def training_batches(
         self, order: Sequence[Tensor], epoch: int, following: Tensor | None = None
-    ) -> Iterator[Batch]:
+    ) -> Iterator[TrainingBatch]:
         """Yields this process's part of an epoch's batches, made anew if there is an augmenter.
 
         Args:
@@ -107,7 +107,7 @@ class Examples:
 
     def _ahead(
         self, many: Iterable[tuple[Tensor, Callable[[], NDArray[np.generic]]]]
-    ) -> Iterator[Batch]:
+    ) -> Iterator[TrainingBatch]:
         """Yields batches whose features a thread makes while the device computes."""
         made = ahead(lambda batch: (batch[0], batch[1]()), many, AHEAD)
         yield from (self._on_device(ids, rows) for ids, rows in made)
@@ -171,7 +171,7 @@ class Examples:
             row[:length] = self.store.features[int(clip)]
         return x
 
-    def _on_device(self, ids: Tensor, rows: NDArray[np.generic] | None) -> Batch:
+    def _on_device(self, ids: Tensor, rows: NDArray[np.generic] | None) -> TrainingBatch:
         device = self.device.torch
         here = ids.to(device)
         lengths = None if self.lengths is None else torch.from_numpy(self.lengths)[ids]
@@ -180,7 +180,7 @@ class Examples:
         else:
             assert self._x is not None
             x = self._x[here] if lengths is None else self._gather(self._x, ids, lengths)
-        return Batch(x, self._y[here], lengths)
+        return TrainingBatch(x, self._y[here], lengths)
 
     def _gather(self, frames: Tensor, ids: Tensor, lengths: Tensor) -> Tensor:
         """Returns [batch, longest, features] of all frames, with zeros after a clip's end."""

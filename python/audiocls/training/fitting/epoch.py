@@ -14,7 +14,7 @@ from audiocls.classifier.model import Model
 from audiocls.engine.augmentation import MOST_FOLLOWING
 from audiocls.errors import DataError
 from audiocls.models.cost import count_multiply_adds
-from audiocls.training.data.examples import Batch, Examples
+from audiocls.training.data.examples import Examples, TrainingBatch
 from audiocls.training.data.feature_augmentation import Draws, FeatureAugmentation, neighbours
 from audiocls.training.data.sampling import make_sampler
 from audiocls.training.fitting.evaluation import compute_logits, typical_shape
@@ -134,7 +134,7 @@ def validate_epoch(state: TrainState, examples: Examples, device: Device) -> Row
 def _step(
     state: TrainState,
     recipe: Recipe,
-    batch: Batch,
+    batch: TrainingBatch,
     draws: Draws,
     lr: float,
     size: int,
