@@ -58,14 +58,27 @@ def extract_on_cluster(
     notice: Callable[[str], None] | None = None,
     **settings: Any,
 ) -> Store:
-    """Makes on a Ray cluster the store that `extraction.extract` makes on one machine.
+    """Make on a Ray cluster the store that `extraction.extract` makes on one machine.
 
-    `address` is HOST:PORT of the cluster, by default RAY_ADDRESS, else the cluster that runs on
-    this machine, which must be one of its nodes. All nodes must reach `data` under the same path or
-    URL and have this version of audiocls. A task takes `threads` processors, by default those of
-    the smallest node. Parts that are there are kept; what is damaged in a finished store is made
-    again here. Other parameters and errors are those of `extract`; also DataError if a part cannot
-    be made, OSError if the cluster cannot be reached, ModuleNotFoundError without ray.
+    Parts that are there are kept. What is damaged in a finished store is made again here.
+
+    Args:
+        data: all nodes must reach it under the same path or URL.
+        feature: as in `extract`.
+        out: as in `extract`.
+        address: HOST:PORT of the cluster; by default RAY_ADDRESS, else the cluster that runs on
+            this machine, which must be one of its nodes. All nodes need this version of audiocls.
+        restart: as in `extract`.
+        accept_failures: as in `extract`.
+        progress: as in `extract`.
+        notice: as in `extract`.
+        **settings: as in `extract`. A task takes `threads` processors, by default those of the
+            smallest node.
+
+    Raises:
+        AudioclsError: as `extract`; DataError also if a part cannot be made.
+        OSError: the cluster cannot be reached.
+        ModuleNotFoundError: ray is not installed.
     """
     ray: Any = importlib.import_module("ray")  # its types are not strict ones
     data = str(data) if is_url(data) else str(Path(data).absolute())
@@ -92,17 +105,14 @@ def extract_on_cluster(
         for text in work.listing.notices:
             notice(text)
         with _connected(ray, address):
-            nodes = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
-            threads = settings.get("threads") or min(filter(None, nodes), default=1)
-            if threads > max(nodes, default=0):
-                rule = f"the largest node has {max(nodes, default=0)}"
-                raise SettingError("threads", threads, rule)
+            cpus = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+            threads = _choose_threads(settings.get("threads"), cpus)
             chosen = settings | {"threads": threads, "name": work.about["feature"]}
             task = _Task(
                 data, work.spec, tuple(sorted(chosen.items())), of, accept_failures, work.digest
             )
             # One part for each task that runs and for one that waits: more would fill Ray's memory.
-            _make(ray, task, parts, 2 * sum(count // threads for count in nodes), progress)
+            _make(ray, task, parts, 2 * sum(count // threads for count in cpus), progress)
         made = [part.folder for part in parts.values()]
         store = merge(folder, made, accept_failures=accept_failures, notice=notice)
         for part in made:
@@ -110,6 +120,14 @@ def extract_on_cluster(
         with contextlib.suppress(OSError):  # parts that others made
             (folder / "parts").rmdir()
     return store
+
+
+def _choose_threads(wanted: int | None, cpus: list[int]) -> int:
+    """How many processors a task takes, of nodes with so many: all of the smallest, if not told."""
+    threads = wanted or min(filter(None, cpus), default=1)
+    if threads > max(cpus, default=0):
+        raise SettingError("threads", threads, f"the largest node has {max(cpus, default=0)}")
+    return threads
 
 
 def _ignore(_: str) -> None:

@@ -105,7 +105,7 @@ def summarise(
         labels = store.recording_labels
         notices = notice_similar_labels({label for own in labels for label in own})
         shape = store.about["shape"]
-        summary = _of(str(path), store.recordings, labels, notices, store.feature, shape)
+        summary = _summarise(str(path), store.recordings, labels, notices, store.feature, shape)
         if store.events is not None:  # of a recording only some clips have a label
             counts = dict(zip(store.classes, store.label_matrix.sum(axis=0).tolist(), strict=True))
             for entry in summary.classes:
@@ -116,7 +116,7 @@ def summarise(
     listing = list_recordings(path, labelling=labelling or Labelling())
     labels = [r.labels(listing.label_separator) for r in listing.recordings]
     _read_headers(listing, progress)
-    return _of(str(path), listing.recordings, labels, listing.notices)
+    return _summarise(str(path), listing.recordings, labels, listing.notices)
 
 
 def _read_headers(listing: Listing, progress: Callable[[int, int], None] | None) -> None:
@@ -139,7 +139,7 @@ def _read_headers(listing: Listing, progress: Callable[[int, int], None] | None)
     for_each(read_header, list(zip(listing.recordings, listing.files, strict=True)), progress)
 
 
-def _of(
+def _summarise(
     path: str,
     recordings: list[Recording],
     labels: list[tuple[str, ...]],
@@ -149,36 +149,16 @@ def _of(
 ) -> Summary:
     notices = notices + notice_shortcuts(recordings, labels) + notice_silence(recordings)
     notices += notice_scope([r for r in recordings if r.status != "failed"])
-    classes: dict[str, ClassSummary] = {}
-    groups_of: dict[str, set[str]] = defaultdict(set)
-    group_sizes: Counter[str] = Counter()
-    for r, own in zip(recordings, labels, strict=True):
-        for label in own:
-            entry = classes.setdefault(label, ClassSummary(label))
-            entry.recordings += 1
-            entry.failed += r.status == "failed"
-            entry.clips += r.n_clips
-            if r.status != "failed":
-                entry.seconds += r.duration_s or 0.0 if r.events is None else 0.0
-                groups_of[label].add(r.group)
-        for event in (r.events or ()) if r.status != "failed" else ():
-            entry = classes.setdefault(event.label, ClassSummary(event.label))
-            entry.events += 1
-            entry.seconds += max(0.0, min(event.end_s, r.duration_s or 0.0) - event.start_s)
-        if r.status != "failed":
-            group_sizes[r.group] += 1
-    for label, entry in classes.items():
-        entry.groups = len(groups_of[label])
+    classes = _summarise_classes(recordings, labels)
     good = [r for r in recordings if r.status != "failed"]
-    sizes = sorted(group_sizes.values())
-    amounts = [c.clips if feature else c.recordings - c.failed for c in classes.values()]
+    amounts = [c.clips if feature else c.recordings - c.failed for c in classes]
     amounts = [amount for amount in amounts if amount]
     return Summary(
         path=path,
         decoded=bool(feature),
         feature=feature,
         shape=shape or [],
-        classes=sorted(classes.values(), key=lambda c: (-c.clips, -c.recordings, c.label)),
+        classes=sorted(classes, key=lambda c: (-c.clips, -c.recordings, c.label)),
         imbalance=max(amounts) / min(amounts) if amounts else 0.0,
         recordings=len(recordings),
         failed=len(recordings) - len(good),
@@ -188,18 +168,46 @@ def _of(
         sample_rates=_counts(r.sample_rate for r in good if r.sample_rate),
         channels=_counts(r.channels for r in good if r.channels),
         splits=_counts(r.split for r in good if r.split),
-        group_sizes={
-            "groups": len(sizes),
-            "min": sizes[0],
-            "median": statistics.median(sizes),
-            "max": sizes[-1],
-        }
-        if sizes
-        else {"groups": 0},
+        group_sizes=_summarise_groups(good),
         duplicates=_duplicates(good),
         notices=notices,
         durations_s=[r.duration_s for r in good if r.duration_s is not None],
     )
+
+
+def _summarise_classes(
+    recordings: list[Recording], labels: list[tuple[str, ...]]
+) -> list[ClassSummary]:
+    classes: dict[str, ClassSummary] = {}
+    groups: dict[str, set[str]] = defaultdict(set)
+    for r, own in zip(recordings, labels, strict=True):
+        for label in own:
+            entry = classes.setdefault(label, ClassSummary(label))
+            entry.recordings += 1
+            entry.failed += r.status == "failed"
+            entry.clips += r.n_clips
+            if r.status != "failed":
+                entry.seconds += r.duration_s or 0.0 if r.events is None else 0.0
+                groups[label].add(r.group)
+        for event in (r.events or ()) if r.status != "failed" else ():
+            entry = classes.setdefault(event.label, ClassSummary(event.label))
+            entry.events += 1
+            entry.seconds += max(0.0, min(event.end_s, r.duration_s or 0.0) - event.start_s)
+    for label, entry in classes.items():
+        entry.groups = len(groups[label])
+    return list(classes.values())
+
+
+def _summarise_groups(recordings: list[Recording]) -> dict[str, float]:
+    sizes = sorted(Counter(r.group for r in recordings).values())
+    if not sizes:
+        return {"groups": 0}
+    return {
+        "groups": len(sizes),
+        "min": sizes[0],
+        "median": statistics.median(sizes),
+        "max": sizes[-1],
+    }
 
 
 def _counts(values: Any) -> dict[str, int]:

@@ -29,67 +29,85 @@ def list_folder(root: Path, inside_only: bool = False) -> Listing:
         root: the folder.
         inside_only: follow no link to a folder elsewhere.
     """
-    listing = Listing(str(root), no_label=NO_FOLDER)
+    walk = _Walk(str(root), inside_only)
+    while folder := walk.choose():
+        walk.enter(*folder)
+    if walk.again:
+        names = ", ".join(sorted(walk.again)[:3]) + (", …" if len(walk.again) > 3 else "")
+        walk.listing.notices.append(f"folders that are listed elsewhere are left out: {names}")
+    return walk.listing
 
-    def add(relative: str, file: str, status: Status | None, error: str) -> None:
-        recording = Recording(0, relative, find_top_folder(relative), relative)
-        set_file(recording, status, error)
-        listing.add(recording, file)
 
-    # A stack of its own: folders may be nested more deeply than Python calls. Links to folders come
-    # last, so that a folder is listed where it is. Each is listed once: of n links to one folder
-    # in each of m folders, n ** m paths lead to it.
-    folders: list[_Folder] = [("", str(root), frozenset())]
-    links: list[_Folder] = []
-    seen: set[tuple[int, int]] = set()
-    again: list[str] = []
-    while folders or links:
-        if not folders:
-            links.sort(key=lambda link: os.fsencode(link[0]), reverse=True)
-            folders.append(links.pop())
-        prefix, folder, above = folders.pop()
+class _Walk:
+    """A walk through folders, with a stack of its own: they may be nested more deeply than calls.
+
+    Links to folders come last, so that a folder is listed at its own place. Each is listed once: of
+    n links to one folder in each of m folders, n ** m paths lead to it.
+    """
+
+    def __init__(self, root: str, inside_only: bool) -> None:
+        self.listing = Listing(root, no_label=NO_FOLDER)
+        self.inside_only = inside_only
+        self.again: list[str] = []  # folders that were listed elsewhere
+        self._folders: list[_Folder] = [("", root, frozenset())]
+        self._links: list[_Folder] = []
+        self._seen: set[tuple[int, int]] = set()
+
+    def choose(self) -> _Folder | None:
+        """The next folder; None at the end."""
+        if not self._folders and self._links:
+            self._links.sort(key=lambda link: os.fsencode(link[0]), reverse=True)
+            self._folders.append(self._links.pop())
+        return self._folders.pop() if self._folders else None
+
+    def enter(self, prefix: str, folder: str, above: frozenset[tuple[int, int]]) -> None:
+        """Lists what is in a folder."""
         try:
             status = Path(folder).stat()
             identity = status.st_dev, status.st_ino
             if identity in above:
                 text = f"{prefix[:-1]} leads back to a folder above it: left out"
-                listing.notices.append(text)
-                continue
-            if identity in seen:
-                again.append(prefix[:-1])
-                continue
+                self.listing.notices.append(text)
+                return
+            if identity in self._seen:
+                self.again.append(prefix[:-1])
+                return
             entries = list(os.scandir(folder))
         except OSError as error:
-            add(prefix.rstrip("/") or ".", folder, None, f"folder cannot be read: {error.strerror}")
-            continue
-        seen.add(identity)
-        above |= {identity}
+            text = f"folder cannot be read: {error.strerror}"
+            self._add(prefix.rstrip("/") or ".", folder, None, text)
+            return
+        self._seen.add(identity)
         if prefix and prefix.count("/") < 3:
-            listing.folders.append(prefix[:-1])
+            self.listing.folders.append(prefix[:-1])
         for entry in entries:
             if entry.name.startswith("."):
-                listing.n_hidden += 1
-                continue
-            relative = prefix + entry.name
-            is_audio = entry.name.rpartition(".")[2].lower() in AUDIO_SUFFIXES
-            if _is_folder(entry):
-                if is_audio:
-                    add(relative, entry.path, None, "is a folder, not a recording")
-                if inside_only and entry.is_symlink() and not is_inside(entry.path, str(root)):
-                    add(relative, entry.path, None, OUTSIDE)
-                else:
-                    (links if entry.is_symlink() else folders).append(
-                        (f"{relative}/", entry.path, above)
-                    )
-            elif is_audio:
-                status_or_none, error_text = read_status(entry.path)
-                add(relative, entry.path, status_or_none, error_text)
+                self.listing.n_hidden += 1
             else:
-                listing.others.append(relative)
-    if again:
-        names = ", ".join(sorted(again)[:3]) + (", …" if len(again) > 3 else "")
-        listing.notices.append(f"folders that are listed elsewhere are left out: {names}")
-    return listing
+                self._take(prefix + entry.name, entry, above | {identity})
+
+    def _take(
+        self, relative: str, entry: os.DirEntry[str], above: frozenset[tuple[int, int]]
+    ) -> None:
+        is_audio = entry.name.rpartition(".")[2].lower() in AUDIO_SUFFIXES
+        if not _is_folder(entry):
+            if is_audio:
+                self._add(relative, entry.path, *read_status(entry.path))
+            else:
+                self.listing.others.append(relative)
+            return
+        if is_audio:
+            self._add(relative, entry.path, None, "is a folder, not a recording")
+        is_link = entry.is_symlink()
+        if self.inside_only and is_link and not is_inside(entry.path, self.listing.root):
+            self._add(relative, entry.path, None, OUTSIDE)
+        else:
+            (self._links if is_link else self._folders).append((f"{relative}/", entry.path, above))
+
+    def _add(self, relative: str, file: str, status: Status | None, error: str) -> None:
+        recording = Recording(0, relative, find_top_folder(relative), relative)
+        set_file(recording, status, error)
+        self.listing.add(recording, file)
 
 
 NO_FOLDER = "is in no class folder"

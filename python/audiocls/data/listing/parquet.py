@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -62,6 +63,16 @@ def list_parquet(path: Path, inside_only: bool) -> Listing:
             recording.n_bytes, recording.mtime_ns = status.st_size, status.st_mtime_ns
             listing.add(recording, None)
 
+    cells = _make_cell_reader(files, tables, first_rows, audio_column)
+    listing.read = serialize_reads(lambda i: read_cell(cells(i), root, inside_only))
+    return listing
+
+
+def _make_cell_reader(
+    files: list[Path], tables: list[Any], first_rows: list[int], audio_column: str
+) -> Callable[[int], Any]:
+    """Makes the function that reads the audio cell of a row, by its number in all files."""
+
     # Recordings are asked for nearly in order, so a few row groups are enough.
     @lru_cache(maxsize=2)
     def row_group(file: int, group: int) -> Any:
@@ -70,21 +81,17 @@ def list_parquet(path: Path, inside_only: bool) -> Listing:
 
     group_ends = []
     for table in tables:
-        ends, end = [], 0
-        for g in range(table.num_row_groups):
-            end += table.metadata.row_group(g).num_rows
-            ends.append(end)
-        group_ends.append(ends)
+        sizes = (table.metadata.row_group(g).num_rows for g in range(table.num_row_groups))
+        group_ends.append(list(accumulate(sizes)))
 
-    def read(i: int) -> tuple[bytes, str]:
+    def read(i: int) -> Any:
         file = bisect_right(first_rows, i) - 1
         row = i - first_rows[file]
         group = bisect_right(group_ends[file], row)
         row -= group_ends[file][group - 1] if group else 0
-        return read_cell(row_group(file, group)[row].as_py(), root, inside_only)
+        return row_group(file, group)[row].as_py()
 
-    listing.read = serialize_reads(read)
-    return listing
+    return read
 
 
 @contextlib.contextmanager
