@@ -4,9 +4,10 @@ draws new, augmented windows. Five tasks, each on what no training heard.
     python research/study/default_store.py MADE PHILHARMONIA PLAYERS SOURCES [--epochs 60]
 
 MADE holds `digits` (research/orchestra/spoken_digits.py MADE/digits --takes 12) and `drums`
-(research/few/drums.py MADE/drums --per-class 10); SOURCES is what research/orchestra/render_sources.py rendered.
-The other tasks are drawn from these folders into MADE. Appends a row a training to
-research/results/default_store.csv; called again, it goes on. Seconds are of the processor.
+(research/few/drums.py MADE/drums --per-class 10); SOURCES is what
+research/orchestra/render_sources.py rendered. The other tasks are drawn from these into MADE.
+Appends a row a training to research/results/default_store.csv; called again, it goes on. Seconds
+are of the processor.
 """
 
 from __future__ import annotations

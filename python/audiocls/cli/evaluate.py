@@ -83,7 +83,8 @@ def command(
     100 draws of the groups.
 
     A model of several labels gets average precision, AUROC, and F1 at its thresholds. If DATA has
-    annotated events, the command also scores how well the segments of `predict` find them.
+    annotated events, the command also scores how well the segments of `predict` find them: F1 of
+    events and of segments, and PSDS. Name the class that is no event by --background.
 
     \b
     Example:
@@ -93,7 +94,9 @@ def command(
       audiocls evaluate runs/mel-resnet-0 --features features/mel-other --confusion matrix.png
       audiocls evaluate runs/marsh-lstm-0 marsh/ --annotations tables/ --smooth-s 0.5
     """
+    from audiocls.classifier.answers import UNKNOWN
     from audiocls.inference.evaluate import open_source, score_one
+    from audiocls.inference.evaluate_events import score_events
     from audiocls.inference.evaluate_several import score_several
     from audiocls.inference.predict import Classifier
     from audiocls.store.store import Store
@@ -121,13 +124,15 @@ def command(
             groups,
             limits=limits,
             separator=source.label_separator,
-            background=labelling.background,
             mistakes=mistakes,
         )
     else:
         result = score_one(
             classifier, judged, groups, unknown=unknown, threshold=threshold, mistakes=mistakes
         )
+    no_events = {labelling.background} | (set() if several else {UNKNOWN})
+    events = [name for name in classifier.classes_ if name not in no_events]
+    result["events"] = score_events(judged, groups, events, limits)
     result["heard"] = heard
     if confusion is not None:
         scores = result["recording"]
@@ -160,9 +165,7 @@ def _judge(
             failed += isinstance(answer, str)
             judged.append((recording, answer))
             progress(failed)
-    # Each stretch of a recording has a verdict of its own.
-    group_of = dict(zip((r.id for r in source.recordings), groups, strict=True))
-    return judged, [group_of[recording.id] for recording, _ in judged], heard
+    return judged, groups, heard
 
 
 def _warn_of_heard(classifier: Classifier, source: Store | Listing) -> list[str]:

@@ -29,6 +29,7 @@ def print_one(result: dict[str, Any]) -> None:
     say(f"{whole['n']} recordings in {result['groups']} groups: {one.line(whole)}")
     say(f"  95 % interval of the balanced accuracy over groups: {low:.3f} to {high:.3f}")
     say(f"{clips['n']} clips: {one.line(clips)}")
+    _print_events(result["events"])
     if answered := result["answered"]:
         say(_answered(answered))
     say()
@@ -71,16 +72,7 @@ def print_several(result: dict[str, Any]) -> None:
         low, high = ends
         say(f"  95 % interval of mAP over groups: {low:.3f} to {high:.3f}")
     say(f"{clips['n']} clips: {several.line(clips)}")
-    for name, rule in _RULES.items() if events else ():
-        found = events[name]
-        low, high = found["interval_95"].get("f1", (None, None))
-        interval = "" if low is None else f", 95 % interval {low:.3f} to {high:.3f}"
-        say(
-            f"{name}s ({rule}): F1 {format_measure(found['f1'])}, "
-            f"precision {format_measure(found['precision'])}, "
-            f"recall {format_measure(found['recall'])}, "
-            f"macro-F1 {format_measure(found['macro_f1'])}{interval}"
-        )
+    _print_events(events)
     columns = ["recordings", *several.per_class.values()] + (["event F1"] if events else [])
     say()
     say(f"{'class':24} " + " ".join(f"{name:>10}" for name in columns))
@@ -96,6 +88,27 @@ def print_several(result: dict[str, Any]) -> None:
     for m in result["mistakes"]:
         what = "is there" if m["there"] else "is not there"
         say(f"  {m['path']}: {m['label']} {m['probability']:.3f}, {what}")
+
+
+def _print_events(events: dict[str, Any] | None) -> None:
+    """How well annotated events are found, if there are any."""
+    if events is None:
+        return
+    for name, rule in _RULES.items():
+        found = events[name]
+        low, high = found["interval_95"].get("f1", (None, None))
+        interval = "" if low is None else f", 95 % interval {low:.3f} to {high:.3f}"
+        say(
+            f"{name}s ({rule}): F1 {format_measure(found['f1'])}, "
+            f"precision {format_measure(found['precision'])}, "
+            f"recall {format_measure(found['recall'])}, "
+            f"macro-F1 {format_measure(found['macro_f1'])}{interval}"
+        )
+    psds = events["psds"]
+    say(
+        f"over all thresholds, up to {psds['alarms_an_hour']:g} false alarms an hour: "
+        f"PSDS1 {format_measure(psds['psds1'])}, PSDS2 {format_measure(psds['psds2'])}"
+    )
 
 
 def _print_failed(result: dict[str, Any]) -> None:

@@ -33,6 +33,9 @@ class ClipAnswers(NamedTuple):
     # Of several labels: bool [n_clips, n_classes], which each has of those that the model knows.
     labels: NDArray[np.bool_] | None = None
     prediction: Prediction | None = None  # of a recording; None of what a store holds
+    # Of one label, of annotated events: label and clips of each stretch, which is judged as if it
+    # were a recording.
+    stretches: Sequence[tuple[str, NDArray[np.int64]]] | None = None
 
 
 # A recording with what is said of its clips, or why there are none.
@@ -75,7 +78,8 @@ def judge_store(classifier: Classifier, store: Store) -> Iterator[Verdict]:
         found = ClipAnswers(np.concatenate(rows).astype(np.float64), counts, own)
         if store.events is not None and store.task == ONE:
             names = [store.classes[label] for label in store.labels[clips]]
-            yield from _runs(recording, found, names, store.clip_whole[clips])
+            runs = _label_runs(names, store.clip_whole[clips])
+            yield recording, found._replace(stretches=runs)
         else:
             yield recording, found
 
@@ -126,7 +130,7 @@ def judge_listing(
                 labels = _labels(classifier.classes_, recording, answer, listing, coverage)
                 yield recording, ClipAnswers(answer.probabilities, answer.counts, labels, answer)
                 continue
-            found_clips = ClipAnswers(answer.probabilities, answer.counts)
+            found_clips = ClipAnswers(answer.probabilities, answer.counts, prediction=answer)
             if recording.events is None:
                 yield recording, found_clips
                 continue
@@ -135,7 +139,8 @@ def judge_listing(
             matrix = coverage.matrix([recording], clips, names)
             number = np.where(matrix.any(axis=1), matrix.argmax(axis=1), -1)
             own = [names[i] if i >= 0 else "" for i in number]
-            yield from _runs(recording, found_clips, own, coverage.runs(number, clips))
+            runs = _label_runs(own, coverage.runs(number, clips))
+            yield recording, found_clips._replace(stretches=runs)
 
 
 def _check_task(classifier: Classifier, task: str, data: str) -> None:
@@ -189,26 +194,36 @@ def _labels(
     return coverage.matrix([recording], _clips(found, coverage), classes)
 
 
-def _runs(
-    recording: Recording, clips: ClipAnswers, labels: Sequence[str], runs: NDArray[np.int64]
-) -> Iterator[Verdict]:
-    """Yields each run of clips with one label as if it were a recording.
-
-    Clips without a label are left out.
+def _label_runs(
+    labels: Sequence[str], runs: NDArray[np.int64]
+) -> list[tuple[str, NDArray[np.int64]]]:
+    """Label and clips of each run of clips with one label; clips without a label are left out.
 
     Args:
-        recording: the whole.
-        clips: what the model says of it.
         labels: of each clip.
         runs: int64 [n_clips], the number of each clip's run.
     """
-    for run in np.unique(runs):
-        own = np.flatnonzero(runs == run)
-        if label := labels[own[0]]:
+    found = [np.flatnonzero(runs == run) for run in np.unique(runs)]
+    return [(labels[own[0]], own) for own in found if labels[own[0]]]
+
+
+def _pieces_of(
+    judged: Sequence[Verdict], groups: Sequence[str]
+) -> list[tuple[Recording, ClipAnswers, str]]:
+    """What is judged, with its group: recordings, or their stretches, each with its own label."""
+    pieces = []
+    for (recording, clips), group in zip(judged, groups, strict=True):
+        if isinstance(clips, str):
+            continue
+        if clips.stretches is None:
+            pieces.append((recording, clips, group))
+            continue
+        for label, own in clips.stretches:
             # Which clips count is relative to the loudest of the recording: here to none.
             counts = clips.counts[own]
             part = ClipAnswers(clips.probabilities[own], counts if counts.any() else ~counts)
-            yield replace(recording, label=label, events=None), part
+            pieces.append((replace(recording, label=label, events=None), part, group))
+    return pieces
 
 
 def score_one(
@@ -247,8 +262,9 @@ def score_one(
     known = [name for name in classifier.classes_ if name != UNKNOWN]
     classes = [*known, UNKNOWN] if unknown else known
     failed = [(r.path, p) for r, p in judged if isinstance(p, str)]
-    strange = Counter(r.label for r, p in judged if not isinstance(p, str) and r.label not in known)
-    kept = _keep(judged, groups, classes)
+    pieces = _pieces_of(judged, groups)
+    strange = Counter(r.label for r, _, _ in pieces if r.label not in known)
+    kept = _keep(pieces, classes)
     if not kept:
         why = f"; the model does not know {', '.join(map(repr, strange))}" if strange else ""
         raise DataError(f"none of {len(judged)} recordings can be judged{why}")
@@ -286,20 +302,19 @@ def score_one(
 
 
 def _keep(
-    judged: Sequence[Verdict], groups: Sequence[str], classes: Sequence[str]
+    pieces: Sequence[tuple[Recording, ClipAnswers, str]], classes: Sequence[str]
 ) -> list[tuple[Recording, ClipAnswers, int, str]]:
-    """The recordings that can be judged: those with a label among `classes`.
+    """The pieces that can be judged: those with a label among `classes`.
 
     If `classes` has `unknown`, the others count as that. Each comes with what the model says, the
-    index
-    of its label, and its group.
+    index of its label, and its group.
     """
     number = {name: i for i, name in enumerate(classes)}
     kept = []
-    for (recording, p), group in zip(judged, groups, strict=True):
+    for recording, clips, group in pieces:
         label = number.get(recording.label, number.get(UNKNOWN))
-        if not isinstance(p, str) and label is not None:
-            kept.append((recording, p, label, group))
+        if label is not None:
+            kept.append((recording, clips, label, group))
     return kept
 
 

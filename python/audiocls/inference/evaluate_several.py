@@ -11,13 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocls.classifier.task import TASKS
-from audiocls.data.annotations import Event, merge_events
 from audiocls.errors import DataError
 from audiocls.inference.evaluate import ClipAnswers, Verdict
 from audiocls.inference.predict import Classifier
 from audiocls.inference.prediction import Limits
-from audiocls.scores import events
-from audiocls.scores.events import Counts
 from audiocls.scores.multilabel import score_draws, score_multilabel
 from audiocls.scores.significance import bootstrap_groups
 
@@ -35,14 +32,11 @@ def score_several(
     *,
     limits: Limits | None = None,
     separator: str | None = None,
-    background: str | None = None,
     mistakes: int = 10,
 ) -> dict[str, Any]:
     """All measures of a model of several labels, by clip and by recording, ready for JSON.
 
-    Classes are matched by name; labels that the model does not know are left out. If recordings
-    have
-    annotated events, `events` compares the model's segments with them.
+    Classes are matched by name; labels that the model does not know are left out.
 
     Args:
         classifier: the model.
@@ -50,7 +44,6 @@ def score_several(
         groups: the group of each recording; intervals draw groups, as in `score_one`.
         limits: the thresholds of F1; None: the model's own.
         separator: what stands between the labels of a recording.
-        background: the class of clips without an event; it is no event itself.
         mistakes: how many of the surest mistakes to name.
 
     Raises:
@@ -83,7 +76,6 @@ def score_several(
         "classes": classes,
         "recording": scores,
         "clip": score_multilabel(clips, labels, classes, thresholds),
-        "events": _events(kept, [c for c in classes if c != background], limits, n_groups, group),
         "groups": n_groups,
         "unknown_labels": dict(strange),
         "failed": [{"path": path, "error": error} for path, error in failed],
@@ -100,51 +92,6 @@ def _numbered(names: Sequence[str]) -> tuple[int, NDArray[np.int64]]:
     """How many different names there are, and the number of each."""
     found, ids = np.unique(np.asarray(names, dtype=object).astype(str), return_inverse=True)
     return len(found), ids.astype(np.int64)
-
-
-def _events(
-    kept: Kept, classes: list[str], limits: Limits, n_groups: int, group: NDArray[np.int64]
-) -> dict[str, Any] | None:
-    """Scores of the segments of recordings that have annotated events; None if none has."""
-    by_event, by_segment = ([Counts.none(len(classes))] * n_groups for _ in range(2))
-    n = 0
-    for (recording, clips), g in zip(kept, group, strict=True):
-        if recording.events is None or clips.prediction is None:
-            continue
-        n += 1
-        end_s = clips.prediction.duration_s
-        # What overlaps of one label is heard as one.
-        true = [
-            Event(e.start_s, min(e.end_s, end_s), e.label)
-            for e in merge_events(recording.events)
-            if e.label in classes
-        ]
-        said = [s for s in clips.prediction.segments(limits) if s.label in classes]
-        by_event[g] += events.count_events(true, said, classes)
-        by_segment[g] += events.count_segments(true, said, classes)
-    if not n:
-        return None
-    return {
-        "recordings": n,
-        "event": _of_groups(by_event, classes)
-        | {"onset_s": events.ONSET_S, "offset_s": events.OFFSET_S,
-           "offset_share": events.OFFSET_SHARE},
-        "segment": _of_groups(by_segment, classes) | {"segment_s": events.SEGMENT_S},
-    }  # fmt: skip
-
-
-def _of_groups(counts: list[Counts], classes: list[str]) -> dict[str, Any]:
-    """The scores of all groups together, with the intervals over them."""
-    total = sum(counts, Counts.none(len(classes)))
-    sums = np.array([[c.hits.sum(), c.true.sum(), c.said.sum()] for c in counts], np.float64)
-
-    def f1(times: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        hits, true, said = (times @ sums).T
-        both = true + said
-        return {"f1": np.divide(2 * hits, both, out=np.full(len(both), np.nan), where=both > 0)}
-
-    intervals = {name: list(ends) for name, ends in bootstrap_groups([f1], len(counts)).items()}
-    return events.score_events(total, classes) | {"interval_95": intervals}
 
 
 def _mistakes(
