@@ -69,7 +69,44 @@ def test_annotated_soundscapes(soundscapes: Path, monkeypatch: pytest.MonkeyPatc
     scores = json.loads(found.stdout)
     assert scores["events"]["event"]["f1"] > 0.9
     assert scores["events"]["segment"]["f1"] > 0.95
+    assert scores["events"]["psds"]["psds1"] > 0.8
+    assert scores["events"]["psds"]["psds2"] > 0.9
     assert scores["clip"]["map"] > 0.95
+
+
+def test_soundscapes_of_one_label_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(3)
+    for site in range(6):
+        y, rows = rng.normal(0, 1e-3, 20 * RATE), []
+        for i in range(8):
+            label, pitch = (("frog", 600), ("owl", 1900))[i % 2]
+            start = 0.6 + 2.4 * i + 0.2 * rng.integers(3)
+            note = tone(1.2, pitch, seed=site)
+            y[round(start * RATE) : round(start * RATE) + len(note)] += note
+            rows.append(f"{start:.3f}\t{start + 1.2:.3f}\t{label}\n")
+        write(tmp_path / f"audio/site{site}.wav", y)
+        (tmp_path / f"audio/site{site}.txt").write_text("".join(rows))
+    labels = ["--background", "quiet"]
+    run("extract", "audio", *labels, "--feature", "mel-16k", "--clip-s", 0.4, "--hop-s", 0.2,
+        "--out", "store")  # fmt: skip
+    assert open_store("store").task == "one"
+    run("train", "--features", "store", "--model", "compact", "--epochs", 12, "--out", "run",
+        "--device", "cpu", "--precision", "float32")  # fmt: skip
+    result = run("evaluate", "run", "audio", *labels, "--json")
+    scores = json.loads(result.stdout)
+    assert scores["recording"]["balanced_accuracy"] > 0.95
+    events = scores["events"]
+    assert set(events["event"]["per_class"]) == {"frog", "owl"}
+    assert events["event"]["n"] == 48
+    assert events["event"]["f1"] > 0.9
+    assert events["segment"]["f1"] > 0.9
+    assert events["psds"]["psds2"] > 0.9
+    assert "PSDS1" in run("evaluate", "run", "audio", *labels).stdout
+    (said,) = json.loads(run("predict", "run", "audio/site0.wav", "--format", "json").stdout)
+    assert sum(s["label"] == "frog" for s in said["segments"]) == 4
 
 
 def layout(name: str, folder: Path) -> list[str]:
