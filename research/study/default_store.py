@@ -1,5 +1,6 @@
-"""Which store `audiocls train DATA` makes by default: features, or samples of which every epoch
-draws new, augmented windows. Five tasks, each on what no training heard.
+"""Which store should `audiocls train DATA` make by default, features or samples?
+
+Of samples, every epoch draws new, augmented windows. Five tasks, each on what no training heard.
 
     python research/study/default_store.py MADE PHILHARMONIA PLAYERS SOURCES [--epochs 60]
 

@@ -57,7 +57,14 @@ class Hits:
         classes: Sequence[str],
         scenario: Scenario,
     ) -> None:
-        """Adds what is found in a recording. true, said: events of a label must not overlap."""
+        """Adds what is found in a recording.
+
+        Args:
+            true: the annotated events; those of one label do not overlap.
+            said: the predicted ones, likewise.
+            classes: of all labels.
+            scenario: what counts as found.
+        """
         if not said:
             return
         (start, end, label), (said_start, said_end, said_label) = (
