@@ -124,6 +124,5 @@ def operating_points(probabilities: NDArray[np.float64], most: int = POINTS) -> 
 
 
 def _by_class(prediction: Prediction) -> Detection:
-    """The same, each class for itself: of a model of one label, too, every class has its
-    probability."""
+    """The same, each class for itself: a model of one label has a probability of each, too."""
     return Detection(*(getattr(prediction, field.name) for field in fields(Prediction)))
