@@ -109,12 +109,16 @@ def _psds(heard: Sequence[Heard], classes: Sequence[str], limits: Limits) -> dic
 
 
 def operating_points(probabilities: NDArray[np.float64], most: int = POINTS) -> NDArray[np.float64]:
-    """Thresholds, [n_points, n_classes]: the probabilities of each class, or `most` of them, the
-    denser the higher, for false alarms are judged up to a rate.
+    """Thresholds at which events are looked for.
+
+    They are the denser the higher, for false alarms are judged up to a rate.
 
     Args:
         probabilities: of all clips, [n_clips, n_classes].
         most: how many points there are.
+
+    Returns:
+        [n_points, n_classes]: the probabilities of each class, or `most` of them.
     """
     falling = -np.sort(-probabilities, axis=0)
     ranks = np.arange(len(falling))
