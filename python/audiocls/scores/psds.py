@@ -48,7 +48,8 @@ class Hits:
     @classmethod
     def none(cls, n_classes: int) -> Hits:
         """Before the first recording."""
-        return cls(*np.zeros((2, n_classes), np.int64), np.zeros((n_classes, n_classes), np.int64))
+        found, alarms = np.zeros((2, n_classes), np.int64)
+        return cls(found, alarms, np.zeros((n_classes, n_classes), np.int64))
 
     def add(
         self,
