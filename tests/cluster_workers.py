@@ -11,11 +11,11 @@ from typing import Any
 
 import ray
 
-from audiocls.store import cluster, extraction
+from audiocls.store import cluster, planning
 
 
 def small(task: Any, number: int) -> Iterator[tuple[str, bytes]]:
-    extraction.SHARD_RECORDINGS = 2
+    planning.SHARD_RECORDINGS = 2
     yield from cluster.send_part(task, number)
 
 

@@ -246,9 +246,9 @@ def test_a_file_that_vanishes_or_changes_after_it_was_listed(
         (tmp_path / "data" / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "data" / file).write_bytes(encoded("WAV"))
 
-    from audiocls.store import extraction
+    from audiocls.store import planning
 
-    list_recordings = extraction.list_recordings
+    list_recordings = planning.list_recordings
 
     def list_then_change(data: Path, **_: object) -> object:
         listing = list_recordings(data)
@@ -259,7 +259,7 @@ def test_a_file_that_vanishes_or_changes_after_it_was_listed(
         os.mkfifo(data / "a/became-a-pipe.wav")
         return listing
 
-    monkeypatch.setattr(extraction, "list_recordings", list_then_change)
+    monkeypatch.setattr(planning, "list_recordings", list_then_change)
     with pytest.raises(DataError, match="4 of 5 recordings failed, all of class a among them"):
         audiocls.extract(tmp_path / "data", "mel-16k", tmp_path / "store")
     with (tmp_path / "store/failures.csv").open(newline="") as text:

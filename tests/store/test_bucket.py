@@ -17,8 +17,8 @@ from small_stores import write
 import audiocls
 from audiocls.cli import main
 from audiocls.errors import DataError, SettingError
-from audiocls.store import extraction
 from audiocls.store import place as bucket
+from audiocls.store import planning
 from audiocls.store.extraction import extract_part
 from audiocls.store.parts import merge
 
@@ -28,7 +28,7 @@ URL = "memory://features/mel"
 @pytest.fixture(autouse=True)
 def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MemoryFileSystem]:
     """An empty file system in memory, an empty cache, and shards of two recordings."""
-    monkeypatch.setattr(extraction, "SHARD_RECORDINGS", 2)
+    monkeypatch.setattr(planning, "SHARD_RECORDINGS", 2)
     monkeypatch.setenv("AUDIOCLS_CACHE", str(tmp_path / "cache"))
     fs = fsspec.filesystem("memory")
     yield fs

@@ -25,7 +25,7 @@ import audiocls
 from audiocls.cli import main
 from audiocls.errors import DataError, SettingError
 from audiocls.store import cluster as module
-from audiocls.store import extraction
+from audiocls.store import extraction, planning
 from audiocls.store.cluster import extract_on_cluster
 from audiocls.store.extraction import extract_part
 
@@ -72,7 +72,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extraction, "SHARD_RECORDINGS", 2)
+    monkeypatch.setattr(planning, "SHARD_RECORDINGS", 2)
     monkeypatch.setattr(module, "send_part", cluster_workers.small)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
 

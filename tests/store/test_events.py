@@ -183,10 +183,10 @@ def test_one_label_a_clip_is_the_task_one(scenes: Path) -> None:
 def test_parts_and_interruptions_give_the_same_bytes(
     scenes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from audiocls.store import extraction
+    from audiocls.store import extraction, planning
     from audiocls.store.parts import merge
 
-    monkeypatch.setattr(extraction, "SHARD_RECORDINGS", 1)
+    monkeypatch.setattr(planning, "SHARD_RECORDINGS", 1)
     with (scenes / "events.csv").open("a") as file:
         file.write("scenes/b.wav,3,2,owl\n")
     whole = extract(scenes / "events.csv", "whole")

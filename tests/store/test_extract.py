@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 import audiocls
 from audiocls.cli import main
 from audiocls.errors import DataError, SettingError
-from audiocls.store import extraction
+from audiocls.store import extraction, planning
 
 RATE = 16000
 N = RATE // 2
@@ -58,7 +58,7 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extraction, "SHARD_RECORDINGS", 3)
+    monkeypatch.setattr(planning, "SHARD_RECORDINGS", 3)
 
 
 # --- clips ---
@@ -347,7 +347,7 @@ def test_a_class_that_loses_everything_leaves_the_store_unfinished(
     store = tmp_path / "store"
     kept = {f: (f.read_bytes(), f.stat().st_mtime_ns) for f in data.glob("class-1/*.wav")}
 
-    list_recordings = extraction.list_recordings
+    list_recordings = planning.list_recordings
 
     def list_then_lose(data: Path, **_: object) -> object:
         listing = list_recordings(data)
@@ -355,12 +355,12 @@ def test_a_class_that_loses_everything_leaves_the_store_unfinished(
             file.unlink()
         return listing
 
-    monkeypatch.setattr(extraction, "list_recordings", list_then_lose)
+    monkeypatch.setattr(planning, "list_recordings", list_then_lose)
     with pytest.raises(DataError, match=r"recordings failed, all of class class-1 among them, for "
                        r"instance class-1/\d\.wav: .*left unfinished"):  # fmt: skip
         audiocls.extract(data, "mel-16k", store)
     monkeypatch.undo()
-    monkeypatch.setattr(extraction, "SHARD_RECORDINGS", 3)
+    monkeypatch.setattr(planning, "SHARD_RECORDINGS", 3)
     assert not (store / "store.json").exists()
     for file, (wav, mtime_ns) in kept.items():
         file.write_bytes(wav)

@@ -25,9 +25,9 @@ RATE = 16000
 # A small shard, so that there is something between the beginning and the end.
 PROGRAM = """
 import sys
-from audiocls.store import extraction
+from audiocls.store import planning
 from audiocls.__main__ import main
-extraction.SHARD_RECORDINGS = int(sys.argv.pop(1))
+planning.SHARD_RECORDINGS = int(sys.argv.pop(1))
 try:
     main()
 finally:
@@ -325,7 +325,7 @@ def test_ten_times_the_files_are_ten_times_the_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Listing, extracting and resuming look at no file again because of another one."""
-    monkeypatch.setattr("audiocls.store.extraction.SHARD_RECORDINGS", 50)
+    monkeypatch.setattr("audiocls.store.planning.SHARD_RECORDINGS", 50)
     soundfile.write(tmp_path / "x.wav", np.zeros(160, np.float32), RATE)
     wav = (tmp_path / "x.wav").read_bytes()
     calls = {}

@@ -20,7 +20,7 @@ from small_stores import contents, write
 import audiocls
 from audiocls.cli import main
 from audiocls.errors import DataError, SettingError
-from audiocls.store import extraction
+from audiocls.store import extraction, planning
 from audiocls.store.extraction import extract_part
 from audiocls.store.parts import merge
 
@@ -29,7 +29,7 @@ N = 5  # 11 recordings in shards of 2: part 1 has one shard, the others one or t
 
 @pytest.fixture(autouse=True)
 def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extraction, "SHARD_RECORDINGS", 2)
+    monkeypatch.setattr(planning, "SHARD_RECORDINGS", 2)
 
 
 @pytest.fixture(scope="module")
@@ -359,7 +359,7 @@ def test_the_commands(data: Path, tmp_path: Path) -> None:
 def test_parts_made_at_the_same_time(data: Path, tmp_path: Path) -> None:
     """By processes that know nothing of each other, as a scheduler starts them."""
     code = (
-        "import sys; from audiocls.store import extraction; extraction.SHARD_RECORDINGS = 2\n"
+        "import sys; from audiocls.store import planning; planning.SHARD_RECORDINGS = 2\n"
         "from audiocls.cli import main; main()"
     )
     command = [sys.executable, "-c", code, "extract", data, "--feature", "mel-16k"]
@@ -374,8 +374,8 @@ def test_parts_made_at_the_same_time(data: Path, tmp_path: Path) -> None:
 def test_a_part_that_is_killed_goes_on(data: Path, tmp_path: Path) -> None:
     """SIGKILL when one of its two shards is there: the same command makes the other one."""
     code = (
-        "import os, signal, sys; from audiocls.store import extraction\n"
-        "extraction.SHARD_RECORDINGS = 2\n"
+        "import os, signal, sys; from audiocls.store import extraction, planning\n"
+        "planning.SHARD_RECORDINGS = 2\n"
         "def kill(progress):\n"
         "    shards = extraction.Path(sys.argv[2]) / 'parts/1-of-3/shards'\n"
         "    if list(shards.glob('*.recordings.jsonl')):\n"

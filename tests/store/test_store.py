@@ -21,7 +21,7 @@ from audiocls.data.listing import list_recordings
 from audiocls.data.recordings import Listing, Recording, write_recordings
 from audiocls.errors import DataError, SettingError
 from audiocls.files import LARGEST_DOCUMENT, write_json
-from audiocls.store import extraction
+from audiocls.store import planning
 from audiocls.store.format import UNFINISHED, verify
 from audiocls.store.store import Store, open_store
 
@@ -50,7 +50,7 @@ def data(tmp_path: Path) -> Path:
 @pytest.fixture
 def store(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     """Their features, in three shards."""
-    monkeypatch.setattr(extraction, "SHARD_RECORDINGS", 4)
+    monkeypatch.setattr(planning, "SHARD_RECORDINGS", 4)
     return audiocls.extract(data, "mel-16k", tmp_path / "store")
 
 
@@ -342,8 +342,8 @@ def test_a_store_of_version_1_is_read(store: Store) -> None:
 # --- size ---
 
 
-def work(listing: Listing) -> extraction.Work:
-    return extraction.Work({}, SPEC, {}, [], listing, threads=1)
+def work(listing: Listing) -> planning.Work:
+    return planning.Work({}, SPEC, {}, [], listing, threads=1)
 
 
 def described(n_recordings: int, n_bytes: int) -> Listing:
@@ -361,7 +361,7 @@ def test_a_shard_holds_1024_recordings_or_64_mib_of_files() -> None:
 
 
 def test_of_more_data_shards_are_larger(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extraction, "MOST_SHARDS", 16)
+    monkeypatch.setattr(planning, "MOST_SHARDS", 16)
     for listing in (described(16 * 1024 + 1, 1), described(100, 1 << 30)):
         shards = work(listing).shards
         ends = [end for _, _, end in shards]
@@ -399,7 +399,7 @@ def flip(file: Path, at: int = -7) -> None:
 def test_what_is_damaged_is_made_again(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, finished: bool
 ) -> None:
-    monkeypatch.setattr(extraction, "SHARD_RECORDINGS", 4)
+    monkeypatch.setattr(planning, "SHARD_RECORDINGS", 4)
     store = variable(data, tmp_path).path
     sound = files(store)
     file = store / f"shards/00001.{name}"

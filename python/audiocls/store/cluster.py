@@ -30,10 +30,11 @@ from audiocls.engine.spec import FeatureSpec
 from audiocls.errors import AudioclsError, DataError, SettingError, condense_message
 from audiocls.files import replace_file
 from audiocls.store.completion import describe_losses
-from audiocls.store.extraction import Progress, Work, extract, make_part, plan
+from audiocls.store.extraction import Progress, extract, make_part
 from audiocls.store.format import list_files
 from audiocls.store.parts import locate_part, merge, read_part
 from audiocls.store.place import writing_to
+from audiocls.store.planning import Work, plan
 from audiocls.store.resume import check_settings, open_locked
 from audiocls.store.store import Store
 from audiocls.url import is_url
