@@ -101,9 +101,26 @@ def test_a_frozen_body_stays_as_it_is(tmp_path: Path, start: Start) -> None:
                            theirs["network.classifier.5.weight"][0])  # fmt: skip
 
 
+def test_a_share_of_the_weights_it_began_with_is_kept(tmp_path: Path, start: Start) -> None:
+    fields = {"epochs": 3, "ema": 0.9, "keep": "last"}
+    for name, share in (("none", 0.0), ("a quarter", 0.25)):
+        result = run(tmp_path / name, start=start, keep_start=share, **fields)
+        assert result.chosen == {"epoch": 3, "by": "the recipe: the last"}
+    none, quarter = (Model.load(tmp_path / n).state_dict() for n in ("none", "a quarter"))
+    theirs = start.model.state_dict()
+    moved = 0
+    for name, value in none.items():
+        if name.startswith("network") and "classifier.5" not in name and value.is_floating_point():
+            expected = 0.75 * value.double() + 0.25 * theirs[name].double()
+            torch.testing.assert_close(quarter[name].double(), expected, atol=1e-6, rtol=1e-5)
+            moved += not torch.equal(value, theirs[name])
+    assert moved > 5
+
+
 @pytest.mark.parametrize("stops", [(1,), (2, 3)])
 def test_interrupted_and_resumed(tmp_path: Path, start: Start, stops: tuple[int, ...]) -> None:
     fields = {"epochs": 4, "freeze_epochs": 2, "ema": 0.9, "fit_head": True, "freeze_norm": True}
+    fields |= {"keep_start": 0.3, "keep": "last"}
     run(tmp_path / "undisturbed", start=start, **fields)
     for stop in stops:
         with pytest.raises(KeyboardInterrupt):
@@ -178,7 +195,12 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, trained: Path, start: Star
         make_trial("lstm", Recipe(), start, 0, None, None)
     with pytest.raises(SettingError, match="model 'linear' is invalid: needs `init`"):
         Trial(LINEAR)
-    for field, value in (("freeze_epochs", 3), ("fit_head", True), ("freeze_norm", True)):
+    for field, value in (
+        ("freeze_epochs", 3),
+        ("fit_head", True),
+        ("freeze_norm", True),
+        ("keep_start", 0.5),
+    ):
         with pytest.raises(SettingError, match=f"{field} .* is invalid: needs `init`"):
             Trial("lstm", Recipe(**{field: value}))
     with pytest.raises(DataError, match="holds no model"):

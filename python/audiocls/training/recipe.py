@@ -106,6 +106,12 @@ class Recipe:
     them badly."""
     freeze_epochs: Annotated[int, Range(0)] = 0
     """With `init`: epochs in which the head alone is trained, and the body stays as it is."""
+    keep_start: Share = 0.0
+    """With `init`: share of the weights that training began with in the model that is evaluated and
+    kept (Wortsman et al. 2022, arXiv:2109.01903)."""
+    keep: Literal["best", "last"] = "best"
+    """The epoch whose model is kept: the best on validation, or the last. A validation part of a
+    few recordings cannot tell epochs apart."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of the network; auto: bfloat16 if the device is faster in it."""
     waveform: Augmentation | None = field(default_factory=Augmentation)
@@ -183,6 +189,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "ema": 0.99,
         "fit_head": True,
         "freeze_norm": True,
+        "keep_start": 0.5,
+        "keep": "last",
         "patience": 0,
     },
     "orchestra": {

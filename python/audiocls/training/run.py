@@ -134,7 +134,9 @@ class Result:
             training_s=state.training_s,
             chosen={
                 "epoch": state.best_epoch,
-                "by": f"{objective.measures.title} on the validation part",
+                "by": "the recipe: the last"
+                if state.keep_last
+                else f"{objective.measures.title} on the validation part",
             },
             temperature=model.temperature.tolist(),
             threshold=about.threshold,

@@ -76,7 +76,15 @@ class Start:
         """
         recipe = replace(recipe, remove_level=self.description.remove_level)
         if model == LINEAR:
-            recipe = replace(recipe, epochs=1, patience=0, ema=0.0, fit_head=False, freeze_epochs=0)
+            recipe = replace(
+                recipe,
+                epochs=1,
+                patience=0,
+                ema=0.0,
+                fit_head=False,
+                freeze_epochs=0,
+                keep_start=0.0,
+            )
         return recipe
 
     def check(self, store: Store) -> None:

@@ -45,7 +45,7 @@ class Trial:
             object.__setattr__(self, "model", resolve_architecture(self.model))
         elif not self.init:
             raise SettingError("model", LINEAR, "needs `init`: the model whose body it takes")
-        for name in ("fit_head", "freeze_norm", "freeze_epochs"):
+        for name in ("fit_head", "freeze_norm", "freeze_epochs", "keep_start"):
             if (value := getattr(self.recipe, name)) and not self.init:
                 raise SettingError(name, value, "needs `init`: a model to begin with")
         if isinstance(self.seed, bool) or not 0 <= self.seed < 2**32:

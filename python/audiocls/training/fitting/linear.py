@@ -61,8 +61,9 @@ def start_from_head(
 ) -> None:
     """Gives a state before its first epoch such a head."""
     fit_head(trial, state, examples, validation, device)
-    if state.average is not None:
-        state.average.load_state_dict(state.model.state_dict())
+    for own in (state.average, state.anchor):
+        if own is not None:
+            own.load_state_dict(state.model.state_dict())
 
 
 class Regression(NamedTuple):

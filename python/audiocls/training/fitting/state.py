@@ -37,6 +37,9 @@ class TrainState:
     training_s: float = 0.0
     went_on: int = 0  # the epoch of a finished run that it went on from
     head_only: bool = False  # whether steps leave the body as it is
+    anchor: Model | None = None  # the weights it began with, if a share of them is kept
+    keep_start: float = 0.0  # that share
+    keep_last: bool = False  # whether the last epoch's model is kept, and not the best
 
     @classmethod
     def start(cls, model: Model, recipe: Recipe, device: Device) -> TrainState:
@@ -47,7 +50,11 @@ class TrainState:
         flat = [nn.Parameter(_flat(p.data)) for p in model.parameters()]
         optimizer = kind(flat, recipe.lr, weight_decay=recipe.weight_decay, fused=True)
         average = copy.deepcopy(model).eval() if recipe.ema > 0 else None
-        return cls(model, trained, optimizer, average)
+        anchor = copy.deepcopy(model).eval() if recipe.keep_start > 0 else None
+        return cls(
+            model, trained, optimizer, average,
+            anchor=anchor, keep_start=recipe.keep_start, keep_last=recipe.keep == "last",
+        )  # fmt: skip
 
     @property
     def objective(self) -> Objective:
@@ -61,8 +68,16 @@ class TrainState:
 
     @property
     def eval_model(self) -> Model:
-        """The model that is evaluated and kept: the averaged weights if there are some."""
-        return self.average or self.model
+        """The model that is evaluated and kept.
+
+        It has the averaged weights if there are some, and a share of those it began with.
+        """
+        model = self.average or self.model
+        if self.anchor is None:
+            return model
+        kept = copy.deepcopy(model)
+        _move(kept, self.anchor, self.keep_start)
+        return kept
 
     def notices(self) -> list[str]:
         """Returns what one should know of how it came to be."""
@@ -106,7 +121,6 @@ class TrainState:
             flat.grad = None if kept or parameter.grad is None else _flat(parameter.grad)
         self.optimizer.step()
 
-    @torch.no_grad()
     def update_average(self, decay: float, step: int) -> None:
         """Moves the average towards the weights, faster early in training.
 
@@ -114,21 +128,17 @@ class TrainState:
         """
         if self.average is None:
             return
-        towards = 1 - min(decay, (1 + step) / (10 + step))
-        ours, theirs = self.average.network.state_dict(), self.model.network.state_dict()
-        moved = [name for name, value in ours.items() if value.is_floating_point()]
-        torch._foreach_lerp_([ours[n] for n in moved], [theirs[n] for n in moved], towards)
-        for name in ours.keys() - moved:
-            ours[name].copy_(theirs[name])
+        _move(self.average, self.model, 1 - min(decay, (1 + step) / (10 + step)))
 
     def finish_epoch(self, row: Row) -> bool:
-        """Adds an epoch to the history; returns true if it is the best so far.
+        """Adds an epoch to the history; returns whether its model is kept.
 
-        Epochs are compared by the score of their task on validation, then by loss.
+        Epochs are compared by the score of their task on validation, then by loss, unless the last
+        is kept.
         """
         self.history.append(row)
         score = (row[f"val_{self.objective.main}"], -row["val_loss"])
-        better = score > self.best_score
+        better = self.keep_last or score > self.best_score
         if better:
             self.best_epoch, self.best_score = self.epoch, score
         return better
@@ -140,6 +150,8 @@ class TrainState:
         tensors = _prefixed("classifier", self.model.state_dict())
         if self.average is not None:
             tensors |= _prefixed("average", self.average.state_dict())
+        if self.anchor is not None:
+            tensors |= _prefixed("anchor", self.anchor.state_dict())
         optimizer = self.optimizer.state_dict()
         parameters = list(self.model.parameters())
         for i, values in optimizer["state"].items():
@@ -176,6 +188,8 @@ class TrainState:
         self.model.load_state_dict(parts["classifier"])
         if self.average is not None:
             self.average.load_state_dict(parts["average"])
+        if self.anchor is not None:
+            self.anchor.load_state_dict(parts["anchor"])
         document = self.optimizer.state_dict()
         parameters = list(self.model.parameters())
         for name, value in parts.get("optimizer", {}).items():
@@ -196,7 +210,7 @@ class TrainState:
 
         The weights are those of `model`. Its optimiser is gone, and begins anew.
         """
-        for own in (self.model, self.average):
+        for own in (self.model, self.average, self.anchor):
             if own is not None:
                 own.load_state_dict(model.state_dict())
                 own.temperature.fill_(1.0)
@@ -205,6 +219,16 @@ class TrainState:
         for row in history[:epoch]:
             self.finish_epoch(row)
         self.went_on = epoch
+
+
+@torch.no_grad()
+def _move(model: Model, other: Model, share: float) -> None:
+    """Moves the weights of a network towards those of another."""
+    ours, theirs = model.network.state_dict(), other.network.state_dict()
+    moved = [name for name, value in ours.items() if value.is_floating_point()]
+    torch._foreach_lerp_([ours[n] for n in moved], [theirs[n] for n in moved], share)
+    for name in ours.keys() - moved:
+        ours[name].copy_(theirs[name])
 
 
 def _are_epochs(rows: list[dict[str, Any]]) -> bool:
