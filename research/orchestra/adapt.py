@@ -1,6 +1,6 @@
 """The model in the box, trained further with all players: the second of its two trainings.
 
-    python research/orchestra/adapt.py STORE MODEL OUT [--without SOURCE …] [--steps 4500]
+    python research/orchestra/adapt.py STORE MODEL OUT [--without SOURCE …] [--steps 18000]
 
 STORE: the samples of a manifest of `orchestra.py` with the players. MODEL: what the first training
 gave, which has heard no player. OUT is a model folder whose weights are half of each training's
@@ -215,7 +215,7 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("out", type=Path)
     parser.add_argument("--without", metavar="SOURCE", action="append", default=[])
-    parser.add_argument("--steps", type=int, default=4500)
+    parser.add_argument("--steps", type=int, default=18000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--source-temperature", type=float, default=0.5)

@@ -1,7 +1,7 @@
 """How good the model in the box is on players that it has never heard: each source left out.
 
     python research/orchestra/leave_out.py PHILHARMONIA SOURCES PLAYERS STORE MODEL OUT \
-        [--fold 1] [--seed 0] [--steps 1200] [--source-temperature 0.5]
+        [--fold 1] [--seed 0] [--steps 4500] [--source-temperature 0.5]
 
 MODEL has heard no player, STORE holds the samples of everything that trains. Once a fold MODEL is
 trained further (`adapt.py`) without the sources of the fold; then it is asked about every recording
@@ -139,7 +139,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--fold", type=int, action="append", choices=range(1, len(FOLDS) + 1))
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--steps", type=int, default=4500)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--source-temperature", type=float, default=0.5)
     parser.add_argument("--share", type=float, default=SHARE, help="of this training [0.5]")

@@ -1,4 +1,4 @@
-"""The model in the box: small, loads by its name, and hears what its card says it hears.
+"""The models in the box: small, load by name, and hear what their card says they hear.
 
 How good it is on recordings that it has not heard, docs/evidence/orchestra.md says and
 research/orchestra/elsewhere.py measures; here is only what would show that the wrong or a broken
@@ -18,7 +18,7 @@ from click.testing import CliRunner
 import audiocls
 import unknown_sounds
 from audiocls.classifier.answers import UNKNOWN
-from audiocls.classifier.description import ORCHESTRA, model_folder
+from audiocls.classifier.description import EARS, ORCHESTRA, model_folder
 from audiocls.cli import main
 
 INSTRUMENTS = [
@@ -73,3 +73,16 @@ def test_a_stranger_asks_it_by_its_name(tmp_path: Path) -> None:
     assert row["label"] == UNKNOWN
     about = CliRunner().invoke(main, ["info", "orchestra", "--json"])
     assert json.loads(about.stdout)["classes"] == audiocls.Classifier.load(ORCHESTRA).classes_
+
+
+def test_ears_is_a_start_of_many_kinds(tmp_path: Path) -> None:
+    """Philharmonia's instruments among them, and a body of the size of the other's."""
+    files = list(model_folder(EARS).iterdir())
+    assert sum(f.stat().st_size for f in files) <= 2_500_000
+    ears, orchestra = audiocls.Classifier.load(EARS), audiocls.Classifier.load(ORCHESTRA)
+    assert {*INSTRUMENTS, "speech-en", "violin", "noise-white"} < {*ears.classes_}
+    hiss = unknown_sounds.noise(0, -20, np.random.default_rng(1))
+    soundfile.write(tmp_path / "hiss.wav", hiss, unknown_sounds.RATE)
+    assert ears.predict_array(hiss.astype(np.float32), unknown_sounds.RATE) == "noise-white"
+    ours, theirs = (model.embed([str(tmp_path / "hiss.wav")]) for model in (ears, orchestra))
+    assert ours.shape == theirs.shape

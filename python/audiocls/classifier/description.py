@@ -26,9 +26,8 @@ FORMAT = 2
 WEIGHTS, DESCRIPTION, NETWORK = "weights.safetensors", "model.json", "network.onnx"
 # The second output of the graph; those of earlier versions have the first alone.
 EMBEDDING = "embedding"
-# The model in the box, by its name and where it lies.
-ORCHESTRA = "orchestra"
-_BOX = Path(__file__).parent / ORCHESTRA
+# The models in the box, by name; each lies in the folder of its name.
+ORCHESTRA, EARS = "orchestra", "ears"
 # A clip larger than this is no clip: the file is damaged, or meant to take all memory.
 _MOST_CELLS = 1 << 26
 
@@ -112,7 +111,7 @@ def model_folder(path: str | Path) -> Path:
     """Returns the folder of a model.
 
     Args:
-        path: a run folder, a model folder, or `orchestra`, the model in the box.
+        path: a run folder, a model folder, or `orchestra` or `ears`, the models in the box.
 
     Raises:
         DataError: there is no model.
@@ -127,12 +126,13 @@ def find_model(path: str | Path) -> Path | None:
     """Returns the folder of a model, as `model_folder`, or None if there is none.
 
     Raises:
-        DataError: the model in the box is asked for, and this version has none.
+        DataError: a model in the box is asked for, and this version has none.
     """
-    if str(path) == ORCHESTRA and not Path(path).exists():
-        if not (_BOX / DESCRIPTION).is_file():
-            raise DataError(f"{ORCHESTRA!r}, the model in the box, is not part of this version")
-        return _BOX
+    if str(path) in (ORCHESTRA, EARS) and not Path(path).exists():
+        folder = Path(__file__).parent / str(path)
+        if not (folder / DESCRIPTION).is_file():
+            raise DataError(f"{str(path)!r}, a model in the box, is not part of this version")
+        return folder
     folders = (Path(path), Path(path) / "model")
     return next((folder for folder in folders if (folder / DESCRIPTION).is_file()), None)
 

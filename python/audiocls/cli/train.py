@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @click.option(
     "--init",
     metavar="MODEL",
-    help="Begin with a trained model, not with random weights: a run folder, or `orchestra`.",
+    help="Begin with a trained model, not with random weights: a run folder, `ears` or `orchestra`.",
 )
 @click.option(
     "--features",
@@ -145,8 +145,8 @@ def command(
       audiocls train --model lstm --features features/mfcc --epochs 10 --seed 1
       audiocls train --model cnn --group-by '([^/]+)/[^/]+?_([A-G]s?[0-9])_'
       audiocls train --model resnet --recipe study --resume
-      audiocls train --init orchestra --features features/own-mel-16k
-      audiocls train --init orchestra --model linear --features features/own-mel-16k
+      audiocls train --init ears --features features/own-mel-16k
+      audiocls train --init ears --model linear --features features/own-mel-16k
     """
     from audiocls import training
     from audiocls.cli.progress import EpochLines
