@@ -34,7 +34,7 @@ players: build ## the second training, of runs/orchestra with other players -> r
 		runs/orchestra runs/left-out/answers
 	$(BIN)/python research/orchestra/adapt.py features/players runs/orchestra runs/adapted
 	$(BIN)/python research/orchestra/calibrate.py runs/adapted runs/players runs/left-out/answers/*.npz
-	$(BIN)/python research/orchestra/table.py research/results first=runs/left-out/answers-start.npz \
+	$(BIN)/python research/orchestra/table.py research/results \
 		box=$$(ls runs/left-out/answers/*.npz | paste -sd,)
 
 ears: build sources ## the start that knows many kinds of sound -> python/audiocls/classifier/ears (docs/evidence/few.md)

@@ -18,7 +18,15 @@ from orchestra import Row, background, orchestra, rendered, split, write_manifes
 from players import players
 
 # Asked about by `few.py`, or as good as that.
-LEFT_OUT = {"drums", "drums-electronic", "toms", "taiko", "timpani", "reverse-cymbal", "steel-drums"}
+LEFT_OUT = {
+    "drums",
+    "drums-electronic",
+    "toms",
+    "taiko",
+    "timpani",
+    "reverse-cymbal",
+    "steel-drums",
+}
 LABORATORY = "iowa"
 LEAST = 30  # recordings of a kind
 

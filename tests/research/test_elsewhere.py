@@ -55,7 +55,7 @@ def write(path: Path, header: list[str], rows: list[list[object]]) -> None:
 def test_every_row_of_the_table(place: Path) -> None:
     found = elsewhere.scores(place / "run", place / "sources")
     model = audiocls.Classifier.load(place / "run")
-    own = elsewhere.held_out(place / "run")
+    own = elsewhere.predict_held_out(place / "run")
     p = model.predict_proba([path for path, _ in own])
     labels = np.array([label for _, label in own])
     for i, classes in ((0, model.classes_[:2]), (2, model.classes_)):
@@ -96,7 +96,7 @@ def test_recordings_that_are_not_here(tmp_path: Path) -> None:
     rows: list[list[object]] = [["oboe/a.mp3", "oboe", "oboe/A4", "test"]]
     write(tmp_path / "split.csv", ["path", "label", "group", "part"], rows)
     with pytest.raises(SystemExit, match=r"no oboe/a\.mp3 here; call this from the folder"):
-        elsewhere.held_out(tmp_path)
+        elsewhere.predict_held_out(tmp_path)
 
 
 def test_a_note_with_a_relative_that_trained_has_been_heard(tmp_path: Path) -> None:

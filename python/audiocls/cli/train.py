@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @click.option(
     "--init",
     metavar="MODEL",
-    help="Begin with a trained model, not with random weights: a run folder, `ears` or `orchestra`.",
+    help="Begin with a trained model, not with random weights: a run, `ears` or `orchestra`.",
 )
 @click.option(
     "--features",
