@@ -59,7 +59,8 @@ def main() -> None:
     for task in tasks:
         for k in SIZES:
             cells = [shown(found[task, k, way]) for way in WAYS]
-            print(f"| {task} | {k} | " + " | ".join(cells) + " |")
+            if any(found[task, k, way] for way in WAYS):
+                print(f"| {task} | {k} | " + " | ".join(cells) + " |")
     with Path(sys.argv[2]).open(encoding="utf-8") as file:
         draws = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
     print("\n## Wrong labels\n")

@@ -36,22 +36,23 @@ def test_one_command_from_recordings_to_a_model(digits: Path) -> None:
     assert flat.exit_code == 1
     assert "--label-by '^([^_]+)_'" in flat.stderr
     labels = ["--label-by", "^([0-9])_", "--group-by", "_([a-z])_"]
-    made = run("train", "digits", *labels, *FAST)
+    sampled = [*FAST, "--store", "samples"]
+    made = run("train", "digits", *labels, *sampled)
     assert made.exit_code == 0, made.output
     samples = open_store("features/digits-samples-16000")
     assert samples.classes == ["0", "1", "2"]
     assert Path("runs/digits-samples-16000-mel-16k-lstm-0/metrics.json").exists()
     # The store that is there is gone on with, with other features of the same rate, too.
     before = Path("features/digits-samples-16000/store.json").stat().st_mtime_ns
-    again = run("train", "digits", *labels, *FAST, "--seed", "1")
+    again = run("train", "digits", *labels, *sampled, "--seed", "1")
     assert again.exit_code == 0, again.output
     assert Path("features/digits-samples-16000/store.json").stat().st_mtime_ns == before
-    kept = run("train", "digits", *labels, *FAST, "--store", "features", "--clip-s", "0.25")
+    kept = run("train", "digits", *labels, *FAST, "--clip-s", "0.25")
     assert kept.exit_code == 0, kept.output
     assert open_store("features/digits-mel-16k").cut.clip_s == 0.25
     # Other labels are another store: said, or with --restart made anew.
     other = ["--label-by", "_([a-z])_", "--group-by", "recording"]
-    refused = run("train", "digits", *other, *FAST, "--seed", "2")
+    refused = run("train", "digits", *other, *sampled, "--seed", "2")
     assert refused.exit_code == 1
     assert "was made from other data" in refused.stderr
     assert "18 changed" in refused.stderr
@@ -61,7 +62,7 @@ def test_wrong_usage_is_one_line(digits: Path) -> None:
     for arguments, text in (
         (["digits", "--features", "features/x"], "give DATA or a store, one of the two"),
         (["--label-by", "x"], "--label-by 'x' is invalid: is for recordings; a store has its"),
-        (["digits", "--store", "clips"], "choose from samples, features"),
+        (["digits", "--store", "clips"], "choose from features, samples"),
         (["nowhere"], "there is no such file or folder"),
     ):
         found = run("train", *arguments, *FAST)
@@ -74,7 +75,7 @@ def test_a_score_on_what_trained_the_model_is_said_to_be_none(digits: Path, tmp_
     labels = ["--label-by", "^([0-9])_"]
     made = run("train", "digits", *labels, "--group-by", "_([a-z])_", *FAST)
     assert made.exit_code == 0, made.output
-    model = Path("runs/digits-samples-16000-mel-16k-lstm-0")
+    model = Path("runs/digits-mel-16k-lstm-0")
     n_test = json.loads((model / "metrics.json").read_text())["test_recording"]["n"]
     own = run("evaluate", model, "digits", *labels, "--json")
     assert own.exit_code == 0, own.output

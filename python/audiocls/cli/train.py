@@ -43,11 +43,11 @@ if TYPE_CHECKING:
 @click.option(
     "--store",
     "kind",
-    default="samples",
+    default="features",
     show_default=True,
-    metavar="samples|features",
-    help="What to make of DATA. From samples every epoch draws new, augmented windows; features "
-    "are the same in every epoch and train faster.",
+    metavar="features|samples",
+    help="What to make of DATA. Features are the same in every epoch and train faster; from "
+    "samples every epoch draws new, augmented windows.",
 )
 @click.option(
     "--out",

@@ -14,12 +14,12 @@ from audiocls.store.place import is_store, store_name
 if TYPE_CHECKING:
     from audiocls.training.start import Start
 
-KINDS = ("samples", "features")
+KINDS = ("features", "samples")
 
 
 def prepare_store(
     data: str | Path,
-    kind: str = "samples",
+    kind: str = "features",
     feature: str | None = None,
     *,
     root: str | Path = "features",
@@ -35,7 +35,7 @@ def prepare_store(
 
     Args:
         data: anything that `extract` takes, also a table.
-        kind: samples or features.
+        kind: features or samples.
         feature: a preset; by default mel, or with `start` that of the model.
         root: the folder of stores.
         start: the model to begin with.
