@@ -96,7 +96,7 @@ def command(
     """
     from audiocls.classifier.answers import UNKNOWN
     from audiocls.inference.evaluate import open_source, score_one
-    from audiocls.inference.evaluate_events import score_events
+    from audiocls.inference.evaluate_events import judge_events
     from audiocls.inference.evaluate_several import score_several
     from audiocls.inference.predict import Classifier
     from audiocls.store.store import Store
@@ -132,7 +132,7 @@ def command(
         )
     no_events = {labelling.background} | (set() if several else {UNKNOWN})
     events = [name for name in classifier.classes_ if name not in no_events]
-    result["events"] = score_events(judged, groups, events, limits)
+    result["events"] = judge_events(judged, groups, events, limits)
     result["heard"] = heard
     if confusion is not None:
         scores = result["recording"]

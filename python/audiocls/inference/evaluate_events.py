@@ -20,7 +20,7 @@ from audiocls.scores.significance import bootstrap_groups
 POINTS = 50  # operating points of PSDS, as in the baselines of DCASE
 
 
-class Heard(NamedTuple):
+class JudgedEvents(NamedTuple):
     """A recording with annotated events."""
 
     true: list[Event]
@@ -28,7 +28,7 @@ class Heard(NamedTuple):
     group: str
 
 
-def score_events(
+def judge_events(
     judged: Sequence[Verdict], groups: Sequence[str], classes: Sequence[str], limits: Limits
 ) -> dict[str, Any] | None:
     """F1 of events and of segments at the limits, and PSDS over all thresholds, ready for JSON.
@@ -53,7 +53,7 @@ def score_events(
             for e in merge_events(recording.events)
             if e.label in classes
         ]
-        heard.append(Heard(true, clips.prediction, group))
+        heard.append(JudgedEvents(true, clips.prediction, group))
     if not heard:
         return None
     names = sorted({h.group for h in heard})
@@ -87,7 +87,7 @@ def _of_groups(counts: list[Counts], classes: Sequence[str]) -> dict[str, Any]:
     return events.score_events(total, classes) | {"interval_95": intervals}
 
 
-def _psds(heard: Sequence[Heard], classes: Sequence[str], limits: Limits) -> dict[str, Any]:
+def _psds(heard: Sequence[JudgedEvents], classes: Sequence[str], limits: Limits) -> dict[str, Any]:
     """PSDS in each scenario, smoothed and without short events as the limits say."""
     found = [_by_class(h.prediction) for h in heard]
     thresholds = operating_points(np.concatenate([p.probabilities for p in found]))
