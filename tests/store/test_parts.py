@@ -284,7 +284,7 @@ def test_a_part_of_which_most_fails_is_unfinished(data: Path, tmp_path: Path) ->
     shutil.copytree(data, copy)
     whole = audiocls.extract(copy, "mel-16k", tmp_path / "whole")
 
-    listed = extraction.list_recordings
+    listed = planning.list_recordings
 
     def then_away(*args: Any, **kwargs: Any) -> Any:
         listing = listed(*args, **kwargs)
@@ -293,7 +293,7 @@ def test_a_part_of_which_most_fails_is_unfinished(data: Path, tmp_path: Path) ->
         return listing
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(extraction, "list_recordings", then_away)
+        patch.setattr(planning, "list_recordings", then_away)
         with pytest.raises(DataError, match=r"4 of 4 recordings failed.*left unfinished"):
             part(copy, tmp_path / "store", 1, 3)
     for i in range(4):
