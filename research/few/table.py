@@ -60,8 +60,9 @@ def main() -> None:
     print("\n## Wrong labels\n")
     for d in draws:
         print(
-            f"{d['exchanged']:.0f} labels of the Philharmonia (3 %) were exchanged. Of these,"
-            f" {d['in_twice_as_many']:.0f} are in the first rows of `audiocls doubt`, twice as many."
+            f"{d['exchanged']:.0f} labels of the Philharmonia (3 %) were exchanged."
+            f" {d['in_twice_as_many']:.0f} of these are in the first rows of `audiocls doubt`,"
+            " twice as many."
         )
 
 
