@@ -32,6 +32,10 @@ class DataError(AudioclsError, ValueError):
     """Recordings or a store that cannot be used as asked. The command line exits with 1."""
 
 
+class UnusableError(AudioclsError, OSError):
+    """A recording that can be decoded, but holds a NaN or more than 24 hours."""
+
+
 class LimitError(AudioclsError, OSError):
     """A recording that takes more time or memory than any sound one: decoding it was given up."""
 

@@ -20,7 +20,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Once;
 
 use crate::error::{Error, Result};
-use crate::finite::first_non_finite;
 use container::ContainerFormat;
 use source::Source;
 
@@ -29,6 +28,10 @@ const MAX_CHANNELS: usize = 1024;
 
 /// The longest recording in seconds. A compressed file of a megabyte can claim, and give, days.
 const MAX_SECONDS: u64 = 24 * 3600;
+
+/// The largest sample, where full scale is 1: of larger ones neither the resampler's sums nor the
+/// squares of a spectrum of any length would be finite.
+const MAX_SAMPLE: f32 = 1e12;
 
 /// Bytes looked at to find the format.
 const HEAD_LEN: usize = 16 * 1024;
@@ -67,6 +70,8 @@ struct Info {
     sample_rate: u32,
     /// Channels in the recording (the samples are always mono).
     channels: usize,
+    /// Samples that lie in the file, where they all have the same length.
+    n_samples: Option<u64>,
 }
 
 /// A recording being decoded, block by block.
@@ -124,7 +129,8 @@ impl Decoder {
         channels: usize,
         blocks: ForeignBlocks,
     ) -> Result<Self> {
-        Self::new(Box::new(Foreign(blocks)), Info { sample_rate, channels }, name.into())
+        let info = Info { sample_rate, channels, n_samples: None };
+        Self::new(Box::new(Foreign(blocks)), info, name.into())
     }
 
     fn new(blocks: Box<dyn FormatDecoder>, info: Info, name: PathBuf) -> Result<Self> {
@@ -136,7 +142,21 @@ impl Decoder {
             let rule = format!("{n} channels is invalid: must be between 1 and {MAX_CHANNELS}");
             return Err(decode_error(&name, rule));
         }
-        Ok(Self { name, blocks, info, n_samples: 0, ended: false })
+        let decoder = Self { name, blocks, info, n_samples: 0, ended: false };
+        decoder.check_length(info.n_samples.unwrap_or(0))?;
+        Ok(decoder)
+    }
+
+    fn check_length(&self, n_samples: u64) -> Result<()> {
+        if n_samples > MAX_SECONDS * u64::from(self.info.sample_rate) {
+            let hours = MAX_SECONDS / 3600;
+            return Err(self.unusable(format!("is longer than {hours} hours: cut it")));
+        }
+        Ok(())
+    }
+
+    fn unusable(&self, reason: String) -> Error {
+        Error::Unusable { path: self.name.clone(), reason }
     }
 
     /// Samples per second, >= 1.
@@ -172,37 +192,48 @@ impl Decoder {
     /// when there are no more.
     ///
     /// # Errors
-    /// [`Error::Decode`] for a NaN or infinite sample, for a recording of 0 samples, and for whatever
-    /// the format's decoder cannot go on from. After an error there are no more samples.
+    /// [`Error::Unusable`] for a NaN or infinite sample, and for a recording that is too long;
+    /// [`Error::Decode`] for a recording of 0 samples, and for whatever the format's decoder cannot
+    /// go on from. After an error there are no more samples.
     pub fn read(&mut self, out: &mut Vec<f32>) -> Result<bool> {
         if self.ended {
             return Ok(false);
         }
         let start = out.len();
-        let more = caught(|| self.blocks.next_block(out)).and_then(|more| {
-            let block = &out[start..];
-            if let Some(bad) = first_non_finite(block) {
-                return Err(format!(
-                    "sample {} is {}: must be finite",
-                    self.n_samples + bad as u64,
-                    block[bad]
-                ));
-            }
-            self.n_samples += block.len() as u64;
-            if self.n_samples > MAX_SECONDS * u64::from(self.info.sample_rate) {
-                return Err(format!("is longer than {} hours: cut it", MAX_SECONDS / 3600));
-            }
-            if !more && self.n_samples == 0 {
-                return Err("holds no samples".into());
-            }
-            Ok(more)
-        });
+        let more = self.next_block(out);
         self.ended = !matches!(more, Ok(true));
-        more.map(|more| more || out.len() > start).map_err(|reason| {
+        if more.is_err() {
             out.truncate(start);
-            decode_error(&self.name, reason)
-        })
+        }
+        more.map(|more| more || out.len() > start)
     }
+
+    fn next_block(&mut self, out: &mut Vec<f32>) -> Result<bool> {
+        let start = out.len();
+        let more = caught(|| self.blocks.next_block(out));
+        let more = more.map_err(|reason| decode_error(&self.name, reason))?;
+        let block = &out[start..];
+        if let Some(bad) = first_unusable(block) {
+            let (at, value) = (self.n_samples + bad as u64, block[bad]);
+            let rule = if value.is_finite() { "within ±1e12" } else { "finite" };
+            return Err(self.unusable(format!("sample {at} is {value:e}: must be {rule}")));
+        }
+        self.n_samples += block.len() as u64;
+        self.check_length(self.n_samples)?;
+        if !more && self.n_samples == 0 {
+            return Err(decode_error(&self.name, "holds no samples".into()));
+        }
+        Ok(more)
+    }
+}
+
+/// Index of the first sample that is no number, or beyond [`MAX_SAMPLE`].
+fn first_unusable(samples: &[f32]) -> Option<usize> {
+    let good = |x: &f32| x.abs() <= MAX_SAMPLE;
+    // Without an early exit inside a chunk the compiler can use vectors.
+    let chunk = samples.chunks(1024).position(|c| !c.iter().fold(true, |all, x| all & good(x)))?;
+    let start = chunk * 1024;
+    samples[start..].iter().position(|x| !good(x)).map(|i| start + i)
 }
 
 /// Finds the format and its decoder.

@@ -24,6 +24,15 @@ pub enum Error {
         /// Why, in the words of the format.
         reason: String,
     },
+    /// A recording that decodes, and that nobody can use: another decoder would find the same
+    /// (Python: `audiocls.errors.UnusableError`, an `OSError`).
+    #[error("{}: {reason}", path.display())]
+    Unusable {
+        /// The recording.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// The operating system refused (Python: `OSError`).
     #[error("{}: {source}", path.display())]
     Io {

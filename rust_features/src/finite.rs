@@ -15,7 +15,7 @@ pub fn check(samples: &[f32], first: usize, clip_len: usize, n_clips: usize) -> 
 }
 
 /// Index of the first sample that is not a number or infinite.
-pub fn first_non_finite(samples: &[f32]) -> Option<usize> {
+fn first_non_finite(samples: &[f32]) -> Option<usize> {
     const EXPONENT: u32 = 0x7f80_0000;
     let bad = |x: &f32| x.to_bits() & EXPONENT == EXPONENT;
     // Without an early exit inside a chunk the compiler can use vectors.

@@ -7,6 +7,7 @@ import itertools
 import math
 import os
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,8 +17,9 @@ import soundfile as sf
 
 import audiocls
 from audiocls import _native
-from audiocls.engine.audio import load_bytes
-from audiocls.errors import SettingError
+from audiocls.engine import _fallback
+from audiocls.engine.audio import blocks, load_bytes, probe
+from audiocls.errors import SettingError, UnusableError
 
 PCM = ["PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW"]
 FORMATS = [
@@ -375,6 +377,48 @@ def test_a_recording_longer_than_a_day_is_refused(tmp_path: Path) -> None:
         else:
             with pytest.raises(OSError, match="is longer than 24 hours"):
                 audiocls.load(path)
+
+
+def no_child(cls: type) -> None:
+    raise AssertionError("another decoder is asked what it cannot know better")
+
+
+def test_seven_days_are_refused_by_their_header(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sparse file: nothing is read of what takes minutes to decode."""
+    monkeypatch.setattr(_fallback._Child, "take", classmethod(no_child))
+    n = 7 * 24 * 3600 * 4000
+    path = tmp_path / "week.wav"
+    path.write_bytes(wav(b"", rate=4000, bits=8, data_len=n))
+    os.truncate(path, path.stat().st_size + n)
+    started = time.process_time()
+    for read in (audiocls.load, lambda p: next(blocks(p, 4000, 1)), lambda p: probe(str(p))):
+        with pytest.raises(UnusableError, match="is longer than 24 hours"):
+            read(path)
+    assert time.process_time() - started < 0.5
+
+
+@pytest.mark.parametrize(
+    ("value", "rule"),
+    [(np.nan, "finite"), (-np.inf, "finite"), (1.7e38, "within"), (-1.1e12, "within")],
+)
+def test_a_sample_that_nobody_can_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float, rule: str
+) -> None:
+    """Resampled, one of 1.7e38 was NaN beside it; whatever else may decode, finds the same."""
+    monkeypatch.setattr(_fallback._Child, "take", classmethod(no_child))
+    path, y = tmp_path / "a.wav", np.zeros(5000, np.float32)
+    for largest in (1e12, value):
+        y[3000] = largest
+        sf.write(path, y, 44100, format="WAV", subtype="FLOAT")
+        if largest == 1e12:
+            assert np.isfinite(audiocls.load(path, 16000)[0]).all()
+            mel = audiocls.Extractor("mel-16k")(audiocls.load(path, 16000)[0])
+            assert np.isfinite(mel).all()
+        else:
+            with pytest.raises(UnusableError, match=f"sample 3000 is .*: must be {rule}"):
+                audiocls.load(path, 16000)
 
 
 def recordings(folder: Path) -> Iterator[Path]:

@@ -14,9 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from audiocls import _native
 from audiocls.engine._fallback import Decoding
-from audiocls.errors import LimitError, SettingError
+from audiocls.errors import LimitError, SettingError, UnusableError
 
 _EXCERPT_BLOCK = 1 << 18  # samples
+_LARGEST_SAMPLE = 1e12  # as in the engine
 
 
 def load(
@@ -45,6 +46,8 @@ def load(
     size = Path(name).stat().st_size  # a missing or forbidden file is Python's own error
     try:
         return _native.load(name, rate)
+    except UnusableError:
+        raise  # Another decoder would find the same.
     except OSError as error:
         if size == 0 or not Path(name).is_file():
             raise
@@ -83,6 +86,8 @@ def read_blocks(
         while len(block := reader.read(n_samples)):
             begun = True
             yield block
+    except UnusableError:
+        raise
     except OSError as error:
         regular = isinstance(encoded, bytes) or Path(encoded).is_file()
         if begun or size == 0 or not regular:
@@ -113,6 +118,8 @@ def load_bytes(
     rate = _checked_rate(sample_rate)
     try:
         return _native.load_bytes(data, name, rate)
+    except UnusableError:
+        raise
     except OSError as error:
         if not data:
             raise
@@ -134,6 +141,8 @@ def probe(source: str | bytes, name: str = "recording") -> tuple[float, int, int
             n_samples, rate, channels = _native.probe(source)
         else:
             n_samples, rate, channels = _native.probe_bytes(source, name)
+    except UnusableError:
+        raise
     except OSError as error:
         size = Path(source).stat().st_size if isinstance(source, str) else len(source)
         if size == 0:
@@ -197,10 +206,11 @@ def _resampled(decoding: Decoding, rate: int, engine: OSError) -> Iterator[NDArr
             resampler = None if rate == own else _native.Resampler(own, rate)
             n_samples = 0
             for block in decoding:
-                bad = np.flatnonzero(~np.isfinite(block))
+                bad = np.flatnonzero(~(np.abs(block) <= _LARGEST_SAMPLE))
                 if bad.size:
                     at, value = n_samples + bad[0], block[bad[0]]
-                    raise OSError(f"sample {at} is {value}: must be finite")
+                    rule = "within ±1e12" if np.isfinite(value) else "finite"
+                    raise OSError(f"sample {at} is {value}: must be {rule}")
                 n_samples += len(block)
                 yield block if resampler is None else resampler.push(block)
             if not n_samples:

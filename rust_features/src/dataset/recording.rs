@@ -31,6 +31,7 @@ impl From<Error> for Stop {
             Error::Interrupted => Self::Interrupted,
             // The path is reported beside the reason.
             Error::Decode { reason, .. } => Self::Undecodable(reason),
+            Error::Unusable { reason, .. } => Self::Failed(reason),
             Error::Io { source, .. } => Self::Failed(source.to_string()),
             error @ Error::Setting { .. } => Self::Failed(error.to_string()),
         }

@@ -87,7 +87,7 @@ fn decoder_for(format: &dyn FormatReader) -> Result<(Box<dyn AudioDecoder>, u32,
         // symphonia 0.6.1 decodes these otherwise than libvorbis, audibly so.
         return Err(format!("Vorbis of {channels} channels is not supported"));
     }
-    Ok((decoder, track.id, Info { sample_rate, channels }))
+    Ok((decoder, track.id, Info { sample_rate, channels, n_samples: None }))
 }
 
 impl FormatDecoder for Container {

@@ -83,7 +83,7 @@ impl MpegAudio {
         let codec =
             if layer == 3 { Codec::Three(Box::default()) } else { Codec::Other(Box::default()) };
         let audio = Self { window, codec, sample_rate, skip, remaining };
-        Ok((audio, Info { sample_rate, channels: channels.into() }))
+        Ok((audio, Info { sample_rate, channels: channels.into(), n_samples: None }))
     }
 
     /// Decodes one frame, whose samples may come later; adds their number to `n_samples`. False at the

@@ -26,12 +26,20 @@ pub(super) fn open(
     mut source: Source,
     layout: Layout,
 ) -> Result<(Box<dyn FormatDecoder>, Info), Cause> {
-    let info = Info { sample_rate: layout.sample_rate, channels: layout.channels };
     source.seek(SeekFrom::Start(layout.start)).map_err(|e| e.to_string())?;
     // Claims are cut down to what is there.
     let there = source.byte_len().map_or(u64::MAX, |len| len.saturating_sub(layout.start));
     let pcm = PcmDecoder { source, left: layout.len.min(there), layout, bytes: Vec::new() };
+    let Layout { sample_rate, channels, .. } = pcm.layout;
+    let info = Info { sample_rate, channels, n_samples: pcm.n_samples() };
     Ok((Box::new(pcm), info))
+}
+
+impl PcmDecoder {
+    /// Samples still to be read; none can be told of a header without channels.
+    fn n_samples(&self) -> Option<u64> {
+        self.left.checked_div((self.layout.channels * self.layout.sample.len()) as u64)
+    }
 }
 
 impl FormatDecoder for PcmDecoder {
@@ -48,7 +56,7 @@ impl FormatDecoder for PcmDecoder {
     }
 
     fn count(&mut self) -> Result<Option<u64>, Cause> {
-        Ok(Some(self.left / (self.layout.channels * self.layout.sample.len()) as u64))
+        Ok(self.n_samples())
     }
 }
 

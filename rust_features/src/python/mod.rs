@@ -42,6 +42,7 @@ impl From<Error> for PyErr {
                 PyOSError::new_err((code, reason, path.into_os_string()))
             }
             Error::Decode { .. } | Error::Io { .. } => PyOSError::new_err(error.to_string()),
+            Error::Unusable { .. } => python_error("UnusableError", &error.to_string()),
             Error::Interrupted => PyKeyboardInterrupt::new_err(()),
         }
     }
@@ -49,8 +50,13 @@ impl From<Error> for PyErr {
 
 /// `audiocls.errors.DataError`.
 fn data_error(reason: &str) -> PyErr {
+    python_error("DataError", reason)
+}
+
+/// An error of the module `audiocls.errors`.
+fn python_error(name: &str, reason: &str) -> PyErr {
     Python::attach(|py| {
-        let error = py.import("audiocls.errors")?.getattr("DataError")?;
+        let error = py.import("audiocls.errors")?.getattr(name)?;
         Ok(PyErr::from_value(error.call1((reason,))?))
     })
     .unwrap_or_else(|error: PyErr| error)
