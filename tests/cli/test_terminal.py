@@ -6,11 +6,13 @@ import ast
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from saved_model import saved
 from sounds import tone, write
 
@@ -106,3 +108,32 @@ def test_all_that_is_printed_goes_through_one_writer() -> None:
                 text = ast.unparse(call)
                 good = "json.dumps(" in text or file.name in own
                 assert good, f"{file.name}: {text}"
+
+
+@pytest.mark.parametrize(
+    ("command", "how"),
+    [
+        ("predict orchestra flöte.wav", "<&- >&- 2>&-"),
+        ("predict orchestra flöte.wav", "2>&-"),
+        ("predict orchestra flöte.wav", ">/dev/full"),
+        ("--help", ">/dev/full"),
+        ("predict --help", ">/dev/full"),
+    ],
+)
+def test_closed_and_full_streams(tmp_path: Path, command: str, how: str) -> None:
+    """One line or success, whatever stdin, stdout and stderr are, and where all is ASCII."""
+    write(tmp_path / "flöte.wav", tone(1.2, 300))
+    done = subprocess.run(
+        ["sh", "-c", f"'{sys.executable}' -m audiocls {command} {how}"],
+        cwd=tmp_path, env=os.environ | {"LC_ALL": "C", "PYTHONIOENCODING": "ascii"},
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    full = how == ">/dev/full"
+    assert done.returncode == full, done.stderr
+    assert re.fullmatch("audiocls.*: .*No space left on device\n" * full, done.stderr)
+
+
+def test_a_rate_that_no_stream_has() -> None:
+    result = CliRunner().invoke(cli.main, ["stream", "orchestra", "--rate", "99999999999"])
+    assert result.exit_code == 2
+    assert "99999999999" in result.stderr.splitlines()[-1]

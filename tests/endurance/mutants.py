@@ -83,7 +83,8 @@ def batch(first: int, seeds: list[bytes], model: audiocls.Classifier, folder: Pa
         heard["predict"] += check(first, answer)
     try:
         store = audiocls.extract(
-            folder / "data", "mel-16k", folder / "store", clip_s=0.05, accept_failures=True, threads=1
+            folder / "data", "mel-16k", folder / "store",
+            clip_s=0.05, accept_failures=True, threads=1,
         )  # fmt: skip
         check(first, store.numpy())
         heard["extract"] += sum(recording.status == "ok" for recording in store.recordings)

@@ -18,7 +18,7 @@ import soundfile as sf
 import audiocls
 from audiocls import _native
 from audiocls.engine import _fallback
-from audiocls.engine.audio import blocks, load_bytes, probe
+from audiocls.engine.audio import load_bytes, probe, read_blocks
 from audiocls.errors import SettingError, UnusableError
 
 PCM = ["PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW"]
@@ -393,7 +393,7 @@ def test_seven_days_are_refused_by_their_header(
     path.write_bytes(wav(b"", rate=4000, bits=8, data_len=n))
     os.truncate(path, path.stat().st_size + n)
     started = time.process_time()
-    for read in (audiocls.load, lambda p: next(blocks(p, 4000, 1)), lambda p: probe(str(p))):
+    for read in (audiocls.load, lambda p: next(read_blocks(p, 4000, 1)), lambda p: probe(str(p))):
         with pytest.raises(UnusableError, match="is longer than 24 hours"):
             read(path)
     assert time.process_time() - started < 0.5

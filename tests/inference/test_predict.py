@@ -23,11 +23,13 @@ from audiocls.classifier.model import Model
 from audiocls.data.synth import write_dataset
 from audiocls.errors import DataError, SettingError
 from audiocls.inference.predict import BATCH, Prediction
+from audiocls.inference.prediction import Detection
 from audiocls.models import MODELS
 from audiocls.scores import metrics
 
 # Two runs of the same sums in another order.
 ROUNDING = 1e-6
+RATE = 44_100
 
 
 @pytest.fixture(scope="module")
@@ -212,6 +214,23 @@ def test_below_the_models_threshold_the_answer_is_unknown(data: Path, tmp_path: 
     assert classifier.threshold == 1.1
     assert classifier.predict([file]) == ["unknown"]
     assert {s.label for s in classifier.timeline(file)} == {"unknown"}
+
+
+def test_without_a_sound_nothing_is_said(model: Path, tmp_path: Path) -> None:
+    """200 clicks of one bit are at -119 dB, whatever a network makes of the noise around them."""
+    classifier = audiocls.Classifier.load(model)
+    clicks = np.zeros(3 * RATE, np.int16)
+    clicks[np.random.default_rng(0).integers(0, len(clicks), 200)] = 1
+    soundfile.write(tmp_path / "clicks.wav", clicks, RATE)
+    loud = clicks * np.int16(1000)
+    for clip in (tmp_path / "clicks.wav", clicks, clicks / np.float32(32768)):
+        assert classifier.predict([clip, loud])[0] == "unknown" != classifier.predict([loud])[0]
+        assert {s.label for s in classifier.timeline(clip)} == {"unknown"}
+    p, starts = np.array([[0.9, 0.8]]), np.array([0.0])
+    for silent, said in ((False, ["a", "b"]), (True, [])):
+        several = Detection(["a", "b"], p, starts, 1.0, 1.0, 0.5, silent=silent)
+        assert [label for label, _ in several.labels(0.5)] == said
+        assert [segment.label for segment in several.segments(0.5)] == said
 
 
 def test_bad_sources(data: Path, model: Path, tmp_path: Path) -> None:

@@ -127,9 +127,16 @@ class Command(click.Command):
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Ctrl-C ends the program with 130; click alone would say "Aborted!" and end it with 1."""
+    """Ctrl-C ends the program with 130; click alone would say "Aborted!" and end it with 1. A full
+    disk that takes no --help is a line."""
     try:
         yield
+    except OSError as error:
+        ctx = click.get_current_context(silent=True)
+        if error.errno != errno.ENOSPC or (ctx and ctx.meta.get("debug")):
+            raise
+        say(f"audiocls: {error.strerror}", err=True)
+        sys.exit(1)
     except KeyboardInterrupt:
         say(INTERRUPTED, err=True)
         sys.exit(130)

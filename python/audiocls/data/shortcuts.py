@@ -12,13 +12,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from audiocls.data.recordings import Recording
+from audiocls.engine.level import SILENCE_DB
 
 # Fewer recordings, of a class or of all others, prove nothing.
 FEWEST = 5
 # So many of a class must agree, and so many of the others must differ.
 SHARE = 0.95
-# 16-bit silence with dither is at -98 dB.
-SILENCE_DB = -90.0
 _LEARNT = "a model may learn this instead of the sound"
 
 # Of a recording, what is written the same for all that one device made; and how it is shown.

@@ -9,6 +9,10 @@ from numpy.typing import NDArray
 
 from audiocls.engine.spec import FeatureSpec
 
+# The level of a whole recording below which there is no sound; 16-bit silence with dither is at
+# -98 dB of full scale.
+SILENCE_DB = -90.0
+
 # A decibel of power in each logarithm.
 _DECIBEL = {"db": 1.0, "natural": math.log(10) / 10, "log10": 0.1}
 

@@ -33,14 +33,15 @@ class Heard(NamedTuple):
     starts: NDArray[np.int64]  # in samples, [n_clips]
     levels: NDArray[np.float64]  # in dB, [n_clips]
     n_samples: int
+    level_db: float  # of the whole, at full scale 1
 
 
-@dataclass
-class ClipStream:
-    """The clips of one recording, as they come; the end tells how many samples it had."""
+class ClipStream(NamedTuple):
+    """The clips of one recording, as they come, and what is known at the end."""
 
     batches: Iterator[Batch]
-    n_samples: Callable[[], int]
+    # How many samples it had, and their level in dB.
+    extent: Callable[[], tuple[int, float]]
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class _Recording(Generic[Answer]):
     starts: list[NDArray[np.int64]] = field(default_factory=list)
     rows: list[NDArray[np.float64]] = field(default_factory=list)
     levels: list[NDArray[np.float64]] = field(default_factory=list)
-    n_samples: int | None = None
+    extent: tuple[int, float] | None = None  # as of a ClipStream
 
     def fail(self, error: Exception) -> None:
         if isinstance(error, DataError):
@@ -140,7 +141,7 @@ class _Together(Generic[Answer]):
                 self.waiting.append((recording, features))
                 if sum(features.size for _, features in self.waiting) >= ENOUGH:
                     self.compute()
-            recording.n_samples = clips.n_samples()
+            recording.extent = clips.extent()
         except (AudioclsError, OSError) as error:
             recording.fail(error)
 
@@ -158,8 +159,8 @@ class _Together(Generic[Answer]):
                 for recording, _ in group:
                     recording.fail(error)
         for recording in self.heard:
-            if recording.n_samples is not None and not recording.promise.done():
-                recording.promise.set_result(self._answer(recording, recording.n_samples))
+            if recording.extent is not None and not recording.promise.done():
+                recording.promise.set_result(self._answer(recording, *recording.extent))
         self.heard = [recording for recording in self.heard if not recording.promise.done()]
 
     def _compute(self, group: list[tuple[_Recording[Answer], NDArray[np.float32]]]) -> None:
@@ -171,7 +172,7 @@ class _Together(Generic[Answer]):
             recording.rows.append(own_rows)
             recording.levels.append(own_levels)
 
-    def _answer(self, recording: _Recording[Answer], n_samples: int) -> Answer:
+    def _answer(self, recording: _Recording[Answer], n_samples: int, level_db: float) -> Answer:
         rows, starts = np.concatenate(recording.rows), np.concatenate(recording.starts)
         levels = np.concatenate(recording.levels)
-        return self.listener.answer(Heard(rows, starts, levels, n_samples))
+        return self.listener.answer(Heard(rows, starts, levels, n_samples, level_db))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import warnings
@@ -19,6 +20,7 @@ from audiocls.engine.audio import read_blocks, resample
 from audiocls.engine.cut import Cut
 from audiocls.engine.dataset import Cutter, clip_shape
 from audiocls.engine.features import Extractor
+from audiocls.engine.level import SILENCE_DB
 from audiocls.errors import DataError, SettingError
 from audiocls.inference.hearing import Answer, Batch, ClipStream, Heard, Listener
 from audiocls.inference.network import Compute, NetworkRunner, load_network
@@ -194,6 +196,7 @@ class Classifier:
                 clip_s=clip_s,
                 hop_s=cut_hop_s,
                 counts=self._counting(heard.levels),
+                silent=heard.level_db < SILENCE_DB,
             )
 
         return self._each(sources, cut, threads, self.network, predict)
@@ -245,9 +248,18 @@ class Classifier:
         block_len = max(clip_len, BATCH * hop_len) if clip_len else 1 << 18
 
         def clips(source: Source) -> ClipStream:
-            cutter = extractor.cutter(cut, BATCH)
-            batches = _batches(cutter, _pieces(source, rate, block_len, stop), hop_len)
-            return ClipStream(batches, lambda: cutter.n_samples)
+            cutter, energy = extractor.cutter(cut, BATCH), [0.0]
+
+            def pieces() -> Iterator[NDArray[np.float32]]:
+                for piece in _pieces(source, rate, block_len, stop):
+                    energy[0] += float(np.dot(piece, piece))
+                    yield piece
+
+            def extent() -> tuple[int, float]:
+                power = energy[0] / max(cutter.n_samples, 1)
+                return cutter.n_samples, 10 * math.log10(max(power, 1e-20))
+
+            return ClipStream(_batches(cutter, pieces(), hop_len), extent)
 
         return Listener(clips, compute, self.description.measure_levels, answer).listen(
             sources, threads, stop

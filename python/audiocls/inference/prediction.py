@@ -95,6 +95,7 @@ class Prediction:
     clip_s: float  # 0: the one clip is the recording
     hop_s: float
     counts: NDArray[np.bool_] | None = None  # which clips count in the answer; None: all
+    silent: bool = False  # whether there is no sound, so that nothing certain can be said
 
     task: ClassVar[Task] = TASKS["one"]
 
@@ -110,11 +111,13 @@ class Prediction:
 
         One label has a model of one; a model of several gives all that reach their threshold.
         """
-        return self.task.choose_labels(self.answer[np.newaxis], self.classes, _limit(threshold))[0]
+        return self.task.choose_labels(
+            self.answer[np.newaxis], self.classes, self._limit(threshold)
+        )[0]
 
     def top(self, k: int = 1, threshold: Limits | Limit = None) -> list[tuple[str, float]]:
         """The label of the recording, then the most probable others, k in all."""
-        certainty = _certainty(threshold)
+        certainty = self._certainty(threshold)
         (label,), (best,) = choose_labels(self.answer[np.newaxis], self.classes, certainty)
         others = [i for i in np.argsort(-self.answer, kind="stable") if i != best]
         rows = [(label, best), *((self.classes[i], i) for i in others)]
@@ -126,7 +129,7 @@ class Prediction:
 
     def segments(self, threshold: Limits | Limit = None) -> list[Segment]:
         """The recording from start to end, clips with the same label merged."""
-        names, best = choose_labels(self.probabilities, self.classes, _certainty(threshold))
+        names, best = choose_labels(self.probabilities, self.classes, self._certainty(threshold))
         sure = self.probabilities[np.arange(len(best)), best]
         starts, ends = self.spans()
         segments = []
@@ -166,6 +169,15 @@ class Prediction:
             "segments": [asdict(segment) for segment in self.segments(threshold)],
         }
 
+    def _limit(self, limits: Limits | Limit) -> Limit:
+        if self.silent:
+            return np.inf
+        return limits.threshold if isinstance(limits, Limits) else limits
+
+    def _certainty(self, limits: Limits | Limit) -> float | None:
+        limit = self._limit(limits)
+        return None if limit is None else float(limit)
+
 
 @dataclass(frozen=True)
 class Detection(Prediction):
@@ -190,7 +202,8 @@ class Detection(Prediction):
         the label's threshold. Runs shorter than the label's least duration are left out.
         """
         limits = threshold if isinstance(threshold, Limits) else Limits(threshold)
-        thresholds = 0.5 if limits.threshold is None else limits.threshold
+        limit = self._limit(limits)
+        thresholds = 0.5 if limit is None else limit
         least = np.broadcast_to(limits.least_s, len(self.classes))
         starts, ends = self.spans()
         breaks = np.flatnonzero(starts[1:] - ends[:-1] > 1e-6) + 1
@@ -226,15 +239,6 @@ PREDICTIONS: dict[str, type[Prediction]] = {
 
 def _rows(labels: list[tuple[str, float]]) -> list[dict[str, Any]]:
     return [{"label": label, "probability": p} for label, p in labels]
-
-
-def _limit(limits: Limits | Limit) -> Limit:
-    return limits.threshold if isinstance(limits, Limits) else limits
-
-
-def _certainty(limits: Limits | Limit) -> float | None:
-    limit = _limit(limits)
-    return None if limit is None else float(limit)
 
 
 def _median(p: NDArray[np.float64], smooth_s: float, hop_s: float) -> NDArray[np.float64]:
