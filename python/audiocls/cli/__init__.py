@@ -127,8 +127,10 @@ class Command(click.Command):
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Ctrl-C ends the program with 130; click alone would say "Aborted!" and end it with 1. A full
-    disk that takes no --help is a line."""
+    """Ctrl-C ends the program with 130; a full disk that takes no --help is one line.
+
+    click alone would say "Aborted!" and end it with 1, or show a traceback.
+    """
     try:
         yield
     except OSError as error:
