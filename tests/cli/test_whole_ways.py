@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -170,3 +171,34 @@ def test_layouts_of_data_sets_need_one_option(
     assert scores["classes"] == sorted(classes)
     found = json.loads(run("evaluate", "run", name, *option, "--json").stdout)
     assert found["recording"]["n"] == sum(classes.values())
+
+
+@pytest.mark.usefixtures("no_graph")
+@pytest.mark.parametrize("how", ["folder", "table"])
+def test_a_class_in_latin_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """As unzip leaves a name of Windows, or a table: it is learned, and said again."""
+    monkeypatch.chdir(tmp_path)
+    for k, name in enumerate((b"Fl\xf6te", b"Horn")):
+        for i in range(8):
+            sound = tone(0.6, 300 + 900 * k, seed=i)
+            write(Path(os.fsdecode(b"data/" + name)) / f"{i}.wav", sound)
+    options: list[str] = []
+    if how == "table":
+        Path(os.fsdecode(b"data/Fl\xf6te")).rename("data/a")
+        rows = "".join(f"a/{i}.wav,Flöte\nHorn/{i}.wav,Horn\n" for i in range(8))
+        Path("data/t.csv").write_text("file_name,label\n" + rows, encoding="latin-1")
+        failed = CliRunner().invoke(main, ["extract", "data/t.csv", "--out", "store"])
+        assert failed.exit_code == 1
+        assert "--encoding, for instance latin-1" in failed.stderr.splitlines()[-1]
+        options = ["--encoding", "latin-1"]
+    data = "data/t.csv" if how == "table" else "data"
+    run("extract", data, *options, "--feature", "mel-16k", "--clip-s", 0.5, "--out", "store")
+    train = ["train", "--features", "store", "--model", "lstm", "--epochs", 2, "--out", "run"]
+    run(*train)
+    run(*train, "--resume")
+    label = "Flöte" if how == "table" else "Fl\\xf6te"
+    said = json.loads(run("predict", "run", "data/Horn/1.wav", "--threshold", 0, "--json").stdout)
+    top = [row["label"] for row in said[0]["top"]]
+    assert sorted(top) == [label, "Horn"]
+    assert label in run("info", "run").stdout
+    run("evaluate", "run", data, *options)
