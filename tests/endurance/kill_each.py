@@ -37,9 +37,9 @@ import audiocls.compare.grid
 import audiocls.training.loop
 from audiocls.cli import main as command_line
 from audiocls.files import write_json
-from audiocls.store import extraction
+from audiocls.store import planning
 
-extraction.SHARD_RECORDINGS = 4
+planning.SHARD_RECORDINGS = 4
 audiocls.classifier.graph.write_graph = lambda folder: None
 HOW = "--feature mel-16k --clip-s 0.1 --hop-s 0.1 --threads 1"
 TRAIN = "--epochs 3 --batch-size 16 --device cpu"
@@ -135,8 +135,11 @@ def main() -> None:
             started = time.monotonic()
             whole(command)
             took, expected = time.monotonic() - started, contents(Path("out"))
+            tries = 0
             while (kills := counts.get(which, 0)) < args.kills:
-                draw, here = random.Random(f"{which} {kills}"), 0
+                # By tries, or one in which no kill came in time would be drawn for ever.
+                draw, here = random.Random(f"{which} {kills} {tries}"), 0
+                tries += 1
                 begin(before)
                 for _ in range(draw.randint(1, 3)):
                     here += end(fork(command), draw.uniform(0, took)) == -signal.SIGKILL
