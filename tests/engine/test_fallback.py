@@ -43,8 +43,12 @@ def encoded(kind: str, subtype: str | None = None, n: int = len(TONE)) -> bytes:
 OPUS = encoded("OGG", "OPUS")
 
 
+# Those of tests before these, as of a pool of processes.
+EARLIER: set[int] = set()
+
+
 def children() -> list[psutil.Process]:
-    return [p for p in psutil.Process().children() if lives(p)]
+    return [p for p in psutil.Process().children() if lives(p) and p.pid not in EARLIER]
 
 
 def lives(process: psutil.Process) -> bool:
@@ -56,6 +60,8 @@ def lives(process: psutil.Process) -> bool:
 
 @pytest.fixture(autouse=True)
 def _no_child_is_left() -> Iterator[None]:
+    fallback.end_all()
+    EARLIER.update(p.pid for p in psutil.Process().children())
     yield
     fallback.end_all()
     deadline = time.monotonic() + 20

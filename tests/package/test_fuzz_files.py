@@ -187,7 +187,7 @@ def run(command: str) -> None:
 
 @pytest.mark.usefixtures("no_hang")
 @pytest.mark.parametrize(("place", "times"), [
-    ("store", 40), ("parts", 15), ("run", 40), ("half", 15), ("data/table.csv", 15), ("heard", 10)
+    ("store", 40), ("parts", 15), ("run", 40), ("half", 5), ("data/table.csv", 5), ("heard", 10)
 ])  # fmt: skip
 def test_damaged_files(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, times: int

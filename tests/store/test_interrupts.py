@@ -150,7 +150,7 @@ def test_ctrl_c_while_a_read_never_returns(tmp_path: Path, command: str) -> None
         "def blocked(*cell):\n"
         "    print('blocked', file=sys.stderr, flush=True)\n"
         "    os.read(ends[0], 1)\n"
-        "parquet.cell_bytes = blocked\n"
+        "parquet.read_cell = blocked\n"
         "from audiocls.__main__ import main; main()\n"
     )
     options = ["--feature", "mel-16k", "--out", str(tmp_path / "s")] if command == "extract" else []
